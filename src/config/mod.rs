@@ -1,0 +1,5 @@
+//! Settings, secrets, roster.
+
+pub mod settings;
+
+pub use settings::Settings;

@@ -1,0 +1,235 @@
+//! Every setting there is, with its default. Unknown keys are refused.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::keys::KeyPolicy;
+
+/// All settings of a desk and its console.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub desk: DeskSettings,
+    pub console: ConsoleSettings,
+    pub intake: IntakeSettings,
+    pub triage: TriageSettings,
+    pub respond: RespondSettings,
+    pub log: LogSettings,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeskSettings {
+    /// Where the store, the audit log and logs live. Empty: the platform's own data folder.
+    pub data_dir: Option<PathBuf>,
+    /// Shown in the header, such as `PROD-EU`.
+    pub environment: String,
+    /// `normal`, `caution` or `danger`: the colour of the environment's name.
+    pub environment_class: String,
+    pub name: String,
+    /// TOML file of people. Empty: `roster.toml` beside the settings file.
+    pub roster: Option<PathBuf>,
+    /// CSV or TOML of assets: `host,weight[,owner]`, weight in percent.
+    pub inventory: Option<PathBuf>,
+}
+
+impl Default for DeskSettings {
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            environment: "LOCAL".into(),
+            environment_class: "normal".into(),
+            name: "desk".into(),
+            roster: None,
+            inventory: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsoleSettings {
+    pub theme: String,
+    pub keymap: String,
+    pub mouse: bool,
+    /// `off`, `minute` or `second`: how often clocks on screen move by themselves.
+    pub clock: String,
+    pub ascii: bool,
+    /// Queue columns in order, see `watchfloor keys --columns`.
+    pub columns: Vec<String>,
+    /// Query of the first view.
+    pub filter: String,
+    pub sort: String,
+}
+
+impl Default for ConsoleSettings {
+    fn default() -> Self {
+        Self {
+            theme: "dark".into(),
+            keymap: "default".into(),
+            mouse: false,
+            clock: "minute".into(),
+            ascii: false,
+            columns: ["priority", "clock", "severity", "rule", "host", "user", "count", "state"]
+                .map(String::from)
+                .to_vec(),
+            filter: "not status:closed not status:suppressed".into(),
+            sort: "risk".into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IntakeSettings {
+    /// Identity and group keys.
+    pub keys: KeyPolicy,
+    /// Live sources by name.
+    pub sources: BTreeMap<String, SourceSettings>,
+    /// Field maps for the generic JSON format, by name.
+    pub generic: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SourceSettings {
+    /// Follows a file as `tail -F` does.
+    Follow {
+        path: PathBuf,
+        #[serde(default)]
+        format: Option<String>,
+    },
+    /// Reads what appears in a folder.
+    Directory {
+        path: PathBuf,
+        #[serde(default)]
+        format: Option<String>,
+    },
+    /// Tails an OpenSearch index pattern.
+    Opensearch(OpensearchSettings),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpensearchSettings {
+    pub url: String,
+    pub index: String,
+    #[serde(default)]
+    pub username: Option<String>,
+    /// A secret reference, such as `keyring:opensearch`.
+    #[serde(default)]
+    pub password: Option<String>,
+    /// PEM file of the authority that signed the server's certificate.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    #[serde(default)]
+    pub format: Option<String>,
+    /// Field the tail sorts by.
+    #[serde(default = "default_time_field")]
+    pub time_field: String,
+    /// Documents per page.
+    #[serde(default = "default_page")]
+    pub page: usize,
+    /// Seconds the tail looks back behind its checkpoint, for documents that become visible late.
+    #[serde(default = "default_overlap")]
+    pub overlap_seconds: u64,
+    #[serde(default = "default_poll")]
+    pub poll_seconds: u64,
+    #[serde(default = "default_request_timeout")]
+    pub timeout_seconds: u64,
+    /// Write status, owner and disposition back into the document under `watchfloor`.
+    #[serde(default)]
+    pub write_back: bool,
+    /// Where to start on the first run: `now` or `beginning`.
+    #[serde(default = "default_start")]
+    pub start: String,
+}
+
+fn default_time_field() -> String {
+    "@timestamp".into()
+}
+fn default_page() -> usize {
+    1000
+}
+fn default_overlap() -> u64 {
+    120
+}
+fn default_poll() -> u64 {
+    2
+}
+fn default_request_timeout() -> u64 {
+    20
+}
+fn default_start() -> String {
+    "beginning".into()
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TriageSettings {
+    /// `rules` or `openai`.
+    pub backend: String,
+    pub openai: OpenaiSettings,
+}
+
+impl Default for TriageSettings {
+    fn default() -> Self {
+        Self { backend: "rules".into(), openai: OpenaiSettings::default() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenaiSettings {
+    /// Such as `http://127.0.0.1:8000/v1`.
+    pub url: String,
+    pub model: String,
+    /// A secret reference.
+    pub api_key: Option<String>,
+    pub ca: Option<PathBuf>,
+    pub connect_seconds: u64,
+    pub first_token_seconds: u64,
+    pub idle_seconds: u64,
+    pub max_tokens: u32,
+}
+
+impl Default for OpenaiSettings {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            model: String::new(),
+            api_key: None,
+            ca: None,
+            connect_seconds: 10,
+            first_token_seconds: 60,
+            idle_seconds: 30,
+            max_tokens: 700,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RespondSettings {
+    /// TOML file of actions. Empty: `actions.toml` beside the settings file, if it is there.
+    pub catalogue: Option<PathBuf>,
+    /// TOML file of the policy. Empty: `policy.toml` beside the settings file, if it is there.
+    pub policy: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// As `tracing`'s filter directives, such as `info,watchfloor::intake=debug`.
+    pub level: String,
+    /// Daily files kept.
+    pub keep: usize,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: "info".into(), keep: 14 }
+    }
+}

@@ -1,0 +1,3 @@
+//! Parse arguments and run.
+
+fn main() {}

@@ -1,0 +1,361 @@
+//! Response actions: the catalogue, a request, its approvals and receipts.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ids::{AlertId, CaseId, PersonId, RequestId};
+use crate::text::Untrusted;
+
+/// How much harm it can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Tier {
+    /// Reads only.
+    T0,
+    /// Reversible.
+    T1,
+    /// Disruptive.
+    T2,
+    /// Irreversible, or many targets.
+    T3,
+}
+
+impl Tier {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::T0 => "T0 read",
+            Self::T1 => "T1 reversible",
+            Self::T2 => "T2 disruptive",
+            Self::T3 => "T3 irreversible",
+        }
+    }
+}
+
+/// What a parameter may hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ParamType {
+    /// A DNS or inventory name.
+    Host,
+    User,
+    Ip,
+    Domain,
+    Url,
+    Sha256,
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    Choice {
+        of: Vec<String>,
+    },
+    /// Free text, at most this many characters.
+    Text {
+        max: usize,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParamDef {
+    pub name: String,
+    #[serde(rename = "is")]
+    pub kind: ParamType,
+    #[serde(default)]
+    pub help: String,
+    #[serde(default)]
+    pub default: Option<String>,
+}
+
+/// How it runs. Commands are argument vectors, never shell text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Executor {
+    /// `ansible-playbook`, limited to the approved targets; `--check --diff` is the dry run.
+    Ansible {
+        playbook: String,
+        inventory: String,
+        #[serde(default)]
+        extra_args: Vec<String>,
+        #[serde(default = "default_timeout")]
+        timeout_seconds: u64,
+    },
+    /// One JSON POST per target. `body` is a template: `{{target}}`, `{{param.NAME}}`, `{{request.id}}`,
+    /// `{{reason}}` stand for JSON string contents.
+    Http {
+        url: String,
+        /// Header name to value; a value may be a secret reference.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        body: serde_json::Value,
+        #[serde(default = "default_timeout")]
+        timeout_seconds: u64,
+    },
+    /// Changes nothing outside a throwaway desk; used by the demo and by drills.
+    Demo {
+        #[serde(default)]
+        millis_per_target: u64,
+        /// What the dry run says each target would change.
+        #[serde(default)]
+        changes: String,
+    },
+}
+
+fn default_timeout() -> u64 {
+    300
+}
+
+impl Executor {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ansible { .. } => "ansible",
+            Self::Http { .. } => "http",
+            Self::Demo { .. } => "demo",
+        }
+    }
+}
+
+/// Which targets an action takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetRule {
+    /// What a target is.
+    #[serde(rename = "is")]
+    pub kind: ParamType,
+    /// Patterns (`*` wildcard) a target must match one of; empty: any.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    #[serde(default = "default_max_targets")]
+    pub max: usize,
+}
+
+fn default_max_targets() -> usize {
+    20
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionDef {
+    /// Lower case words joined by `-`, such as `isolate-host`.
+    pub name: String,
+    pub title: String,
+    #[serde(default)]
+    pub help: String,
+    pub tier: Tier,
+    pub targets: TargetRule,
+    #[serde(default)]
+    pub params: Vec<ParamDef>,
+    /// The action that undoes it.
+    #[serde(default)]
+    pub undo: Option<String>,
+    /// Ends the response clock of the alerts it was proposed for (t_contain).
+    #[serde(default)]
+    pub contains: bool,
+    pub executor: Executor,
+}
+
+/// Who thought of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Suggested {
+    Person,
+    Playbook,
+    Model,
+}
+
+/// What a person proposes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draft {
+    pub action: String,
+    pub targets: Vec<String>,
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    #[serde(default)]
+    pub alerts: Vec<AlertId>,
+    #[serde(default)]
+    pub case: Option<CaseId>,
+    pub reason: Untrusted,
+    #[serde(default = "default_suggested")]
+    pub suggested_by: Suggested,
+}
+
+fn default_suggested() -> Suggested {
+    Suggested::Person
+}
+
+/// What exactly will be sent for one target: the argument vector, or the HTTP body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// All targets this command touches (Ansible runs them together).
+    pub targets: Vec<String>,
+    /// The exact bytes: argv entries, or method, URL and body. Secrets stand here as references.
+    pub argv: Vec<String>,
+    /// Digests of files the command reads (playbook, inventory), path to SHA-256 hex.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+}
+
+/// What is signed over: canonical JSON (RFC 8785) of exactly this, SHA-256. Any change voids every approval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestBody {
+    pub id: RequestId,
+    pub action: String,
+    pub tier: Tier,
+    pub targets: Vec<String>,
+    pub params: BTreeMap<String, String>,
+    pub commands: Vec<Command>,
+    pub alerts: Vec<AlertId>,
+    pub case: Option<CaseId>,
+    pub reason: Untrusted,
+    pub suggested_by: Suggested,
+    pub requester: PersonId,
+    pub created: Timestamp,
+    /// No approval after this.
+    pub approve_by: Timestamp,
+    /// No start after this.
+    pub execute_by: Timestamp,
+    /// Approvals needed besides the requester.
+    pub approvals_needed: u8,
+    /// SHA-256 (hex) of the policy file and of the catalogue entry in force.
+    pub policy_digest: String,
+    pub action_digest: String,
+    /// `SIZE:ROOT` of the audit log when it was proposed.
+    pub audit_head: String,
+    pub undo: Option<String>,
+    pub contains: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestState {
+    Pending = 0,
+    Approved = 1,
+    Executing = 2,
+    Done = 3,
+    Failed = 4,
+    Expired = 5,
+    Denied = 6,
+    Withdrawn = 7,
+    /// Something it was approved for is no longer so.
+    Stale = 8,
+}
+
+impl RequestState {
+    pub const ALL: [Self; 9] = [
+        Self::Pending,
+        Self::Approved,
+        Self::Executing,
+        Self::Done,
+        Self::Failed,
+        Self::Expired,
+        Self::Denied,
+        Self::Withdrawn,
+        Self::Stale,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Executing => "executing",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Denied => "denied",
+            Self::Withdrawn => "withdrawn",
+            Self::Stale => "stale",
+        }
+    }
+
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Approved | Self::Executing)
+    }
+
+    pub fn id(self) -> i64 {
+        self as i64
+    }
+
+    pub fn from_id(id: i64) -> Option<Self> {
+        usize::try_from(id).ok().and_then(|i| Self::ALL.get(i).copied())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    pub by: PersonId,
+    pub at: Timestamp,
+    /// The digest the approver saw.
+    pub digest: String,
+    /// How it was given: `key press` for now.
+    pub means: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReceiptState {
+    Pending,
+    Done,
+    Failed,
+    /// It may have happened: a time-out, a kill, a lost connection.
+    Unknown,
+    Skipped,
+}
+
+/// What became of one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub target: String,
+    pub state: ReceiptState,
+    /// Ansible's `changed`; `None`: not known.
+    pub changed: Option<u32>,
+    /// What the executor said, bounded.
+    pub detail: Untrusted,
+    pub at: Timestamp,
+}
+
+/// What the dry run found for one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    pub target: String,
+    /// `None`: the executor cannot tell.
+    pub would_change: Option<u32>,
+    pub failed: bool,
+    pub diff: Untrusted,
+}
+
+/// A finding of the policy: shown to the approver; a refusal stops the proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub refuses: bool,
+    pub text: String,
+}
+
+/// A request with all that has happened to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    pub body: RequestBody,
+    /// SHA-256 of the body's canonical JSON, hex.
+    pub digest: String,
+    pub state: RequestState,
+    pub approvals: Vec<Approval>,
+    pub denied: Option<Denial>,
+    pub preview: Vec<Preview>,
+    pub findings: Vec<Finding>,
+    pub receipts: Vec<Receipt>,
+    pub executor: Option<PersonId>,
+    pub started: Option<Timestamp>,
+    pub finished: Option<Timestamp>,
+    /// Why it is stale or failed, in our words.
+    pub note: Option<String>,
+    /// Goes up with every change; writes are conditional on it.
+    pub rev: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    pub by: PersonId,
+    pub at: Timestamp,
+    pub reason: Untrusted,
+}

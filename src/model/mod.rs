@@ -1,0 +1,19 @@
+//! Plain data of the domain. No I/O, no terminal; it sees `text` (fields an attacker can write are
+//! [`crate::text::Untrusted`]) and nothing else of ours.
+
+pub mod act;
+pub mod action;
+pub mod alert;
+pub mod audit;
+pub mod case;
+pub mod fields;
+pub mod ids;
+pub mod keys;
+pub mod person;
+pub mod priority;
+pub mod query;
+pub mod risk;
+pub mod severity;
+pub mod verdict;
+
+pub use jiff::Timestamp;

@@ -1,0 +1,185 @@
+//! Where alerts, cases, requests and checkpoints live.
+//!
+//! [`Store`] is blocking: callers on an async task use `spawn_blocking`. Whatever a method has returned
+//! `Ok` for survives a kill -9. Several processes may hold the same store open; [`Store::revision`] is
+//! cheap enough to ask several times a second and grows with every change any of them makes.
+
+pub mod sqlite;
+
+use jiff::Timestamp;
+
+use crate::model::act::{Act, ActReport, TimelineEvent};
+use crate::model::action::{Receipt, Request, RequestState};
+use crate::model::alert::{Alert, AlertRow, DeadLetter, Disposition, NewAlert, NewDeadLetter, Origin};
+use crate::model::case::{Case, SavedView, Suppression};
+use crate::model::ids::{AlertId, CaseId, DeadLetterId, PersonId, RequestId, SuppressionId, UndoId};
+use crate::model::query::{Count, Page, Query, SortKey};
+use crate::model::verdict::Verdict;
+use crate::text::Untrusted;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the write lock for longer than we wait.
+    #[error("the store is busy: {0}")]
+    Busy(String),
+    #[error("the store cannot be reached or written: {0}")]
+    Unavailable(String),
+    /// Made by a newer watchfloor, or damaged.
+    #[error("the store cannot be read: {0}")]
+    Unreadable(String),
+    /// Somebody else changed it first.
+    #[error("{0} changed meanwhile")]
+    Conflict(String),
+    #[error("{0} not found")]
+    NotFound(String),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// What became of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingested {
+    /// A new alert.
+    New(AlertId),
+    /// The same alert again: its count went up; bytes that differ from the first are kept too.
+    Repeat(AlertId),
+}
+
+/// What changed since a revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The revision these lead up to.
+    pub revision: u64,
+    /// Alerts that changed or arrived, at most the limit asked for.
+    pub alerts: Vec<AlertId>,
+    /// More changed than the limit, or the log no longer reaches back: reload.
+    pub overflow: bool,
+    /// Requests, views, cases, suppressions or switches changed.
+    pub others: bool,
+}
+
+/// How alerts of one kind were disposed of before.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PastDispositions {
+    /// What is alike: `rule`, `rule+host`, `rule+user`, `group`.
+    pub alike: &'static str,
+    pub counts: Vec<(Disposition, u64)>,
+    /// Alike alerts in all, closed or not.
+    pub total: u64,
+    pub last_closed: Option<Timestamp>,
+}
+
+/// An alert whose new status a source wants to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writeback {
+    pub alert: AlertId,
+    pub origin: Origin,
+    pub status: crate::model::alert::Status,
+    pub owner: Option<PersonId>,
+    pub disposition: Option<Disposition>,
+    /// The alert's `rev` this speaks of.
+    pub rev: u64,
+}
+
+pub trait Store: Send + Sync {
+    // --- change feed -------------------------------------------------------------------------
+    fn revision(&self) -> Result<u64>;
+    fn changes(&self, since: u64, limit: usize) -> Result<Changes>;
+
+    // --- alerts in ---------------------------------------------------------------------------
+    /// Durable when it returns; one transaction. Answers in the order given.
+    /// `checkpoint` (name, value) is stored in the same transaction.
+    fn ingest(
+        &self,
+        batch: &[NewAlert],
+        dead: &[NewDeadLetter],
+        checkpoint: Option<(&str, &str)>,
+        now: Timestamp,
+    ) -> Result<Vec<Ingested>>;
+    fn checkpoint(&self, name: &str) -> Result<Option<String>>;
+    fn set_checkpoint(&self, name: &str, value: &str) -> Result<()>;
+
+    // --- reading -----------------------------------------------------------------------------
+    fn alert(&self, id: AlertId) -> Result<Option<Alert>>;
+    /// The original bytes.
+    fn raw(&self, id: AlertId) -> Result<Option<Vec<u8>>>;
+    /// Bytes of repeats that differ from the first, newest first.
+    fn repeats(&self, id: AlertId, limit: usize) -> Result<Vec<(Timestamp, Vec<u8>)>>;
+    fn rows(&self, query: &Query, sort: SortKey, page: Page, limit: usize, now: Timestamp) -> Result<Vec<AlertRow>>;
+    fn rows_by_id(&self, ids: &[AlertId]) -> Result<Vec<AlertRow>>;
+    /// Counts up to `cap` matches.
+    fn count(&self, query: &Query, cap: u64, now: Timestamp) -> Result<Count>;
+    /// How many matching rows stand before this alert in the sort order, up to `cap`.
+    fn position(&self, query: &Query, sort: SortKey, id: AlertId, cap: u64, now: Timestamp) -> Result<Count>;
+    /// Same group, host, user or address, newest first, itself left out.
+    fn related(&self, id: AlertId, limit: usize) -> Result<Vec<AlertRow>>;
+    fn past_dispositions(&self, id: AlertId) -> Result<Vec<PastDispositions>>;
+    fn timeline(&self, id: AlertId, limit: usize) -> Result<Vec<TimelineEvent>>;
+
+    // --- acts of people ----------------------------------------------------------------------
+    /// Applies one act to several alerts in one transaction: each either done or refused with a reason.
+    fn act(&self, act: &Act, ids: &[AlertId], by: &PersonId, now: Timestamp) -> Result<ActReport>;
+    /// Puts back what an act changed, alert by alert, unless it changed since. Only once.
+    fn undo(&self, undo: UndoId, by: &PersonId, now: Timestamp) -> Result<ActReport>;
+    /// The newest act of this person that can still be undone, with its word and how many alerts it touched.
+    fn last_undoable(&self, by: &PersonId) -> Result<Option<(UndoId, String, usize)>>;
+    /// Wakes alerts whose snooze has run out. Returns how many.
+    fn wake_due(&self, now: Timestamp) -> Result<usize>;
+
+    // --- verdicts ----------------------------------------------------------------------------
+    /// Stores the verdict and raises the priority if it advises so; it can change nothing else.
+    fn record_verdict(&self, id: AlertId, verdict: &Verdict) -> Result<()>;
+    fn verdicts(&self, id: AlertId, limit: usize) -> Result<Vec<Verdict>>;
+    /// Notes a desk event on an alert's timeline.
+    fn note_event(&self, event: &TimelineEvent) -> Result<()>;
+    /// Sets t_contain once, for true positives and alerts still open.
+    fn mark_contained(&self, ids: &[AlertId], at: Timestamp) -> Result<()>;
+
+    // --- cases, views, suppressions ----------------------------------------------------------
+    fn cases(&self, limit: usize) -> Result<Vec<Case>>;
+    fn case(&self, id: CaseId) -> Result<Option<Case>>;
+    fn views(&self) -> Result<Vec<SavedView>>;
+    fn put_view(&self, view: &SavedView) -> Result<()>;
+    fn drop_view(&self, name: &str) -> Result<bool>;
+    fn suppressions(&self) -> Result<Vec<Suppression>>;
+    /// Adds one (its `id` and `hidden` are set by the store).
+    fn add_suppression(&self, s: &Suppression) -> Result<SuppressionId>;
+    /// Ends one now and gives what it still hides back to the queue.
+    fn end_suppression(&self, id: SuppressionId, now: Timestamp) -> Result<bool>;
+    /// Gives back what expired suppressions hide. Returns how many alerts.
+    fn expire_suppressions(&self, now: Timestamp) -> Result<usize>;
+
+    // --- dead letters ------------------------------------------------------------------------
+    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>>;
+    fn dead_letter(&self, id: DeadLetterId) -> Result<Option<(DeadLetter, Vec<u8>)>>;
+    fn dead_letter_failed_again(&self, id: DeadLetterId, reason: &Untrusted) -> Result<()>;
+    fn drop_dead_letter(&self, id: DeadLetterId) -> Result<bool>;
+
+    // --- writing status back -----------------------------------------------------------------
+    /// Alerts with an origin whose status changed since it was last written back.
+    fn writebacks(&self, source: &str, limit: usize) -> Result<Vec<Writeback>>;
+    /// Written: remembers the document's new sequence numbers.
+    fn writeback_done(&self, w: &Writeback, seq_no: i64, primary_term: i64) -> Result<()>;
+    /// The document was changed by somebody else: noted on the timeline, the source's new numbers kept, not retried
+    /// until the alert changes again.
+    fn writeback_conflict(&self, w: &Writeback, seq_no: i64, primary_term: i64, what: &Untrusted) -> Result<()>;
+
+    // --- requests ----------------------------------------------------------------------------
+    fn add_request(&self, request: &Request) -> Result<()>;
+    fn request(&self, id: &RequestId) -> Result<Option<Request>>;
+    /// Newest first.
+    fn requests(&self, states: &[RequestState], limit: usize) -> Result<Vec<Request>>;
+    /// Replaces the request if its stored `rev` is `request.rev`, and adds one to it. Else `Conflict`.
+    fn update_request(&self, request: &Request) -> Result<Request>;
+    /// Single use: moves `Approved` to `Executing` in one transaction if the digest is still this one, the kill
+    /// switch is off and `execute_by` is not past. `Conflict` says which of these failed.
+    fn begin_execution(&self, id: &RequestId, digest: &str, executor: &PersonId, now: Timestamp) -> Result<Request>;
+    fn put_receipt(&self, id: &RequestId, receipt: &Receipt) -> Result<()>;
+    /// Starts of this action since a time, for rate caps: (all targets, this target).
+    fn execution_count(&self, action: &str, target: Option<&str>, since: Timestamp) -> Result<u64>;
+
+    // --- switches ----------------------------------------------------------------------------
+    /// The kill switch: who set it and when, if it is on.
+    fn kill_switch(&self) -> Result<Option<(PersonId, Timestamp)>>;
+    fn set_kill_switch(&self, on: Option<(&PersonId, Timestamp)>) -> Result<()>;
+}

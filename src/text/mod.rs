@@ -1,0 +1,64 @@
+//! Attacker text is a type.
+//!
+//! [`Untrusted`] wraps every string that came from outside: alert fields, model output, file names,
+//! HTTP error bodies, text typed by another person. It has no `Display` and no `Deref`, so it cannot
+//! slip into a terminal, a log line, a shell or a format string. Only [`clean`] turns it into
+//! [`Clean`], which can be shown.
+//!
+//! This module sees nothing else of ours.
+
+mod clean;
+mod defang;
+mod json;
+mod width;
+
+pub use clean::{Clean, clean, clean_block};
+pub use defang::defang;
+pub use json::{to_safe_json, to_safe_json_pretty};
+pub use width::{fit, width};
+
+use serde::{Deserialize, Serialize};
+
+/// Text somebody else wrote. Kept verbatim for evidence, shown only through [`clean`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Untrusted(String);
+
+impl Untrusted {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text as it came, for comparing, hashing, storing and parsing. Never for showing: the
+    /// console may not call this (a test reads the source for it).
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn into_exposed(self) -> String {
+        self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<String> for Untrusted {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Untrusted {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// Debug output is escaped, so that even a stray `{:?}` cannot drive a terminal.
+impl std::fmt::Debug for Untrusted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Untrusted({:?})", clean(self).as_str())
+    }
+}

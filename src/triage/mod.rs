@@ -1,0 +1,104 @@
+//! An opinion on an alert: prompt, schema, grounding, taint, backends.
+
+pub mod backend;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::model::alert::Alert;
+use crate::model::fields::Field;
+use crate::model::verdict::Verdict;
+use crate::text::Untrusted;
+
+/// What the desk knows about an alert besides its own record. Context, not evidence.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Context {
+    /// How alike alerts were closed before: what is alike, disposition counts, total.
+    pub past: Vec<PastCount>,
+    /// Alerts near it in time on the same host, user or address: title and seconds apart.
+    pub neighbours: Vec<(Untrusted, i64)>,
+    /// How many alerts of this rule came in the last 30 days, and of all rules.
+    pub rule_seen: u64,
+    pub all_seen: u64,
+    pub open_case: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastCount {
+    pub alike: String,
+    pub true_positive: u64,
+    pub benign_true_positive: u64,
+    pub false_positive: u64,
+    pub undetermined: u64,
+    pub total: u64,
+}
+
+/// One thing to form an opinion on.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub alert: Alert,
+    pub fields: Vec<Field>,
+    pub context: Context,
+    /// Joins the log, the server's log and the audit trail.
+    pub request_id: String,
+}
+
+/// Set from anywhere; looked at between tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TriageError {
+    #[error("cancelled")]
+    Cancelled,
+    /// Not configured right: wrong model name, bad URL.
+    #[error("configuration: {0}")]
+    Configuration(String),
+    /// Not there, too slow, or over capacity. `rules` can stand in.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It answered something that is no verdict.
+    #[error("no valid verdict: {0}")]
+    Invalid(String),
+}
+
+/// How a backend is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    pub up: bool,
+    /// Such as `vllm-a` or `rules`.
+    pub name: String,
+    pub running: Option<u32>,
+    pub waiting: Option<u32>,
+    pub detail: String,
+}
+
+/// Something that forms opinions. It has no tools and no write path.
+pub trait Backend: Send + Sync {
+    fn id(&self) -> &'static str;
+
+    /// Answers, streaming pieces of text as they come (possibly none). Checks of the answer (grounding, technique
+    /// table, detector) are the caller's and always on. Runs on its own task; `cancel` ends it within a second.
+    fn judge<'a>(
+        &'a self,
+        question: &'a Question,
+        progress: &'a (dyn Fn(Untrusted) + Send + Sync),
+        cancel: &'a Cancel,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Verdict, TriageError>> + Send + 'a>>;
+
+    fn health<'a>(&'a self) -> std::pin::Pin<Box<dyn Future<Output = Health> + Send + 'a>>;
+}
