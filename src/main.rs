@@ -1,3 +1,7 @@
 //! Parse arguments and run.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    watchfloor::cli::run(std::env::args_os())
+}

@@ -1,5 +1,13 @@
 //! Settings, secrets, roster.
+//!
+//! [`load`] layers defaults < file < profile < environment < flags and remembers where each value came from.
 
+pub mod fault;
+pub mod load;
+pub mod paths;
 pub mod settings;
 
+pub use fault::{Fault, Faults};
+pub use load::{Env, Loaded, Overrides, load};
+pub use paths::Paths;
 pub use settings::Settings;
