@@ -16,6 +16,7 @@ pub struct Settings {
     pub intake: IntakeSettings,
     pub triage: TriageSettings,
     pub respond: RespondSettings,
+    pub secrets: SecretSettings,
     pub log: LogSettings,
 }
 
@@ -33,6 +34,8 @@ pub struct DeskSettings {
     pub roster: Option<PathBuf>,
     /// CSV or TOML of assets: `host,weight[,owner]`, weight in percent.
     pub inventory: Option<PathBuf>,
+    /// Take no action that changes anything.
+    pub read_only: bool,
 }
 
 impl Default for DeskSettings {
@@ -44,6 +47,7 @@ impl Default for DeskSettings {
             name: "desk".into(),
             roster: None,
             inventory: None,
+            read_only: false,
         }
     }
 }
@@ -217,6 +221,38 @@ pub struct RespondSettings {
     pub catalogue: Option<PathBuf>,
     /// TOML file of the policy. Empty: `policy.toml` beside the settings file, if it is there.
     pub policy: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretSettings {
+    /// Behind `keyring:`: `auto`, `secret-service` or `keyutils`.
+    pub keyring: String,
+    /// Of a HashiCorp Vault or OpenBao server, for `vault:`. Empty: `VAULT_ADDR`.
+    pub vault_addr: Option<String>,
+    /// A secret reference that is not itself `vault:`. Empty: `env:VAULT_TOKEN`.
+    pub vault_token: Option<String>,
+    /// PEM file of the authority that signed the server's certificate. Empty: `VAULT_CACERT`, else the system's.
+    pub vault_ca: Option<PathBuf>,
+    /// Empty: `VAULT_NAMESPACE`.
+    pub vault_namespace: Option<String>,
+    pub vault_timeout_seconds: u64,
+    /// How long a `cmd:` program may take.
+    pub command_timeout_seconds: u64,
+}
+
+impl Default for SecretSettings {
+    fn default() -> Self {
+        Self {
+            keyring: "auto".into(),
+            vault_addr: None,
+            vault_token: None,
+            vault_ca: None,
+            vault_namespace: None,
+            vault_timeout_seconds: 10,
+            command_timeout_seconds: 10,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
