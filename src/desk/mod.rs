@@ -4,6 +4,8 @@
 //! Methods are blocking unless they are `async`; the console's effect runner calls the blocking ones on a blocking
 //! thread.
 
+pub mod scenario;
+
 use crate::model::act::TimelineEvent;
 use crate::model::alert::{Alert, AlertRow};
 use crate::model::fields::Field;
