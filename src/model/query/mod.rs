@@ -4,6 +4,18 @@
 //! free words   sev>=high host:web-* user:bob status:new rule:9701 tech:T1059 age<2h not src:10.0.0.0/8
 //! ```
 
+mod glob;
+mod matches;
+mod parse;
+mod show;
+#[cfg(test)]
+mod tests;
+
+pub use glob::{Glob, contains_fold, fold};
+pub use matches::{MatchInput, ip_bits, net_range};
+pub(crate) use matches::{severity_holds, technique_is};
+pub use parse::{FIELDS, parse};
+
 use serde::{Deserialize, Serialize};
 
 use super::alert::{Disposition, Status};
@@ -25,11 +37,14 @@ pub enum Query {
 pub enum Term {
     /// A substring of title, entities or raw bytes; case is folded for ASCII.
     Text(String),
+    /// An unknown severity is neither high nor low: it answers to `sev:unknown` and to `sev!=...` alone.
     Severity(Cmp, Severity),
     Priority(Cmp, Priority),
     Status(Status),
     Disposition(Disposition),
-    /// A pattern over one field; `*` matches any run of characters, case is folded for ASCII.
+    /// A pattern over one field; `*` matches any run of characters, case is folded for ASCII. It speaks of the whole
+    /// value, except that a title pattern without `*` may stand anywhere in the title, a process pattern may also
+    /// match the last part of its path, and identity and group patterns may be a prefix of the hex key.
     Match(TextField, String),
     /// Source or destination address in a network.
     Net(NetField, ipnet::IpNet),
@@ -38,12 +53,12 @@ pub enum Term {
     Technique(String),
     /// Seconds since ingest.
     Age(Cmp, i64),
-    /// Who has it; `None` is nobody. `me` is resolved by the caller before parsing.
+    /// Who has it; `None` is nobody. The parser puts the asking person in place of `me`.
     Owner(Option<String>),
     Case(CaseId),
     InCase(bool),
     Id(AlertId),
-    /// Has a verdict of this word.
+    /// Has a verdict of this word, or of any when the word is `any`.
     Verdict(String),
     Count(Cmp, u32),
 }
@@ -56,6 +71,30 @@ pub enum Cmp {
     Ne,
     Ge,
     Gt,
+}
+
+impl Cmp {
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Lt => "<",
+            Self::Le => "<=",
+            Self::Eq => "=",
+            Self::Ne => "!=",
+            Self::Ge => ">=",
+            Self::Gt => ">",
+        }
+    }
+
+    pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
+        match self {
+            Self::Lt => left < right,
+            Self::Le => left <= right,
+            Self::Eq => left == right,
+            Self::Ne => left != right,
+            Self::Ge => left >= right,
+            Self::Gt => left > right,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
