@@ -11,7 +11,7 @@ pub struct Fault {
 }
 
 /// Where it is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// Line and column from 1, column in characters.
@@ -76,6 +76,16 @@ impl Faults {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// In the order of the file, the same fault only once.
+    pub fn sort(&mut self) {
+        self.0.sort_by(|a, b| a.place.cmp(&b.place));
+        self.0.dedup();
+    }
+
+    pub fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
     }
 
     /// `value` if nothing was wrong.

@@ -2,9 +2,12 @@
 //!
 //! [`load`] layers defaults < file < profile < environment < flags and remembers where each value came from.
 
+pub mod doc;
 pub mod fault;
+pub mod inventory;
 pub mod load;
 pub mod paths;
+pub mod roster;
 pub mod settings;
 
 pub use fault::{Fault, Faults};
