@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::Out;
+use crate::config::SecretError;
 use crate::desk::DeskError;
 use crate::store::StoreError;
 
@@ -93,6 +94,18 @@ impl From<serde_json::Error> for CliError {
 impl From<crate::config::Faults> for CliError {
     fn from(faults: crate::config::Faults) -> Self {
         Self::usage(faults.to_string())
+    }
+}
+
+impl From<SecretError> for CliError {
+    fn from(e: SecretError) -> Self {
+        let exit = match e {
+            SecretError::BadReference(_) => Exit::Usage,
+            SecretError::Missing { .. } => Exit::No,
+            SecretError::Refused { .. } => Exit::Refused,
+            SecretError::Unreachable { .. } => Exit::Unreachable,
+        };
+        Self::new(exit, e.to_string())
     }
 }
 

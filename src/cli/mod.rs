@@ -11,6 +11,7 @@ pub mod console;
 pub mod ctx;
 pub mod error;
 pub mod out;
+pub mod secret;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ pub struct Global {
 pub enum Command {
     /// Show, check and explain the settings.
     Config(config::Args),
+    /// Keep, fetch and remove secrets in a keyring.
+    Secret(secret::Args),
     /// Write a shell's completion script.
     Completions(completions::Args),
     /// Write the manual page (roff).
@@ -77,6 +80,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
     match command {
         None => console::run(ctx),
         Some(Command::Config(args)) => config::run(ctx, args),
+        Some(Command::Secret(args)) => secret::run(ctx, args),
         Some(Command::Completions(args)) => completions::run(ctx, args),
         Some(Command::Man(args)) => completions::man(ctx, args),
     }

@@ -57,9 +57,11 @@ pub struct Loaded {
     pub profile: Option<String>,
     /// `--read-only`, or `desk.read_only`.
     pub read_only: bool,
+    /// The environment settings and secrets were taken from.
+    pub env: Env,
 }
 
-pub fn load(over: &Overrides, _env: &Env) -> Result<Loaded, Faults> {
+pub fn load(over: &Overrides, env: &Env) -> Result<Loaded, Faults> {
     let dirs = directories::ProjectDirs::from("", "", "watchfloor")
         .ok_or_else(|| Faults::one(Place::Env("HOME".into()), "no home folder; give --config and --data-dir"))?;
     let config_file = over.config.clone().unwrap_or_else(|| dirs.config_dir().join("config.toml"));
@@ -85,5 +87,5 @@ pub fn load(over: &Overrides, _env: &Env) -> Result<Loaded, Faults> {
         log_dir: data_dir.join("log"),
         data_dir,
     };
-    Ok(Loaded { settings, paths, files, profile: over.profile.clone(), read_only: over.read_only })
+    Ok(Loaded { settings, paths, files, profile: over.profile.clone(), read_only: over.read_only, env: env.clone() })
 }

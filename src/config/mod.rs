@@ -6,11 +6,14 @@ pub mod doc;
 pub mod fault;
 pub mod inventory;
 pub mod load;
+pub mod log;
 pub mod paths;
 pub mod roster;
+pub mod secret;
 pub mod settings;
 
 pub use fault::{Fault, Faults};
 pub use load::{Env, Loaded, Overrides, load};
 pub use paths::Paths;
+pub use secret::{Secret, SecretContext, SecretError};
 pub use settings::Settings;

@@ -24,7 +24,7 @@ impl Paths {
 }
 
 /// Makes a folder with mode 0700; one that is there stays as it is.
-fn private_dir(dir: &Path) -> std::io::Result<()> {
+pub fn private_dir(dir: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
