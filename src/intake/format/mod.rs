@@ -1,16 +1,34 @@
 //! One parser per format.
 //!
+//! ```text
+//! bytes --Splitter--> records --Reader--> (format id, alerts) | ParseError (a dead letter)
+//! ```
+//!
 //! A parser turns one record into the fields every alert shares; it never fails on what it does not know, only on
-//! what it cannot read.
+//! what it cannot read. A new format is one file here and one row in [`all`].
+
+mod draft;
+mod json;
+mod probe;
+mod scan;
+mod scanner;
+pub mod split;
+mod time;
+
+mod aminer;
+mod ecs;
+mod suricata;
+mod wazuh;
+
+pub use probe::{Probe, decode};
+pub use split::{MAX_RECORD, Record, Splitter};
+
+use std::collections::BTreeMap;
 
 use crate::model::alert::AlertFields;
+use crate::model::fields::Field;
+use crate::model::severity::Severity;
 use crate::text::Untrusted;
-
-/// What a parser made of one record. A record may hold several alerts (an Alertmanager body does).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parsed {
-    pub fields: AlertFields,
-}
 
 /// Why a record cannot be read: what is wrong and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,10 +38,149 @@ pub struct ParseError {
     pub message: Untrusted,
 }
 
+impl ParseError {
+    pub fn new(format: &'static str, message: impl Into<String>) -> Self {
+        Self { format, message: Untrusted::new(message) }
+    }
+}
+
 /// One alert format.
 pub trait Format: Send + Sync {
     /// As in `--format`, lower case.
     fn id(&self) -> &'static str;
+
     /// For people.
     fn title(&self) -> &'static str;
+
+    /// 0 = surely not, 100 = surely; cheap. From [`SURE`] on no other format can be meant.
+    fn sniff(&self, probe: &Probe<'_>) -> u8;
+
+    /// Reads the record; it may hold several alerts (an Alertmanager body does).
+    fn parse(&self, probe: &Probe<'_>) -> Result<Vec<AlertFields>, ParseError>;
+
+    /// Leaves of the record for detail pane, quotes and prompts.
+    fn leaves(&self, probe: &Probe<'_>) -> Vec<Field> {
+        probe.body().map(json::Json::leaves).unwrap_or_default()
+    }
+}
+
+/// A format that sniffs this high is taken without asking the others.
+pub const SURE: u8 = 95;
+
+/// Below this no format is taken.
+const LIKELY: u8 = 50;
+
+/// Every built-in format. Generic JSON is not here: it needs a field map.
+pub fn all() -> &'static [&'static dyn Format] {
+    &[&wazuh::Wazuh, &suricata::Suricata, &aminer::Aminer, &ecs::Ecs]
+}
+
+/// The format with this id.
+pub fn by_id(id: &str) -> Option<&'static dyn Format> {
+    all().iter().copied().find(|f| f.id() == id)
+}
+
+/// Reads records of one chosen format, or of whatever each record turns out to be.
+pub struct Reader {
+    choice: Choice,
+    /// The last hit, asked first.
+    last: Option<&'static dyn Format>,
+}
+
+enum Choice {
+    Auto,
+    Fixed(&'static dyn Format),
+}
+
+impl Reader {
+    /// Detects the format of every record.
+    pub fn auto() -> Self {
+        Self { choice: Choice::Auto, last: None }
+    }
+
+    /// Reads one format, or detects when `format` is `None`. `generic` holds the user's field maps by name.
+    ///
+    /// # Errors
+    /// Names the nearest format when there is none of this name.
+    pub fn new(format: Option<&str>, generic: &BTreeMap<String, BTreeMap<String, String>>) -> Result<Self, String> {
+        let _ = generic;
+        match format {
+            None | Some("auto") => Ok(Self::auto()),
+            Some(id) => match by_id(id) {
+                Some(f) => Ok(Self { choice: Choice::Fixed(f), last: None }),
+                None => Err(unknown(id)),
+            },
+        }
+    }
+
+    /// Reads one record: the format it has, and its alerts.
+    ///
+    /// # Errors
+    /// When no format knows it or it is broken; the message says what was expected.
+    pub fn read(&mut self, record: &[u8]) -> Result<(String, Vec<AlertFields>), ParseError> {
+        if record.len() > MAX_RECORD {
+            return Err(ParseError::new("record", format!("longer than {MAX_RECORD} bytes")));
+        }
+        let text = decode(record);
+        let probe = Probe::new(&text);
+        let format = match &self.choice {
+            Choice::Fixed(f) => *f,
+            Choice::Auto => match self.detect(&probe) {
+                Some(f) => f,
+                None => return Err(ParseError::new("auto", nothing_fits(&probe))),
+            },
+        };
+        Ok((format.id().to_owned(), format.parse(&probe)?))
+    }
+
+    fn detect(&mut self, probe: &Probe<'_>) -> Option<&'static dyn Format> {
+        if let Some(last) = self.last
+            && last.sniff(probe) >= SURE
+        {
+            return Some(last);
+        }
+        let found = all().iter().map(|f| (f.sniff(probe), *f)).max_by_key(|(score, _)| *score);
+        self.last = found.filter(|(score, _)| *score >= LIKELY).map(|(_, f)| f);
+        self.last
+    }
+}
+
+/// A log level is how loud a program is about itself, not how bad a detection is, so it is read one step lower than
+/// the same word of a detector: emergency and alert Critical, critical High, error Medium, warning Low, the rest
+/// Informational.
+fn log_level(word: &str) -> Severity {
+    match word.trim().to_ascii_lowercase().as_str() {
+        "emergency" | "emerg" | "panic" | "alert" => Severity::Critical,
+        "critical" | "crit" | "fatal" => Severity::High,
+        "error" | "err" => Severity::Medium,
+        "warning" | "warn" => Severity::Low,
+        "notice" | "information" | "informational" | "info" | "debug" | "trace" | "verbose" => Severity::Informational,
+        _ => Severity::Unknown,
+    }
+}
+
+fn unknown(id: &str) -> String {
+    let known: Vec<&str> = all().iter().map(|f| f.id()).collect();
+    let nearest = known.iter().max_by(|a, b| strsim::jaro_winkler(a, id).total_cmp(&strsim::jaro_winkler(b, id)));
+    format!("no format `{id}`; nearest is `{}` (there are: auto, {})", nearest.unwrap_or(&"auto"), known.join(", "))
+}
+
+fn nothing_fits(probe: &Probe<'_>) -> String {
+    match probe.body() {
+        Some(json::Json::Obj(members)) => {
+            let keys: Vec<String> = members.iter().take(8).map(|(k, _)| probe::head(k)).collect();
+            format!("no format knows a JSON object with the keys {}", keys.join(", "))
+        }
+        _ => probe.fault(),
+    }
+}
+
+/// Leaves of a record of this format (as [`Reader::read`] named it); empty when it cannot be read.
+pub fn leaves(format: &str, record: &[u8]) -> Vec<Field> {
+    let text = decode(record);
+    let probe = Probe::new(&text);
+    match by_id(format) {
+        Some(f) => f.leaves(&probe),
+        None => probe.body().map(json::Json::leaves).unwrap_or_default(),
+    }
 }
