@@ -264,7 +264,7 @@ fn compile(all: &[crate::model::case::Suppression]) -> Vec<Active> {
     let now = Timestamp::now();
     all.iter()
         .filter(|s| s.expires > now)
-        .filter_map(|s| match crate::model::query::parse(&s.query) {
+        .filter_map(|s| match crate::model::query::parse(&s.query, Some(&s.owner)) {
             Ok(query) => Some(Active { id: s.id, query, expires: s.expires }),
             Err(e) => {
                 tracing::warn!(suppression = s.id.0, error = %e, "suppression cannot be read, it hides nothing");
@@ -348,7 +348,7 @@ impl Maker {
             return None;
         }
         let now = Timestamp::now();
-        let input = MatchInput::of_new(alert, now);
+        let input = MatchInput::of(alert, now);
         self.active.iter().find(|s| s.expires > now && s.query.matches(&input)).map(|s| s.id)
     }
 }
