@@ -11,8 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::format::Reader;
-use super::format::split::Record;
+use super::format::{Reader, Record};
 use crate::model::alert::{AlertFields, DeadLetter, NewAlert, NewDeadLetter, Origin};
 use crate::model::ids::{DeadLetterId, SuppressionId};
 use crate::model::keys::KeyPolicy;
@@ -205,7 +204,7 @@ impl Pipeline {
             self.store.dead_letter(id)?.ok_or_else(|| StoreError::NotFound(format!("dead letter {id}")))?;
         let DeadLetter { source, offset, line, .. } = letter;
         let mut batch = Batch::default();
-        maker.make(Record { offset, line, bytes: raw }, &source, None, &mut batch);
+        maker.make(Record { offset, line, bytes: raw, error: None }, &source, None, &mut batch);
         if let Some(still) = batch.dead.pop() {
             self.store.dead_letter_failed_again(id, &still.reason)?;
             return Ok(Retried::Unreadable(still.reason));
@@ -292,6 +291,11 @@ impl Maker {
     /// Puts what the record holds into the batch: one or more alerts, or one dead letter.
     pub fn make(&mut self, record: Record, source: &Untrusted, origin: Option<Origin>, batch: &mut Batch) {
         batch.bytes += record.bytes.len();
+        if let Some(why) = &record.error {
+            let reason = why.as_str().into();
+            batch.dead.push(dead(record, source, self.format.clone(), reason));
+            return;
+        }
         match self.reader.read(&record.bytes) {
             Ok((format, alerts)) if !alerts.is_empty() => self.alerts(record, &format, alerts, source, origin, batch),
             Ok((format, _)) => {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::file::{plain, walk};
 use super::follow::Head;
 use super::{Link, LinkState, Pace};
-use crate::intake::format::split::{Record, Splitter};
+use crate::intake::format::{Record, Splitter};
 use crate::intake::pipeline::{Batch, IntakeError, Maker, Pipeline};
 use crate::model::Timestamp;
 use crate::text::Untrusted;

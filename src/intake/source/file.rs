@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Instant;
 
-use crate::intake::format::split::Splitter;
+use crate::intake::format::Splitter;
 use crate::intake::pipeline::{BATCH_WAIT, Batch, FailedInput, IntakeError, Maker, Pipeline, Summary};
 use crate::store::StoreError;
 use crate::text::Untrusted;
@@ -292,7 +292,7 @@ impl Parse<'_> {
         }
     }
 
-    fn drain(&mut self, next: impl Fn(&mut Splitter) -> Option<crate::intake::format::split::Record>) -> Option<()> {
+    fn drain(&mut self, next: impl Fn(&mut Splitter) -> Option<crate::intake::format::Record>) -> Option<()> {
         while let Some(record) = next(&mut self.splitter) {
             self.maker.make(record, &self.source, None, &mut self.batch);
             if self.batch.is_full() {

@@ -354,9 +354,9 @@ fn open(path: &Path) -> io::Result<Option<File>> {
 
 /// Whether this is the file of the mark, as far as it was read.
 fn is_at(file: &File, mark: &Mark, same_id: bool) -> bool {
-    file.metadata().is_ok_and(|meta| {
-        meta.is_file() && (!same_id || FileId::of(&meta) == mark.id) && meta.len() >= mark.offset
-    }) && mark.head.matches(file)
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && (!same_id || FileId::of(&meta) == mark.id) && meta.len() >= mark.offset)
+        && mark.head.matches(file)
 }
 
 fn holds(s: &Sibling, mark: &Mark) -> bool {

@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::place::{FileId, Head};
-use crate::intake::format::split::Record;
+use crate::intake::format::{MAX_RECORD, Record};
 
-/// A line longer than this is cut: what is there so far becomes a record of its own (and so a dead letter).
-pub(super) const MAX_LINE: usize = 16 << 20;
 const CHUNK: usize = 256 << 10;
 
 /// A place in a file, as the checkpoint keeps it.
@@ -55,16 +53,7 @@ impl Tracked {
     pub fn open(file: File, mark: Option<&Mark>) -> io::Result<Self> {
         let id = FileId::of(&file.metadata()?);
         let (offset, line, head) = mark.map_or((0, 0, Head::default()), |m| (m.offset, m.line, m.head.clone()));
-        Ok(Self {
-            file,
-            id,
-            offset,
-            line,
-            head,
-            partial: Vec::new(),
-            at_end: None,
-            last_change: Instant::now(),
-        })
+        Ok(Self { file, id, offset, line, head, partial: Vec::new(), at_end: None, last_change: Instant::now() })
     }
 
     pub fn mark(&self) -> Mark {
@@ -106,7 +95,7 @@ impl Tracked {
         if !self.partial.is_empty() {
             let bytes = std::mem::take(&mut self.partial);
             let len = bytes.len();
-            self.emit(bytes, len, take);
+            self.emit(bytes, len, None, take);
         }
     }
 
@@ -120,16 +109,19 @@ impl Tracked {
             let mut line = std::mem::take(&mut self.partial);
             line.extend_from_slice(&bytes[..end]);
             let len = line.len() + 1;
-            self.emit(line, len, take);
+            self.emit(line, len, None, take);
             bytes = &bytes[end + 1..];
         }
         self.partial.extend_from_slice(bytes);
-        if self.partial.len() > MAX_LINE {
-            self.finish(take);
+        if self.partial.len() > MAX_RECORD {
+            // Cut, so that no line can take all memory; the pieces are dead letters, nothing is lost.
+            let piece = std::mem::take(&mut self.partial);
+            let (len, why) = (piece.len(), format!("a line of more than {MAX_RECORD} bytes: this is a piece of it"));
+            self.emit(piece, len, Some(why), take);
         }
     }
 
-    fn emit(&mut self, mut line: Vec<u8>, len: usize, take: &mut dyn FnMut(Record)) {
+    fn emit(&mut self, mut line: Vec<u8>, len: usize, error: Option<String>, take: &mut dyn FnMut(Record)) {
         let offset = self.offset;
         self.offset += len as u64;
         self.line += 1;
@@ -137,7 +129,7 @@ impl Tracked {
             line.pop();
         }
         if !line.iter().all(u8::is_ascii_whitespace) {
-            take(Record { offset, line: Some(self.line), bytes: line });
+            take(Record { offset, line: Some(self.line), bytes: line, error });
         }
     }
 }

@@ -10,9 +10,7 @@ use opensearch::http::Url;
 use opensearch::http::headers::{ACCEPT_ENCODING, HeaderValue};
 use opensearch::http::response::Response;
 use opensearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
-use opensearch::{
-    CreatePitParts, GetParts, OpenSearch, SearchParts, UpdateParts,
-};
+use opensearch::{CreatePitParts, GetParts, OpenSearch, SearchParts, UpdateParts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -121,21 +119,15 @@ impl Client {
     /// A search in a point in time. `limit`: bytes that are read.
     pub async fn search_pit(&self, pit: &str, mut body: Value, limit: u64) -> Result<Answer, Fault> {
         body["pit"] = json!({ "id": pit, "keep_alive": self.keep_alive });
-        let sent =
-            self.inner.search(SearchParts::None).allow_partial_search_results(false).body(body).send().await;
+        let sent = self.inner.search(SearchParts::None).allow_partial_search_results(false).body(body).send().await;
         self.read(sent, limit).await
     }
 
     /// A search in the index as it is now.
     pub async fn search_now(&self, body: Value) -> Result<Answer, Fault> {
         let index: Vec<&str> = self.index.split(',').map(str::trim).collect();
-        let sent = self
-            .inner
-            .search(SearchParts::Index(&index))
-            .allow_partial_search_results(false)
-            .body(body)
-            .send()
-            .await;
+        let sent =
+            self.inner.search(SearchParts::Index(&index)).allow_partial_search_results(false).body(body).send().await;
         self.read(sent, MAX_PAGE).await
     }
 
@@ -160,8 +152,7 @@ impl Client {
 
     /// A document's numbers and its `watchfloor` field; `None` when it is gone.
     pub async fn get(&self, index: &str, id: &str) -> Result<Option<(Numbers, Value)>, Fault> {
-        let sent =
-            self.inner.get(GetParts::IndexId(index, id))._source_includes(&["watchfloor"]).send().await;
+        let sent = self.inner.get(GetParts::IndexId(index, id))._source_includes(&["watchfloor"]).send().await;
         #[derive(Deserialize)]
         struct Got {
             #[serde(flatten)]

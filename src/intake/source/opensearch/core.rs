@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::fault::Fault;
 use super::window::{Entry, Key, Known, Window, content_hash};
 use crate::config::settings::OpensearchSettings;
-use crate::intake::format::split::Record;
+use crate::intake::format::Record;
 use crate::intake::pipeline::{Batch, IntakeError, Maker, Pipeline};
 use crate::model::Timestamp;
 use crate::model::alert::{NewDeadLetter, Origin};
@@ -158,9 +158,11 @@ impl Core {
     pub fn sift(&mut self, body: &[u8], which: Which) -> Result<Page, Fault> {
         let body = read(body)?;
         let window = self.window(which);
-        let unknown = body.hits.hits.iter().filter(|h| {
-            window.know(&Key::of(&h.index, &h.id), h.primary_term, h.seq_no) != Known::Same
-        });
+        let unknown = body
+            .hits
+            .hits
+            .iter()
+            .filter(|h| window.know(&Key::of(&h.index, &h.id), h.primary_term, h.seq_no) != Known::Same);
         let unknown = unknown.map(|h| h.id.clone().into_owned()).collect();
         Ok(page(&body, unknown))
     }
@@ -220,7 +222,7 @@ impl Core {
             seq_no: hit.seq_no,
             primary_term: hit.primary_term,
         };
-        let record = Record { offset: 0, line: None, bytes: raw.to_vec() };
+        let record = Record { offset: 0, line: None, bytes: raw.to_vec(), error: None };
         let source = format!("opensearch:{}", hit.index).into();
         let letters = batch.dead.len();
         self.maker.make(record, &source, Some(origin), batch);
@@ -242,13 +244,7 @@ impl Core {
     }
 
     /// Alerts, dead letters and checkpoint in one transaction.
-    fn store(
-        &mut self,
-        which: Which,
-        batch: &Batch,
-        fresh: Vec<(Key, Entry)>,
-        high: Option<i64>,
-    ) -> Result<(), Fault> {
+    fn store(&mut self, which: Which, batch: &Batch, fresh: Vec<(Key, Entry)>, high: Option<i64>) -> Result<(), Fault> {
         if fresh.is_empty() {
             return Ok(());
         }

@@ -13,14 +13,9 @@ pub enum Fault {
     /// The settings or a secret cannot be used.
     Settings(String),
     /// 401.
-    Unauthorized {
-        user: Option<String>,
-    },
+    Unauthorized { user: Option<String> },
     /// 403: the right that is missing, as the server names it.
-    Forbidden {
-        user: Option<String>,
-        right: String,
-    },
+    Forbidden { user: Option<String>, right: String },
     /// The server's certificate is not trusted, or it does not speak TLS.
     Tls(String),
     /// Nobody listens, or the name is unknown.
@@ -38,10 +33,7 @@ pub enum Fault {
     /// Too many requests.
     Busy(String),
     /// Anything else the server said.
-    Server {
-        status: u16,
-        reason: String,
-    },
+    Server { status: u16, reason: String },
     /// An answer we cannot read.
     Protocol(String),
     /// Our own store.

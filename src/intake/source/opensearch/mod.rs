@@ -248,13 +248,7 @@ impl Tail {
         Ok(())
     }
 
-    async fn sweep_light(
-        &mut self,
-        client: &Client,
-        query: &Value,
-        which: Which,
-        most: usize,
-    ) -> Result<usize, Fault> {
+    async fn sweep_light(&mut self, client: &Client, query: &Value, which: Which, most: usize) -> Result<usize, Fault> {
         let pit = client.open_pit().await?;
         let done = self.light_pages(client, &pit, query, which, most).await;
         client.close_pit(&pit).await;
@@ -272,7 +266,8 @@ impl Tail {
         let mut after: Option<String> = None;
         let mut hits = 0;
         loop {
-            let answer = client.search_pit(pit, self.body(query, LIGHT_PAGE, after.as_deref(), false), MAX_ANSWER).await?;
+            let answer =
+                client.search_pit(pit, self.body(query, LIGHT_PAGE, after.as_deref(), false), MAX_ANSWER).await?;
             let page = self.with_core(move |core| core.sift(&answer.body, which)).await?;
             hits += page.hits;
             self.pick(client, pit, query, &page.unknown, which).await?;

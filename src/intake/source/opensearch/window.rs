@@ -151,10 +151,6 @@ impl Window {
         self.high.map(|h| h.saturating_sub(self.overlap_ms).max(self.floor))
     }
 
-    pub fn len(&self) -> usize {
-        self.seen.len()
-    }
-
     /// The window holds more than it can and was shortened.
     pub fn shortened(&self) -> bool {
         self.high.is_some_and(|h| self.floor > h.saturating_sub(self.overlap_ms))
