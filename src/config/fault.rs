@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub place: Place,
     /// What is wrong and what was expected, such as `unknown key "colour"; did you mean "color"?`.
@@ -11,8 +11,7 @@ pub struct Fault {
 }
 
 /// Where it is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// Line and column from 1, column in characters.
     File {
@@ -57,6 +56,25 @@ impl std::fmt::Display for Place {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// `{"where", "file", "line", "column", "message"}`; what does not apply is null.
+impl serde::Serialize for Fault {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let (file, at) = match &self.place {
+            Place::File { path, line, column } => (Some(path), Some((line, column))),
+            Place::Whole(path) => (Some(path), None),
+            Place::Env(_) | Place::Flag(_) => (None, None),
+        };
+        let mut out = s.serialize_struct("Fault", 5)?;
+        out.serialize_field("where", &self.place.to_string())?;
+        out.serialize_field("file", &file.map(|f| f.to_string_lossy()))?;
+        out.serialize_field("line", &at.map(|a| a.0))?;
+        out.serialize_field("column", &at.map(|a| a.1))?;
+        out.serialize_field("message", &self.message)?;
+        out.end()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyring_core::api::CredentialStore;
+use keyring_core::api::CredentialStoreApi as _;
 use keyring_core::{Entry, Error};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -53,14 +53,32 @@ fn wanted(ctx: &SecretContext) -> &'static [Keyring] {
     }
 }
 
-fn open(kind: Keyring) -> keyring_core::Result<Arc<CredentialStore>> {
+fn open(kind: Keyring, name: &str) -> keyring_core::Result<Entry> {
     match kind {
         #[cfg(not(target_os = "macos"))]
-        Keyring::SecretService => Ok(zbus_secret_service_keyring_store::Store::new()?),
+        Keyring::SecretService => zbus_secret_service_keyring_store::Store::new()?.build(SERVICE, name, None),
         #[cfg(target_os = "linux")]
-        Keyring::Keyutils => Ok(linux_keyutils_keyring_store::Store::new()?),
+        Keyring::Keyutils => keyutils(name),
         #[allow(unreachable_patterns, reason = "which ones there are depends on the platform")]
         _ => Err(Error::NotSupportedByStore("not on this platform".into())),
+    }
+}
+
+/// In the user's persistent keyring, reached through this process's own: a bare SSH login, a timer or a container
+/// often has no session keyring, and one made on the spot would end with the process. Kernels without persistent
+/// keyrings keep it in the session.
+#[cfg(target_os = "linux")]
+fn keyutils(name: &str) -> keyring_core::Result<Entry> {
+    use linux_keyutils::{KeyRing, KeyRingIdentifier};
+    use linux_keyutils_keyring_store::{Cred, Store};
+    match KeyRing::get_persistent(KeyRingIdentifier::Process) {
+        Ok(persistent) => Ok(Entry::new_with_credential(Arc::new(Cred {
+            session: persistent,
+            persistent: None,
+            description: format!("keyring:{name}@{SERVICE}"),
+            specifiers: Some((SERVICE.to_owned(), name.to_owned())),
+        }))),
+        Err(_) => Store::new()?.build(SERVICE, name, None),
     }
 }
 
@@ -71,7 +89,7 @@ fn with_entry<T: Send + 'static>(
     act: impl FnOnce(Entry) -> keyring_core::Result<T> + Send + 'static,
 ) -> Result<T, Trouble> {
     let name = name.to_owned();
-    let done = within(PATIENCE, move || open(kind).and_then(|s| s.build(SERVICE, &name, None)).and_then(act));
+    let done = within(PATIENCE, move || open(kind, &name).and_then(act));
     match done {
         Some(Ok(t)) => Ok(t),
         Some(Err(e)) => Err(trouble(&e)),

@@ -1,0 +1,313 @@
+//! Every setting, once: what it means, what it may be, and an example. The loader, `config explain`, the sample and
+//! the nearest-name suggestions all read this table; a test holds it against [`super::Settings`].
+
+use std::path::{Path, PathBuf};
+
+use super::secret::Reference;
+
+/// What a setting may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A path; a relative one starts beside the settings file.
+    Path,
+    /// An `http` or `https` address without user and password.
+    Url,
+    Bool,
+    /// A whole number in this range.
+    Whole(i64, i64),
+    Texts,
+    /// A list of these words.
+    Words(&'static [&'static str]),
+    /// Where a secret is, never the secret.
+    Secret,
+    /// A filter as typed after `/`.
+    Query,
+    /// `tracing` filter directives.
+    LogFilter,
+}
+
+/// One setting. `*` in its path stands for a name of the user's.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub path: &'static str,
+    pub kind: Kind,
+    pub about: &'static str,
+    /// As written in TOML, for the sample; `""` shows the default.
+    pub example: &'static str,
+    /// For settings of a source: the kinds of source that have it. Empty: all.
+    pub only: &'static [&'static str],
+    /// Must be there wherever its table is.
+    pub needed: bool,
+}
+
+const fn key(path: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { path, kind, about, example: "", only: &[], needed: false }
+}
+
+impl Key {
+    const fn like(mut self, example: &'static str) -> Self {
+        self.example = example;
+        self
+    }
+
+    const fn of(mut self, only: &'static [&'static str]) -> Self {
+        self.only = only;
+        self
+    }
+
+    const fn needed(mut self) -> Self {
+        self.needed = true;
+        self
+    }
+
+    pub fn segments(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.path.split('.')
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// Whether this is the setting at a path with names filled in.
+    pub fn is_at<S: AsRef<str>>(&self, path: &[S]) -> bool {
+        self.segments().count() == path.len() && self.segments().zip(path).all(|(k, p)| k == "*" || k == p.as_ref())
+    }
+}
+
+/// A table of settings, with its own words in the sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    pub path: &'static str,
+    pub about: &'static str,
+}
+
+pub const SECTIONS: &[Section] = &[
+    Section { path: "desk", about: "The desk: what it is called, where it keeps things, who works at it." },
+    Section { path: "console", about: "The screen." },
+    Section { path: "intake.keys", about: "When two records are the same alert, and when two alerts are one story." },
+    Section {
+        path: "intake.sources.*",
+        about: "Live sources, one table each, named as you like. Names go into checkpoints: renaming a source makes it \
+                start anew.",
+    },
+    Section {
+        path: "intake.generic.*",
+        about: "Field maps for JSON of no known format, one table each: our field = where it is in the record. A \
+                source uses one by format = \"generic:NAME\".",
+    },
+    Section { path: "triage", about: "Opinions. They may raise an alert's priority and change nothing else." },
+    Section { path: "triage.openai", about: "Any server that speaks the OpenAI chat API, for backend = \"openai\"." },
+    Section { path: "respond", about: "What may be done, and who must agree." },
+    Section { path: "secrets", about: "Where secret references are looked up." },
+    Section { path: "log", about: "Structured logs: DATA/log/watchfloor.YYYY-MM-DD.jsonl." },
+];
+
+const KEY_FIELDS: &[&str] = &[
+    "record", "format", "title", "rule", "severity", "host", "user", "process", "src_ip", "dst_ip", "dst_port", "day",
+    "hour",
+];
+const SECONDS: Kind = Kind::Whole(1, 3600);
+const OPENSEARCH: &[&str] = &["opensearch"];
+
+pub const KEYS: &[Key] = &[
+    key(
+        "desk.data_dir",
+        Kind::Path,
+        "Folder of the store, the audit log and the logs. Left out: the platform's own data folder.",
+    )
+    .like("\"/var/lib/watchfloor\""),
+    key("desk.environment", Kind::Text, "Shown at the top of every screen.").like("\"PROD-EU\""),
+    key("desk.environment_class", Kind::Word(&["normal", "caution", "danger"]), "Colour of the environment's name."),
+    key("desk.name", Kind::Text, "What this desk is called in audit records and exports."),
+    key("desk.roster", Kind::Path, "TOML file of people. Left out: roster.toml beside this file, else you alone.")
+        .like("\"roster.toml\""),
+    key(
+        "desk.inventory",
+        Kind::Path,
+        "CSV or TOML of assets (host,weight[,owner]); weight in percent, 100 is ordinary.",
+    )
+    .like("\"assets.csv\""),
+    key("desk.read_only", Kind::Bool, "Take no action that changes anything."),
+    key("console.theme", Kind::Text, "A theme of `watchfloor themes`, or a path to a TOML file of your own."),
+    key("console.keymap", Kind::Text, "A keymap of `watchfloor keys`, or a path to a TOML file of your own."),
+    key(
+        "console.mouse",
+        Kind::Bool,
+        "Let the mouse choose rows and tabs. The terminal's own selection then needs shift.",
+    ),
+    key(
+        "console.clock",
+        Kind::Word(&["off", "minute", "second"]),
+        "How often clocks on screen move by themselves. off: an idle screen sends nothing.",
+    ),
+    key("console.ascii", Kind::Bool, "Draw with ASCII only."),
+    key("console.columns", Kind::Texts, "Columns of the queue, in order."),
+    key("console.filter", Kind::Query, "Filter of the first view, as typed after `/`."),
+    key("console.sort", Kind::Word(&["risk", "newest", "oldest", "severity"]), "Order of the queue."),
+    key(
+        "intake.keys.identity",
+        Kind::Words(KEY_FIELDS),
+        "Fields that make two records the same alert, which is then counted, not repeated.",
+    ),
+    key("intake.keys.group", Kind::Words(KEY_FIELDS), "Fields that make two alerts parts of one story."),
+    key("intake.sources.*.kind", Kind::Word(&["follow", "directory", "opensearch"]), "What kind of source it is.")
+        .like("\"follow\"")
+        .needed(),
+    key("intake.sources.*.path", Kind::Path, "The file to follow as `tail -F` does, or the folder to watch.")
+        .like("\"/var/ossec/logs/alerts/alerts.json\"")
+        .of(&["follow", "directory"])
+        .needed(),
+    key("intake.sources.*.format", Kind::Text, "Format of its records. Left out: each is recognised by itself.")
+        .like("\"wazuh\""),
+    key("intake.sources.*.url", Kind::Url, "Address of the cluster.")
+        .like("\"https://opensearch.example:9200\"")
+        .of(OPENSEARCH)
+        .needed(),
+    key("intake.sources.*.index", Kind::Text, "Index, alias or pattern to tail.")
+        .like("\"wazuh-alerts-*\"")
+        .of(OPENSEARCH)
+        .needed(),
+    key("intake.sources.*.username", Kind::Text, "Who we are there; reading rights are enough without write_back.")
+        .like("\"watchfloor\"")
+        .of(OPENSEARCH),
+    key("intake.sources.*.password", Kind::Secret, "Where the password is.")
+        .like("\"keyring:opensearch\"")
+        .of(OPENSEARCH),
+    key("intake.sources.*.ca", Kind::Path, "PEM file of the authority that signed the cluster's certificate.")
+        .like("\"opensearch-ca.pem\"")
+        .of(OPENSEARCH),
+    key("intake.sources.*.time_field", Kind::Text, "Field the tail sorts by.").like("\"@timestamp\"").of(OPENSEARCH),
+    key("intake.sources.*.page", Kind::Whole(1, 10_000), "Documents per page.").like("1000").of(OPENSEARCH),
+    key(
+        "intake.sources.*.overlap_seconds",
+        Kind::Whole(0, 86_400),
+        "How far the tail looks back each time, for documents that become visible late.",
+    )
+    .like("120")
+    .of(OPENSEARCH),
+    key("intake.sources.*.poll_seconds", SECONDS, "Pause between looks.").like("2").of(OPENSEARCH),
+    key("intake.sources.*.timeout_seconds", SECONDS, "How long one request may take.").like("20").of(OPENSEARCH),
+    key(
+        "intake.sources.*.write_back",
+        Kind::Bool,
+        "Write status, owner and disposition back into the document, under `watchfloor`.",
+    )
+    .like("false")
+    .of(OPENSEARCH),
+    key("intake.sources.*.start", Kind::Word(&["beginning", "now"]), "Where the first run begins.")
+        .like("\"beginning\"")
+        .of(OPENSEARCH),
+    key("intake.generic.*.*", Kind::Text, "Where our field is in the record, such as `event.host.name`.")
+        .like("\"event.host.name\""),
+    key("triage.backend", Kind::Word(&["rules", "openai"]), "Who gives opinions: our own rules, or a model."),
+    key("triage.openai.url", Kind::Url, "Address up to and with the version.").like("\"http://127.0.0.1:8000/v1\""),
+    key("triage.openai.model", Kind::Text, "Name of the model there.").like("\"qwen3-8b\""),
+    key("triage.openai.api_key", Kind::Secret, "Where the key is, if the server wants one.").like("\"keyring:model\""),
+    key("triage.openai.ca", Kind::Path, "PEM file of the authority that signed the server's certificate.")
+        .like("\"model-ca.pem\""),
+    key("triage.openai.connect_seconds", SECONDS, "How long connecting may take."),
+    key("triage.openai.first_token_seconds", SECONDS, "How long the first word may take."),
+    key("triage.openai.idle_seconds", SECONDS, "How long the model may pause between words."),
+    key("triage.openai.max_tokens", Kind::Whole(1, 1_000_000), "The longest answer."),
+    key("respond.catalogue", Kind::Path, "TOML file of actions. Left out: actions.toml beside this file, if there.")
+        .like("\"actions.toml\""),
+    key("respond.policy", Kind::Path, "TOML file of the policy. Left out: policy.toml beside this file, if there.")
+        .like("\"policy.toml\""),
+    key(
+        "secrets.keyring",
+        Kind::Word(&["auto", "secret-service", "keyutils"]),
+        "What `keyring:` means. auto: the Secret Service if there is a session bus, else the kernel's keyring.",
+    ),
+    key("secrets.vault_addr", Kind::Url, "Address of the Vault or OpenBao server. Left out: VAULT_ADDR.")
+        .like("\"https://vault.example:8200\""),
+    key("secrets.vault_token", Kind::Secret, "Where its token is. Left out: env:VAULT_TOKEN.")
+        .like("\"file:~/.vault-token\""),
+    key(
+        "secrets.vault_ca",
+        Kind::Path,
+        "PEM file of the authority that signed its certificate. Left out: VAULT_CACERT, else the system's.",
+    )
+    .like("\"vault-ca.pem\""),
+    key("secrets.vault_namespace", Kind::Text, "Its namespace. Left out: VAULT_NAMESPACE.").like("\"soc\""),
+    key("secrets.vault_timeout_seconds", SECONDS, "How long it may take to answer."),
+    key("secrets.command_timeout_seconds", SECONDS, "How long a `cmd:` program may take."),
+    key("log.level", Kind::LogFilter, "What is logged, such as \"info,watchfloor::intake=debug\"."),
+    key("log.keep", Kind::Whole(1, 3650), "Daily files kept."),
+];
+
+impl Kind {
+    /// With its article, for "expected ..., found ...".
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Text => "a text".to_owned(),
+            Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Path => "a path".to_owned(),
+            Self::Url => "an address that begins with http:// or https://".to_owned(),
+            Self::Bool => "true or false".to_owned(),
+            Self::Whole(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Texts => "a list of texts".to_owned(),
+            Self::Words(words) => format!("a list of {}", words.join(", ")),
+            Self::Secret => "a secret reference".to_owned(),
+            Self::Query => "a filter".to_owned(),
+            Self::LogFilter => "filter directives".to_owned(),
+        }
+    }
+
+    /// What is wrong with a text of this kind, if anything.
+    pub fn check_text(&self, text: &str) -> Result<(), String> {
+        match self {
+            Self::Word(words) | Self::Words(words) if !words.contains(&text) => {
+                Err(match super::fault::nearest(text, words.iter().copied()) {
+                    Some(near) => format!("{text:?} is none of {}; did you mean {near:?}?", words.join(", ")),
+                    None => format!("{text:?} is none of {}", words.join(", ")),
+                })
+            }
+            Self::Path if text.is_empty() => Err("expected a path, found an empty text".to_owned()),
+            Self::Url => check_url(text),
+            Self::Secret => text.parse::<Reference>().map(drop).map_err(|e| e.to_string()),
+            Self::Query => {
+                let me = crate::model::ids::PersonId::new("me");
+                crate::model::query::parse(text, me.as_ref()).map(drop).map_err(|e| format!("filter {e}"))
+            }
+            Self::LogFilter => tracing_subscriber::EnvFilter::try_new(text)
+                .map(drop)
+                .map_err(|e| format!("not filter directives: {e}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Empty is allowed: it means "not set".
+fn check_url(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    match reqwest::Url::parse(text) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Err("an address must hold no user or password; those have settings of their own".to_owned())
+        }
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+        _ => Err(format!("expected {}", Kind::Url.expected())),
+    }
+}
+
+/// `~/` is the home folder; anything else relative starts at `base`.
+pub fn absolute(path: &str, base: &Path, home: Option<&str>) -> PathBuf {
+    match (path.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => Path::new(home).join(rest),
+        _ => base.join(path),
+    }
+}
+
+/// A path of names, quoted where TOML would.
+pub fn dotted<S: AsRef<str>>(path: &[S]) -> String {
+    let plain = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let words: Vec<String> = path
+        .iter()
+        .map(|s| if plain(s.as_ref()) { s.as_ref().to_owned() } else { format!("{:?}", s.as_ref()) })
+        .collect();
+    words.join(".")
+}
