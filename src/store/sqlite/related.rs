@@ -1,0 +1,165 @@
+//! What surrounds an alert: related ones, how alike ones were closed, its timeline.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
+
+use super::{err, rows, time};
+use crate::model::act::TimelineEvent;
+use crate::model::alert::{AlertRow, Disposition};
+use crate::model::ids::{AlertId, PersonId};
+use crate::store::{PastDispositions, Result};
+use crate::text::Untrusted;
+
+/// What makes alerts alike, as stored.
+struct Kin {
+    grp: Vec<u8>,
+    rule: String,
+    host: Option<String>,
+    user: Option<String>,
+    src: Option<Vec<u8>>,
+    dst: Option<Vec<u8>>,
+}
+
+fn kin(conn: &Connection, id: AlertId) -> Result<Option<Kin>> {
+    conn.prepare_cached("SELECT grp, coalesce(rule_id, rule_name, title), host, user, src, dst FROM alert WHERE id = ?")
+        .and_then(|mut s| {
+            s.query_row([id.0], |r| {
+                Ok(Kin {
+                    grp: r.get(0)?,
+                    rule: r.get(1)?,
+                    host: r.get(2)?,
+                    user: r.get(3)?,
+                    src: r.get(4)?,
+                    dst: r.get(5)?,
+                })
+            })
+            .optional()
+        })
+        .map_err(err)
+}
+
+pub(super) fn related(conn: &Connection, id: AlertId, limit: usize) -> Result<Vec<AlertRow>> {
+    let Some(k) = kin(conn, id)? else { return Ok(Vec::new()) };
+    let mut found = BTreeSet::new();
+    let mut add = |index: &str, cond: &str, value: Option<Value>| -> Result<()> {
+        let Some(value) = value else { return Ok(()) };
+        let sql = format!(
+            "SELECT a.id FROM alert a INDEXED BY {index} WHERE {cond} AND a.id <> ?2 ORDER BY a.id DESC LIMIT ?3"
+        );
+        let mut stmt = conn.prepare_cached(&sql).map_err(err)?;
+        let ids = stmt.query_map(params![value, id.0, limit as i64], |r| r.get::<_, i64>(0)).map_err(err)?;
+        for id in ids {
+            found.insert(id.map_err(err)?);
+        }
+        Ok(())
+    };
+    add("alert_grp", "a.grp = ?1", Some(k.grp.into()))?;
+    add("alert_host", "a.host = ?1 COLLATE NOCASE", k.host.map(Value::from))?;
+    add("alert_user", "a.user = ?1 COLLATE NOCASE", k.user.map(Value::from))?;
+    for bits in [k.src, k.dst].into_iter().flatten() {
+        add("alert_src", "a.src = ?1", Some(bits.clone().into()))?;
+        add("alert_dst", "a.dst = ?1", Some(bits.into()))?;
+    }
+    let newest: Vec<AlertId> = found.into_iter().rev().take(limit).map(AlertId).collect();
+    rows::by_id(conn, &newest)
+}
+
+pub(super) fn past_dispositions(conn: &Connection, id: AlertId) -> Result<Vec<PastDispositions>> {
+    const RULE: &str = "coalesce(a.rule_id, a.rule_name, a.title) = ?2";
+    let Some(k) = kin(conn, id)? else { return Ok(Vec::new()) };
+    let mut out = Vec::new();
+    let mut add = |alike: &'static str, index: &str, cond: &str, values: Vec<Value>| -> Result<()> {
+        out.push(past(conn, alike, index, cond, id, values)?);
+        Ok(())
+    };
+    let rule = Value::from(k.rule);
+    if let Some(host) = k.host {
+        let cond = format!("{RULE} AND a.host = ?3 COLLATE NOCASE");
+        add("rule+host", "alert_rule", &cond, vec![rule.clone(), host.into()])?;
+    }
+    if let Some(user) = k.user {
+        let cond = format!("{RULE} AND a.user = ?3 COLLATE NOCASE");
+        add("rule+user", "alert_rule", &cond, vec![rule.clone(), user.into()])?;
+    }
+    add("rule", "alert_rule", RULE, vec![rule])?;
+    add("group", "alert_grp", "a.grp = ?2", vec![k.grp.into()])?;
+    Ok(out)
+}
+
+/// `values` stand for `?2` and on; the alert itself is left out.
+fn past(
+    conn: &Connection,
+    alike: &'static str,
+    index: &str,
+    cond: &str,
+    id: AlertId,
+    values: Vec<Value>,
+) -> Result<PastDispositions> {
+    let params: Vec<Value> = std::iter::once(Value::Integer(id.0)).chain(values).collect();
+    let sql = format!(
+        "SELECT a.disposition, count(*) FROM alert a INDEXED BY {index} WHERE {cond} AND a.id <> ?1
+         GROUP BY a.disposition ORDER BY count(*) DESC"
+    );
+    let mut stmt = conn.prepare_cached(&sql).map_err(err)?;
+    let groups: Vec<(Option<i64>, i64)> = stmt
+        .query_map(params_from_iter(&params), |r| Ok((r.get(0)?, r.get(1)?)))
+        .and_then(Iterator::collect)
+        .map_err(err)?;
+    let total = groups.iter().map(|(_, n)| n.unsigned_abs()).sum();
+    let counts: Vec<(Disposition, u64)> =
+        groups.iter().filter_map(|(d, n)| Some((Disposition::from_id((*d)?)?, n.unsigned_abs()))).collect();
+    let last_closed = if counts.is_empty() { None } else { last_closed(conn, index, cond, params)? };
+    Ok(PastDispositions { alike, counts, total, last_closed })
+}
+
+fn last_closed(conn: &Connection, index: &str, cond: &str, params: Vec<Value>) -> Result<Option<Timestamp>> {
+    let sql = format!(
+        "SELECT max(a.t_close) FROM alert a INDEXED BY {index} WHERE {cond} AND a.id <> ?1 AND a.disposition IS NOT NULL"
+    );
+    let at: Option<i64> =
+        conn.prepare_cached(&sql).and_then(|mut s| s.query_row(params_from_iter(params), |r| r.get(0))).map_err(err)?;
+    Ok(at.map(time))
+}
+
+/// The newest `limit` lines, oldest of them first. The line of the ingest itself is made from the alert.
+pub(super) fn timeline(conn: &Connection, id: AlertId, limit: usize) -> Result<Vec<TimelineEvent>> {
+    let head: Option<(i64, String)> = conn
+        .prepare_cached("SELECT t_ingest, (SELECT text FROM word WHERE id = source) FROM alert WHERE id = ?")
+        .and_then(|mut s| s.query_row([id.0], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+        .map_err(err)?;
+    let Some((t_ingest, source)) = head else { return Ok(Vec::new()) };
+    let mut lines: Vec<TimelineEvent> = conn
+        .prepare_cached(
+            "SELECT at, by, kind, text FROM timeline WHERE alert = ? AND withdrawn IS NULL ORDER BY id DESC LIMIT ?",
+        )
+        .and_then(|mut s| {
+            s.query_map(params![id.0, limit as i64], |r| {
+                Ok(TimelineEvent {
+                    at: time(r.get(0)?),
+                    alert: id,
+                    by: r.get::<_, Option<String>>(1)?.and_then(PersonId::new),
+                    kind: r.get(2)?,
+                    text: r.get::<_, String>(3)?.into(),
+                })
+            })?
+            .collect()
+        })
+        .map_err(err)?;
+    if lines.len() < limit {
+        let text = Untrusted::new(format!("from {source}"));
+        lines.push(TimelineEvent { at: time(t_ingest), alert: id, by: None, kind: "ingest".into(), text });
+    }
+    lines.reverse();
+    Ok(lines)
+}
+
+/// Adds a line.
+pub(super) fn note(conn: &Connection, id: i64, at: i64, by: Option<&PersonId>, kind: &str, text: &str) -> Result<i64> {
+    conn.prepare_cached("INSERT INTO timeline(alert, at, by, kind, text) VALUES(?, ?, ?, ?, ?)")
+        .and_then(|mut s| s.execute(params![id, at, by.map(PersonId::as_str), kind, text]))
+        .map_err(err)?;
+    Ok(conn.last_insert_rowid())
+}
