@@ -1,9 +1,24 @@
 //! An opinion on an alert: prompt, schema, grounding, taint, backends.
+//!
+//! ```text
+//! question -> backend (openai, else rules) -> check: bounds, technique table, catalogue, grounding, detector -> verdict
+//! ```
+//!
+//! A backend has no tools and no write path, and whatever it answers goes through [`check`]: what comes out can raise an
+//! alert's priority and nothing else.
 
 pub mod backend;
+pub mod check;
+pub mod detect;
+pub mod grounding;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use self::backend::rules::Rules;
 
 use crate::model::alert::Alert;
 use crate::model::fields::Field;
@@ -59,6 +74,13 @@ impl Cancel {
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
+
+    /// Returns once it is cancelled.
+    pub async fn cancelled(&self) {
+        while !self.is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,4 +123,68 @@ pub trait Backend: Send + Sync {
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<Verdict, TriageError>> + Send + 'a>>;
 
     fn health<'a>(&'a self) -> std::pin::Pin<Box<dyn Future<Output = Health> + Send + 'a>>;
+}
+
+/// The backends of a desk: the one that was asked for, and `rules`, which always answers.
+#[derive(Clone, Default)]
+pub struct Backends {
+    primary: Option<Arc<dyn Backend>>,
+    rules: Rules,
+    actions: Vec<String>,
+}
+
+impl Backends {
+    /// `primary` is `None` for `rules` alone. `actions` are the names of the action catalogue: others are not suggested.
+    pub fn new(primary: Option<Arc<dyn Backend>>, actions: Vec<String>) -> Self {
+        Self { primary, rules: Rules::new(actions.clone()), actions }
+    }
+
+    /// `rules`, or the id of the backend asked for.
+    pub fn id(&self) -> &'static str {
+        self.primary.as_ref().map_or("rules", |b| b.id())
+    }
+
+    /// An opinion, checked. When the backend asked for does not answer, `rules` does, marked as a fallback with the
+    /// reason. The only errors are [`TriageError::Cancelled`] and a fault of `rules` itself.
+    pub async fn judge(
+        &self,
+        question: &Question,
+        progress: &(dyn Fn(Untrusted) + Send + Sync),
+        cancel: &Cancel,
+    ) -> Result<Verdict, TriageError> {
+        let mut why = None;
+        if let Some(primary) = &self.primary {
+            let answer = tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(TriageError::Cancelled),
+                answer = primary.judge(question, progress, cancel) => answer,
+            };
+            match answer {
+                Ok(verdict) => return Ok(check::check(verdict, question, &self.actions)),
+                Err(TriageError::Cancelled) => return Err(TriageError::Cancelled),
+                Err(e) => {
+                    tracing::warn!(request_id = %question.request_id, backend = primary.id(), error = %e, "opinion from rules instead");
+                    why = Some(format!("{} did not give an opinion: {e}", primary.id()));
+                }
+            }
+        }
+        let mut verdict = self.rules.judge(question, progress, cancel).await?;
+        if let Some(why) = why {
+            verdict.fallback = true;
+            let sum = verdict.remark.take();
+            verdict.remark = Some(why.into());
+            if let Some(sum) = sum {
+                check::remark(&mut verdict, sum.expose());
+            }
+        }
+        Ok(check::check(verdict, question, &self.actions))
+    }
+
+    /// Of the backend asked for.
+    pub async fn health(&self) -> Health {
+        match &self.primary {
+            Some(b) => b.health().await,
+            None => self.rules.health().await,
+        }
+    }
 }

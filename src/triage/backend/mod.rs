@@ -1,1 +1,3 @@
-//! Backends: `rules`, `openai`.
+//! Backends: `rules`.
+
+pub mod rules;
