@@ -120,6 +120,16 @@ impl Audit {
         Ok(record)
     }
 
+    /// Whether a record could be added now: the log opens for writing, can be locked, and is not damaged. It may still
+    /// fail to be written, on a full disk.
+    pub fn ready(&self) -> Result<(), AuditError> {
+        let mut cached = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = self.open_for_append()?;
+        let (tail, _) = self.at_end(&file, cached.take()).map_err(|t| self.cannot_write(t))?;
+        *cached = Some(tail);
+        Ok(())
+    }
+
     /// How many records there are, and the root over them.
     pub fn head(&self) -> Result<Head, AuditError> {
         let mut cached = self.tail.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,1 +1,282 @@
-//! From a proposal to a receipt: propose, policy, approve, execute.
+//! Acting: propose, check against the policy, dry run, approve by somebody else, execute once, keep the receipts.
+//!
+//! ```text
+//! Draft -> values checked -> policy -> commands rendered -> dry run -> audit action.proposed -> store (pending)
+//!       -> another person, same digest -> audit action.approved -> store (approved)
+//!       -> everything looked at again -> Approved -> store begins (once) -> audit action.intent (fsync)
+//!       -> processes or requests -> receipts -> audit action.outcome -> store (done, failed)
+//! ```
+//!
+//! A kill -9 anywhere in this runs nothing twice and nothing unrecorded: the store lets a request begin once, the
+//! intent is on the disk before anything starts, and a request that began but whose executor is gone ends as failed,
+//! with receipts that say what is not known. Whether an executor is gone is told by a lock the kernel holds for it.
+
+pub mod approve;
+pub mod catalogue;
+mod decide;
+pub mod digest;
+pub mod evaluate;
+pub mod execute;
+mod lease;
+pub mod policy;
+mod propose;
+mod receipt;
+mod recover;
+pub mod request;
+mod run;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use catalogue::Catalogue;
+pub use execute::Secrets;
+pub use policy::Policy;
+
+use crate::audit::{Audit, AuditError};
+use crate::config::Faults;
+use crate::model::act::TimelineEvent;
+use crate::model::action::{ActionDef, Finding, Request, RequestState, Tier};
+use crate::model::ids::{PersonId, RequestId};
+use crate::model::person::{Person, Roster};
+use crate::store::{Store, StoreError};
+use crate::text::Untrusted;
+use approve::World;
+use evaluate::{PolicyInput, Stage};
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum RespondError {
+    /// By policy, by role, by the state of things.
+    #[error("{0}")]
+    Refused(String),
+    /// It was asked for in a way that makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The store, the audit log or a file cannot be used.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Somebody else was quicker.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+impl From<StoreError> for RespondError {
+    fn from(e: StoreError) -> Self {
+        match e {
+            StoreError::Conflict(_) => Self::Conflict(e.to_string()),
+            StoreError::NotFound(_) => Self::Usage(e.to_string()),
+            StoreError::Busy(_) | StoreError::Unavailable(_) | StoreError::Unreadable(_) => {
+                Self::Unavailable(e.to_string())
+            }
+        }
+    }
+}
+
+impl From<AuditError> for RespondError {
+    fn from(e: AuditError) -> Self {
+        Self::Unavailable(format!("nothing is done without a record: {e}"))
+    }
+}
+
+impl From<Faults> for RespondError {
+    fn from(e: Faults) -> Self {
+        Self::Unavailable(e.to_string())
+    }
+}
+
+type Result<T> = std::result::Result<T, RespondError>;
+
+fn refused<T>(why: impl Into<String>) -> Result<T> {
+    Err(RespondError::Refused(why.into()))
+}
+
+/// What a [`Responder`] is made of.
+pub struct ResponderDeps {
+    pub store: Arc<dyn Store>,
+    pub audit: Arc<Audit>,
+    pub roster: Arc<Roster>,
+    pub catalogue: Catalogue,
+    pub policy: Policy,
+    pub secrets: Secrets,
+    /// `DATA/run`: locks of running executions.
+    pub run_dir: PathBuf,
+}
+
+/// The room's one door. Cheap to clone; every clone is the same one.
+#[derive(Clone)]
+pub struct Responder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    audit: Arc<Audit>,
+    roster: Arc<Roster>,
+    secrets: Secrets,
+    run_dir: PathBuf,
+    /// Of the account this runs under, for child processes.
+    home: PathBuf,
+    rules: RwLock<InForce>,
+}
+
+/// Catalogue and policy as they were last read.
+#[derive(Clone, Debug)]
+struct InForce {
+    catalogue: Catalogue,
+    policy: Policy,
+}
+
+impl Responder {
+    pub fn new(deps: ResponderDeps) -> Self {
+        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, run_dir } = deps;
+        let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
+        let rules = RwLock::new(InForce { catalogue, policy });
+        Self { inner: Arc::new(Inner { store, audit, roster, secrets, run_dir, home, rules }) }
+    }
+
+    /// Actions as they were last read.
+    pub fn catalogue(&self) -> Arc<Vec<ActionDef>> {
+        self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).catalogue.defs()
+    }
+
+    /// Digests that the policy file and the catalogue had when they were last read.
+    pub fn policy_digest(&self) -> String {
+        self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).policy.digest.clone()
+    }
+}
+
+impl Inner {
+    /// Catalogue and policy as their files are now. A file that became unreadable is an error: the old rules are not
+    /// used behind its back.
+    fn in_force(&self) -> Result<InForce> {
+        let old = self.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut new = old.clone();
+        if let Some(path) = &old.catalogue.path
+            && digest::of_file(path).ok().as_ref() != Some(&old.catalogue.digest)
+        {
+            new.catalogue = Catalogue::load(path)?;
+        }
+        if let Some(path) = &old.policy.path
+            && digest::of_file(path).ok().as_ref() != Some(&old.policy.digest)
+        {
+            new.policy = Policy::load(path)?;
+        }
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
+        Ok(new)
+    }
+
+    fn world<'a>(&'a self, rules: &'a InForce) -> World<'a> {
+        World { catalogue: &rules.catalogue, policy: &rules.policy, roster: &self.roster }
+    }
+
+    fn person(&self, id: &PersonId) -> Result<&Person> {
+        match self.roster.get(id) {
+            Some(p) if !p.read_only() => Ok(p),
+            Some(p) => refused(format!("{} may only read", p.id)),
+            None => refused(format!("{id} is not on the roster")),
+        }
+    }
+
+    fn request(&self, id: &RequestId) -> Result<Request> {
+        self.store.request(id)?.ok_or_else(|| RespondError::Usage(format!("there is no request {id}")))
+    }
+
+    /// What the policy says, with what the store knows of the last hour.
+    fn findings(&self, rules: &InForce, ask: &Ask<'_>, now: Timestamp) -> Vec<Finding> {
+        let since = now - SignedDuration::from_hours(1);
+        let count = |target| self.store.execution_count(ask.action, target, since).ok();
+        let by_target: BTreeMap<String, u64> =
+            ask.targets.iter().filter_map(|t| count(Some(t)).map(|n| (t.clone(), n))).collect();
+        let input = PolicyInput {
+            stage: ask.stage,
+            action: ask.action,
+            tier: ask.tier,
+            targets: ask.targets,
+            actor: self.roster.get(ask.by),
+            now,
+            last_hour: count(None),
+            last_hour_by_target: by_target,
+        };
+        evaluate::evaluate(&rules.policy, &input)
+    }
+
+    /// The refusals among them, as one sentence.
+    fn obey(findings: &[Finding]) -> Result<()> {
+        let no: Vec<&str> = findings.iter().filter(|f| f.refuses).map(|f| f.text.as_str()).collect();
+        if no.is_empty() { Ok(()) } else { refused(no.join("; ")) }
+    }
+
+    /// A line on the timelines of the request's alerts. One that cannot be written is no reason to fail: the audit log
+    /// has it.
+    fn note(&self, request: &Request, by: Option<&PersonId>, at: Timestamp, what: &str) {
+        for alert in &request.body.alerts {
+            let text = format!("{} {} for {}", request.body.action, what, request.body.targets.join(", "));
+            let event = TimelineEvent {
+                at,
+                alert: *alert,
+                by: by.cloned(),
+                kind: "action".into(),
+                text: Untrusted::new(format!("{text} ({})", request.body.id)),
+            };
+            if let Err(e) = self.store.note_event(&event) {
+                tracing::warn!(error = %e, alert = alert.0, "an action is not on the alert's timeline");
+            }
+        }
+    }
+
+    /// Changes a stored request; somebody else's change in between is seen and the change thought over again.
+    fn change(&self, id: &RequestId, mut change: impl FnMut(&mut Request) -> Result<()>) -> Result<Request> {
+        let mut tries = 0;
+        loop {
+            let mut request = self.request(id)?;
+            change(&mut request)?;
+            match self.store.update_request(&request) {
+                Err(StoreError::Conflict(_)) if tries < 8 => tries += 1,
+                done => return Ok(done?),
+            }
+        }
+    }
+}
+
+/// One question to the policy.
+struct Ask<'a> {
+    stage: Stage,
+    action: &'a str,
+    tier: Tier,
+    targets: &'a [String],
+    by: &'a PersonId,
+}
+
+/// Moves a request, or says why it cannot.
+fn step(request: &mut Request, event: request::Event) -> Result<()> {
+    match request::next(request.state, event) {
+        Some(state) => {
+            request.state = state;
+            Ok(())
+        }
+        None => Err(RespondError::Conflict(state_words(request))),
+    }
+}
+
+/// Where a request stands, for somebody who wanted it elsewhere.
+fn state_words(r: &Request) -> String {
+    let id = &r.body.id;
+    let at = |t: Option<Timestamp>| t.map(|t| format!(" at {}", t.strftime("%H:%M:%S UTC"))).unwrap_or_default();
+    let who = r.executor.as_ref().map(|p| format!(" by {p}")).unwrap_or_default();
+    let note = r.note.as_ref().map(|n| format!(": {n}")).unwrap_or_default();
+    match r.state {
+        RequestState::Executing => format!("{id} is being executed{who}, started{}", at(r.started)),
+        RequestState::Done | RequestState::Failed => format!("{id} ran already{who}{}; it runs once", at(r.started)),
+        RequestState::Denied => {
+            let by = r.denied.as_ref().map(|d| format!(" by {}", d.by)).unwrap_or_default();
+            format!("{id} was denied{by}")
+        }
+        state => format!("{id} is {}{note}", state.word()),
+    }
+}

@@ -1,0 +1,207 @@
+//! What people, and the clock, decide about a request.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::approve::{APPROVED, still_so};
+use super::evaluate::Stage;
+use super::request::Event;
+use super::{Ask, Inner, RespondError, Responder, Result, refused, state_words, step};
+use crate::model::action::{Approval, Denial, Request, RequestState};
+use crate::model::ids::{PersonId, RequestId};
+use crate::text::Untrusted;
+
+impl Responder {
+    /// Approves what `digest` names, in the name of somebody other than the requester. Everything it was proposed for
+    /// is looked at again; what no longer holds makes it void.
+    pub fn approve(&self, by: &PersonId, id: &RequestId, digest: &str, now: Timestamp) -> Result<Request> {
+        self.inner.approve(by, id, digest, now)
+    }
+
+    /// Says no: to a waiting request, or to an approved one that has not begun.
+    pub fn deny(&self, by: &PersonId, id: &RequestId, reason: Untrusted, now: Timestamp) -> Result<Request> {
+        let inner = &self.inner;
+        let rules = inner.in_force()?;
+        let person = inner.person(by)?;
+        let request = inner.request(id)?;
+        let roles = rules.policy.rules.tier(request.body.tier).approve;
+        if !roles.iter().any(|r| person.has(*r)) {
+            return refused(format!("{by} may not decide about this; the requester may withdraw it"));
+        }
+        step(&mut request.clone(), Event::Deny)?;
+        inner.record(by, "action.denied", &request, json!({ "reason": reason }), now)?;
+        let denied = inner.change(id, |r| {
+            step(r, Event::Deny)?;
+            r.denied = Some(Denial { by: by.clone(), at: now, reason: reason.clone() });
+            r.finished = Some(now);
+            Ok(())
+        })?;
+        inner.note(&denied, Some(by), now, "denied");
+        Ok(denied)
+    }
+
+    /// The requester takes it back before it has begun.
+    pub fn withdraw(&self, by: &PersonId, id: &RequestId, now: Timestamp) -> Result<Request> {
+        let inner = &self.inner;
+        inner.person(by)?;
+        let request = inner.request(id)?;
+        if request.body.requester != *by {
+            return refused(format!("only {} can withdraw it; an approver can deny it", request.body.requester));
+        }
+        step(&mut request.clone(), Event::Withdraw)?;
+        inner.record(by, "action.withdrawn", &request, json!({}), now)?;
+        let gone = inner.change(id, |r| {
+            step(r, Event::Withdraw)?;
+            r.finished = Some(now);
+            Ok(())
+        })?;
+        inner.note(&gone, Some(by), now, "withdrawn");
+        Ok(gone)
+    }
+
+    /// Ends what nobody approved, or nobody started, in time: the default is no. Returns how many.
+    pub fn sweep(&self, now: Timestamp) -> Result<usize> {
+        let inner = &self.inner;
+        let mut n = 0;
+        for request in inner.store.requests(&[RequestState::Pending, RequestState::Approved], 1000)? {
+            let Some(why) = too_late(&request, now) else { continue };
+            let body = json!({ "digest": request.digest, "why": why });
+            inner.audit.append(None, "action.expired", Some(request.body.id.as_str()), body, now)?;
+            let done = inner.change(&request.body.id, |r| {
+                let why = too_late(r, now).ok_or_else(|| RespondError::Conflict(state_words(r)))?;
+                step(r, Event::Expire)?;
+                r.note = Some(why);
+                r.finished = Some(now);
+                Ok(())
+            });
+            match done {
+                Ok(expired) => {
+                    inner.note(&expired, None, now, "expired");
+                    n += 1;
+                }
+                // Somebody else ended it first.
+                Err(RespondError::Conflict(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(n)
+    }
+
+    /// Stops everything that runs and lets nothing begin, in every process on this desk, until it is released.
+    /// Anybody on the roster may stop, even when the audit log cannot be written; releasing needs a role and a record.
+    pub fn kill(&self, by: &PersonId, on: bool, now: Timestamp) -> Result<()> {
+        let inner = &self.inner;
+        let Some(person) = inner.roster.get(by) else {
+            return refused(format!("{by} is not on the roster"));
+        };
+        if on {
+            inner.store.set_kill_switch(Some((by, now)))?;
+            if let Err(e) = inner.audit.append(Some(by), "kill.on", None, json!({}), now) {
+                tracing::error!(error = %e, "the kill switch is on, but not in the audit log");
+            }
+            return Ok(());
+        }
+        let rules = inner.in_force()?;
+        let allowed = &rules.policy.rules.roles.release_kill;
+        if !allowed.iter().any(|r| person.has(*r)) {
+            let words: Vec<&str> = allowed.iter().map(|r| r.word()).collect();
+            return refused(format!("{by} may not release the kill switch: it takes the role {}", words.join(" or ")));
+        }
+        inner.audit.append(Some(by), "kill.off", None, json!({}), now)?;
+        inner.store.set_kill_switch(None)?;
+        Ok(())
+    }
+}
+
+/// Which of its times has run out.
+fn too_late(r: &Request, now: Timestamp) -> Option<String> {
+    match r.state {
+        RequestState::Pending if now > r.body.approve_by => {
+            Some(format!("nobody approved it by {}", r.body.approve_by))
+        }
+        RequestState::Approved if now > r.body.execute_by => {
+            Some(format!("nobody started it by {}", r.body.execute_by))
+        }
+        _ => None,
+    }
+}
+
+impl Inner {
+    fn approve(&self, by: &PersonId, id: &RequestId, digest: &str, now: Timestamp) -> Result<Request> {
+        let rules = self.in_force()?;
+        self.person(by)?;
+        let request = self.request(id)?;
+        let enough = may_approve(&request, by, digest, now)?;
+        if let Err(why) = still_so(&request, &self.world(&rules)) {
+            return Err(self.make_void(&request, &why, now));
+        }
+        let b = &request.body;
+        let ask = Ask { stage: Stage::Approve, action: &b.action, tier: b.tier, targets: &b.targets, by };
+        Self::obey(&self.findings(&rules, &ask, now))?;
+        self.record(by, APPROVED, &request, json!({ "enough": enough }), now)?;
+        let approved = self.change(id, |r| {
+            let enough = may_approve(r, by, digest, now)?;
+            r.approvals.push(Approval {
+                by: by.clone(),
+                at: now,
+                digest: digest.to_owned(),
+                means: "key press".to_owned(),
+            });
+            step(r, Event::Approve { enough })
+        })?;
+        self.note(&approved, Some(by), now, "approved");
+        Ok(approved)
+    }
+
+    /// Writes the record a change of this request needs first.
+    pub(super) fn record(&self, by: &PersonId, kind: &str, r: &Request, more: Value, now: Timestamp) -> Result<()> {
+        let mut body = more;
+        body["digest"] = json!(r.digest);
+        self.audit.append(Some(by), kind, Some(r.body.id.as_str()), body, now)?;
+        Ok(())
+    }
+
+    /// Ends a request that no longer is what it was, and gives the refusal that says so.
+    pub(super) fn make_void(&self, request: &Request, why: &str, now: Timestamp) -> RespondError {
+        let id = &request.body.id;
+        let said = RespondError::Refused(format!("{id} is void: {why}"));
+        let body = json!({ "digest": request.digest, "why": why });
+        if let Err(e) = self.audit.append(None, "action.void", Some(id.as_str()), body, now) {
+            return e.into();
+        }
+        let ended = self.change(id, |r| {
+            step(r, Event::Void)?;
+            r.note = Some(why.to_owned());
+            r.finished = Some(now);
+            Ok(())
+        });
+        match ended {
+            Ok(r) => {
+                self.note(&r, None, now, "void");
+                said
+            }
+            Err(RespondError::Conflict(_)) => said,
+            Err(e) => e,
+        }
+    }
+}
+
+/// Everything that can be said without the policy. `Ok`: whether with this one there are enough.
+fn may_approve(r: &Request, by: &PersonId, digest: &str, now: Timestamp) -> Result<bool> {
+    if r.state != RequestState::Pending {
+        return Err(RespondError::Conflict(state_words(r)));
+    }
+    if r.body.requester == *by {
+        return refused(format!("{by} proposed it; somebody else must approve it"));
+    }
+    if r.approvals.iter().any(|a| a.by == *by) {
+        return refused(format!("{by} approved it already; it needs somebody else"));
+    }
+    if r.digest != digest {
+        return refused("it is not what was shown: its digest differs");
+    }
+    if let Some(why) = too_late(r, now) {
+        return refused(format!("too late: {why}"));
+    }
+    Ok(r.approvals.len() + 1 >= usize::from(r.body.approvals_needed))
+}

@@ -1,0 +1,134 @@
+//! Running what was approved, and nothing else: every executor takes an [`Approved`], which only
+//! [`approve`](super::approve) can make.
+
+pub mod ansible;
+mod demo;
+pub mod http;
+mod kill;
+mod process;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+pub use kill::{POLL, watch_kill_switch};
+pub use process::kill_marked;
+
+use super::approve::Approved;
+use crate::model::action::{ActionDef, Command, Executor, Finding, Preview, Receipt, ReceiptState, RequestBody};
+use crate::text::Untrusted;
+
+/// Asks for a secret by its reference, such as `keyring:soar`. The answer is used at once and kept nowhere.
+pub type Secrets = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
+
+/// Says why everything must stop, once it must.
+pub type Stop = watch::Receiver<Option<String>>;
+
+/// Longest detail of a receipt or diff of a preview, in bytes.
+pub const DETAIL_MAX: usize = 8 * 1024;
+
+/// The caller's clock, carried on while something runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    now: Timestamp,
+    since: std::time::Instant,
+}
+
+impl Clock {
+    pub fn starting(now: Timestamp) -> Self {
+        Self { now, since: std::time::Instant::now() }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        jiff::SignedDuration::try_from(self.since.elapsed())
+            .ok()
+            .and_then(|d| self.now.checked_add(d).ok())
+            .unwrap_or(self.now)
+    }
+}
+
+/// One run of something approved.
+pub struct Job {
+    pub approved: Approved,
+    pub def: ActionDef,
+    pub secrets: Secrets,
+    pub stop: Stop,
+    pub clock: Clock,
+    /// Locked, empty. Child processes hold it open too, so that the lock ends with the last of them.
+    pub lock: Arc<File>,
+    pub home: PathBuf,
+    /// Receives each target's receipt once.
+    pub receipts: mpsc::Sender<Receipt>,
+}
+
+impl Job {
+    async fn tell(&self, target: &str, state: ReceiptState, changed: Option<u32>, detail: impl Into<String>) {
+        let detail = bounded(&detail.into(), DETAIL_MAX);
+        let at = self.clock.now();
+        // The receiver lives as long as the run.
+        let _ = self.receipts.send(Receipt { target: target.to_owned(), state, changed, detail, at }).await;
+    }
+
+    fn stopped(&self) -> Option<String> {
+        self.stop.borrow().clone()
+    }
+}
+
+/// Runs it to its end. Targets it says nothing about are for the caller to call unknown.
+pub async fn run(job: &Job) {
+    match &job.def.executor {
+        Executor::Ansible { timeout_seconds, .. } => ansible::run(job, *timeout_seconds).await,
+        Executor::Http { url, headers, timeout_seconds, .. } => http::run(job, url, headers, *timeout_seconds).await,
+        Executor::Demo { millis_per_target, changes } => demo::run(job, *millis_per_target, changes).await,
+    }
+}
+
+/// The exact commands for a request. The same input always gives the same bytes.
+pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, String> {
+    match &def.executor {
+        Executor::Ansible { playbook, inventory, extra_args, .. } => {
+            ansible::render(body, playbook, inventory, extra_args).map(|c| vec![c])
+        }
+        Executor::Http { url, headers, body: template, .. } => http::render(def, body, url, headers, template),
+        Executor::Demo { changes, .. } => Ok(demo::render(body, changes)),
+    }
+}
+
+/// What a dry run says.
+#[derive(Debug, Default)]
+pub struct DryRun {
+    pub preview: Vec<Preview>,
+    pub findings: Vec<Finding>,
+}
+
+/// Finds out what it would do, changing nothing.
+pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, stop: Stop) -> DryRun {
+    match &def.executor {
+        Executor::Ansible { timeout_seconds, .. } => ansible::dry_run(body, *timeout_seconds, home, stop).await,
+        Executor::Http { .. } => http::dry_run(body),
+        Executor::Demo { changes, .. } => demo::dry_run(body, changes),
+    }
+}
+
+/// The last look before the start, for what digests cannot cover: refuses with a reason.
+pub async fn preflight(def: &ActionDef, body: &RequestBody, home: PathBuf, stop: Stop) -> Result<(), String> {
+    match &def.executor {
+        Executor::Ansible { .. } => ansible::same_hosts(body, home, stop).await,
+        Executor::Http { .. } | Executor::Demo { .. } => Ok(()),
+    }
+}
+
+/// The beginning of a text, and how much was left out.
+pub(super) fn bounded(text: &str, max: usize) -> Untrusted {
+    if text.len() <= max {
+        return Untrusted::new(text);
+    }
+    let mut end = max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Untrusted::new(format!("{}\n[{} bytes more]", &text[..end], text.len() - end))
+}

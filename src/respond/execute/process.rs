@@ -1,0 +1,281 @@
+//! Child processes: an argument vector, a clean environment, a process group of their own, and an end.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Child;
+
+use super::Stop;
+
+/// Environment variable every process of a run carries, with the request's id.
+pub const MARK: &str = "WATCHFLOOR_REQUEST";
+
+/// Between the polite signal and the one that cannot be refused.
+const GRACE: Duration = Duration::from_millis(300);
+
+pub struct Spec {
+    /// The program (absolute) and its arguments.
+    pub argv: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub cwd: PathBuf,
+    /// Given as standard input: empty, and locked as long as anybody holds it. `None`: `/dev/null`.
+    pub stdin: Option<Arc<File>>,
+    /// Value of [`MARK`].
+    pub mark: String,
+    pub limit: Duration,
+    /// Bytes of standard output kept; of standard error 64 KiB are.
+    pub max_stdout: usize,
+}
+
+#[derive(Debug, Default)]
+pub struct Output {
+    pub status: Option<ExitStatus>,
+    pub stdout: Vec<u8>,
+    /// Bytes of it that were not kept.
+    pub left_out: u64,
+    pub stderr: Vec<u8>,
+    /// Why it was stopped, if it was.
+    pub stopped: Option<String>,
+}
+
+/// Runs it to its end, its time limit or the stop, whichever comes first. `Err`: it never started.
+pub async fn run(spec: Spec, mut stop: Stop) -> Result<Output, String> {
+    let Some((program, args)) = spec.argv.split_first() else { return Err("no program to run".into()) };
+    let stdin = match &spec.stdin {
+        Some(file) => file.try_clone().map(Stdio::from).map_err(|e| format!("{program}: {e}"))?,
+        None => Stdio::null(),
+    };
+    // The run may have been stopped while it was prepared.
+    if let Some(why) = stop.borrow().clone() {
+        return Err(format!("not started: {why}"));
+    }
+    #[expect(clippy::disallowed_methods, reason = "the one place approved commands are started from")]
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .envs(&spec.env)
+        .env(MARK, &spec.mark)
+        .current_dir(&spec.cwd)
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn().map_err(|e| format!("{program} cannot be started: {e}"))?;
+    let mut group = Group { leader: pid(&child), mark: spec.mark.clone(), done: false };
+    let out = Kept::reading(child.stdout.take(), spec.max_stdout);
+    let err = Kept::reading(child.stderr.take(), 64 << 10);
+    let (status, stopped) = tokio::select! {
+        ended = child.wait() => (ended.ok(), None),
+        () = tokio::time::sleep(spec.limit) => {
+            let why = format!("stopped after its time limit of {} s", spec.limit.as_secs());
+            (end(&mut child, &group).await, Some(why))
+        }
+        why = reason(&mut stop) => (end(&mut child, &group).await, Some(why)),
+    };
+    group.done = true;
+    let (stdout, left_out) = out.finish().await;
+    let (stderr, _) = err.finish().await;
+    Ok(Output { status, stdout, left_out, stderr, stopped })
+}
+
+/// Waits until there is a reason to stop. Without anybody left to give one, there never is.
+pub async fn reason(stop: &mut Stop) -> String {
+    let why = match stop.wait_for(Option::is_some).await {
+        Ok(why) => why.clone(),
+        Err(_) => None,
+    };
+    match why {
+        Some(why) => why,
+        None => std::future::pending().await,
+    }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+}
+
+/// Asks the whole group to end, then makes it.
+async fn end(child: &mut Child, group: &Group) -> Option<ExitStatus> {
+    group.signal(Signal::TERM);
+    let polite = tokio::time::timeout(GRACE, child.wait()).await;
+    // Whatever the leader left behind goes too, whether or not it went by itself.
+    group.signal(Signal::KILL);
+    match polite {
+        Ok(status) => status.ok(),
+        Err(_) => child.wait().await.ok(),
+    }
+}
+
+/// Kills what is left when the run is given up half way, such as when the runtime shuts down.
+struct Group {
+    leader: Option<Pid>,
+    mark: String,
+    done: bool,
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(leader) = self.leader {
+            let _ = kill_process_group(leader, signal);
+        }
+        // Those that made a session of their own.
+        kill_marked(&self.mark, signal);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.done {
+            self.signal(Signal::KILL);
+        }
+    }
+}
+
+/// Signals every process of this user that carries the mark. Returns how many. Where there is no `/proc`, none.
+pub fn kill_marked(mark: &str, signal: Signal) -> usize {
+    let needle = format!("{MARK}={mark}\0");
+    let Ok(all) = std::fs::read_dir("/proc") else { return 0 };
+    let own = std::process::id();
+    let pids = all.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok()).filter(|p| *p != own);
+    pids.filter(|p| {
+        let environ = std::fs::read(format!("/proc/{p}/environ")).unwrap_or_default();
+        memchr::memmem::find(&environ, needle.as_bytes()).is_some()
+    })
+    .filter_map(|p| i32::try_from(p).ok().and_then(Pid::from_raw))
+    .filter(|p| kill_process(*p, signal).is_ok())
+    .count()
+}
+
+/// Output that is read as it comes and kept up to a limit; the rest is counted, so that the writer never blocks.
+struct Kept {
+    data: Arc<Mutex<(Vec<u8>, u64)>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Kept {
+    fn reading(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, max: usize) -> Self {
+        let data = Arc::new(Mutex::new((Vec::new(), 0)));
+        let kept = data.clone();
+        let task = tokio::spawn(async move {
+            let Some(mut pipe) = pipe else { return };
+            let mut buffer = vec![0; 16 << 10];
+            while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let take = n.min(max - kept.0.len().min(max));
+                kept.0.extend_from_slice(&buffer[..take]);
+                kept.1 += (n - take) as u64;
+            }
+        });
+        Self { data, task }
+    }
+
+    /// What came. A background process (ssh's shared connection) may hold the pipe open long after: it is not waited for.
+    async fn finish(mut self) -> (Vec<u8>, u64) {
+        if tokio::time::timeout(Duration::from_millis(500), &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+        std::mem::take(&mut *self.data.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+    use tokio::sync::watch;
+
+    fn sh(script: &str, limit: u64) -> Spec {
+        Spec {
+            argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+            env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+            cwd: "/".into(),
+            stdin: None,
+            mark: format!("test-{}", ulid::Ulid::new()),
+            limit: Duration::from_secs(limit),
+            max_stdout: 1000,
+        }
+    }
+
+    fn never() -> (watch::Sender<Option<String>>, Stop) {
+        watch::channel(None)
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_clean_and_input_is_empty() {
+        let (_tx, stop) = never();
+        let spec = sh("/usr/bin/env; cat; exit 3", 10);
+        let mark = spec.mark.clone();
+        let out = run(spec, stop).await.unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        let mut names: Vec<&str> = text.lines().filter_map(|l| l.split('=').next()).collect();
+        names.sort_unstable();
+        // PWD, SHLVL and _ are made by the shell itself.
+        names.retain(|n| !["PWD", "SHLVL", "_", "OLDPWD"].contains(n));
+        assert_eq!(names, ["PATH", MARK]);
+        assert!(text.contains(&mark));
+        assert_eq!(out.status.unwrap().code(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn output_beyond_the_limit_is_counted() {
+        let (_tx, stop) = never();
+        let out = run(sh("head -c 5000000 /dev/zero; echo err >&2", 20), stop).await.unwrap();
+        assert_eq!((out.stdout.len(), out.left_out, out.stderr.as_slice()), (1000, 4_999_000, b"err\n".as_slice()));
+    }
+
+    /// Ignores the polite signal, has children, and one of them made a session of its own.
+    #[tokio::test]
+    async fn a_stop_ends_the_whole_family_within_a_second() {
+        let (tx, stop) = never();
+        let spec = sh("trap '' TERM; setsid sleep 71 & sleep 71 & sleep 71", 60);
+        let mark = spec.mark.clone();
+        let running = tokio::spawn(run(spec, stop));
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let before = Instant::now();
+        tx.send_replace(Some("kill".into()));
+        let out = running.await.unwrap().unwrap();
+        assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+        assert_eq!(out.stopped.as_deref(), Some("kill"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(kill_marked(&mark, Signal::KILL), 0, "nobody is left");
+    }
+
+    #[tokio::test]
+    async fn a_time_limit_ends_it() {
+        let (_tx, stop) = never();
+        let out = run(sh("sleep 72", 1), stop).await.unwrap();
+        assert!(out.stopped.unwrap().contains("time limit of 1 s"));
+        assert!(!out.status.unwrap().success());
+    }
+
+    #[tokio::test]
+    async fn a_child_that_keeps_the_pipe_is_not_waited_for() {
+        let (_tx, stop) = never();
+        let spec = sh("sleep 73 & echo done", 60);
+        let mark = spec.mark.clone();
+        let before = Instant::now();
+        let out = run(spec, stop).await.unwrap();
+        assert!(before.elapsed() < Duration::from_secs(5));
+        assert_eq!(out.stdout, b"done\n");
+        assert_eq!(kill_marked(&mark, Signal::KILL), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_stopped_already_never_starts() {
+        let (tx, stop) = never();
+        tx.send_replace(Some("kill".into()));
+        assert!(run(sh("exit 0", 1), stop).await.unwrap_err().contains("not started"));
+        let (_tx, stop) = never();
+        let mut spec = sh("", 1);
+        spec.argv = vec!["/nonexistent/program".into()];
+        assert!(run(spec, stop).await.unwrap_err().contains("cannot be started"));
+    }
+}

@@ -1,0 +1,93 @@
+//! Who executes a request: a lock the kernel holds for as long as somebody does.
+//!
+//! `RUN/ID.lock` is an empty file. The executing process locks it before the request begins and gives it to its child
+//! processes as their (empty) standard input, so the lock ends with the last of them, however they end.
+//! `RUN/ID.json` names the process, so that children it left behind can be told from children it still watches.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ids::RequestId;
+
+/// Held while executing; let go by dropping it.
+#[derive(Debug)]
+pub struct Lease {
+    pub file: Arc<File>,
+    dir: PathBuf,
+    id: RequestId,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Holder {
+    pid: u32,
+    /// Clock ticks since boot; tells a process from a later one with the same number.
+    started: Option<u64>,
+}
+
+impl Lease {
+    /// `None`: somebody has it.
+    pub fn take(dir: &Path, id: &RequestId) -> std::io::Result<Option<Self>> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        // Read only for us too: nothing may ever stand in it.
+        let path = dir.join(format!("{id}.lock"));
+        OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        let file = File::open(&path)?;
+        match fs4::FileExt::try_lock(&file) {
+            Ok(()) => {}
+            Err(fs4::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs4::TryLockError::Error(e)) => return Err(e),
+        }
+        let pid = std::process::id();
+        let holder = serde_json::to_vec(&Holder { pid, started: start_of(pid) }).map_err(std::io::Error::other)?;
+        let mut out = File::create(dir.join(format!("{id}.json")))?;
+        out.write_all(&holder)?;
+        Ok(Some(Self { file: Arc::new(file), dir: dir.to_owned(), id: id.clone() }))
+    }
+
+    /// Once the request is in a final state, nobody asks any more.
+    pub fn remove(self) {
+        for end in ["json", "lock"] {
+            let _ = fs::remove_file(self.dir.join(format!("{}.{end}", self.id)));
+        }
+    }
+}
+
+/// Whether the process that took the lease lives. `None`: it cannot be told.
+pub fn holder_lives(dir: &Path, id: &RequestId) -> Option<bool> {
+    let holder: Holder = serde_json::from_slice(&fs::read(dir.join(format!("{id}.json"))).ok()?).ok()?;
+    let started = holder.started?;
+    Some(start_of(holder.pid) == Some(started))
+}
+
+/// When a process started, from `/proc/PID/stat` (field 22 of proc(5)).
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets and may hold anything.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = RequestId::new("01J").unwrap();
+        let lease = Lease::take(dir.path(), &id).unwrap().unwrap();
+        assert!(Lease::take(dir.path(), &id).unwrap().is_none());
+        assert_eq!(holder_lives(dir.path(), &id), Some(true));
+        drop(lease);
+        let again = Lease::take(dir.path(), &id).unwrap().unwrap();
+        again.remove();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(holder_lives(dir.path(), &id), None);
+        fs::write(dir.path().join("01J.json"), b"{\"pid\":1,\"started\":999999999999}").unwrap();
+        assert_eq!(holder_lives(dir.path(), &id), Some(false));
+    }
+}

@@ -1,0 +1,204 @@
+//! A draft becomes a request: checked, rendered, tried without effect, recorded, stored.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::task::spawn_blocking;
+
+use super::approve::PROPOSED;
+use super::evaluate::{self, Stage};
+use super::execute::{self, DryRun};
+use super::{Ask, InForce, Inner, RespondError, Responder, Result, digest, refused, value};
+use crate::config::fault::nearest;
+use crate::model::action::{ActionDef, Draft, Finding, Request, RequestBody, RequestState};
+use crate::model::ids::{PersonId, RequestId};
+use crate::model::query::Glob;
+use crate::text::{Untrusted, clean};
+
+/// Longest reason, in bytes.
+const REASON_MAX: usize = 4096;
+
+impl Responder {
+    /// Makes a request of a draft: targets and parameters are checked, the policy is asked, the exact commands are
+    /// made and tried without effect, and it is recorded and stored. It waits for approval, unless none is needed.
+    pub async fn propose(&self, by: &PersonId, draft: Draft, now: Timestamp) -> Result<Request> {
+        let (inner, who) = (self.inner.clone(), by.clone());
+        let prepared = spawn_blocking(move || prepare(&inner, &who, draft, now)).await.map_err(lost)??;
+        let dry = self.try_out(&prepared).await;
+        let inner = self.inner.clone();
+        spawn_blocking(move || finish(&inner, prepared, dry, now)).await.map_err(lost)?
+    }
+
+    async fn try_out(&self, p: &Prepared) -> DryRun {
+        let (stop, _guard) = execute::watch_kill_switch(self.inner.store.clone()).await;
+        if let Some(why) = stop.borrow().clone() {
+            let text = format!("no dry run: {why}");
+            return DryRun { preview: Vec::new(), findings: vec![Finding { refuses: false, text }] };
+        }
+        execute::dry_run(&p.def, &p.body, self.inner.home.clone(), stop).await
+    }
+}
+
+/// A task that did not come back.
+pub(super) fn lost(e: tokio::task::JoinError) -> RespondError {
+    RespondError::Unavailable(format!("it was given up: {e}"))
+}
+
+struct Prepared {
+    def: ActionDef,
+    body: RequestBody,
+    findings: Vec<Finding>,
+}
+
+fn prepare(inner: &Inner, by: &PersonId, draft: Draft, now: Timestamp) -> Result<Prepared> {
+    let rules = inner.in_force()?;
+    inner.person(by)?;
+    let def = rules.catalogue.get(&draft.action).map_err(RespondError::Usage)?.clone();
+    let targets = targets(&def, &draft.targets)?;
+    let params = params(&def, &draft.params)?;
+    let reason = reason(draft.reason)?;
+    let ask = Ask { stage: Stage::Propose, action: &def.name, tier: def.tier, targets: &targets, by };
+    let findings = inner.findings(&rules, &ask, now);
+    Inner::obey(&findings)?;
+    let terms = rules.policy.rules.tier(def.tier);
+    let minutes = |n: u32| SignedDuration::from_mins(i64::from(n));
+    let approve_by = now + minutes(terms.approve_minutes);
+    let head = inner.audit.head()?;
+    let mut body = RequestBody {
+        id: new_id()?,
+        action: def.name.clone(),
+        tier: def.tier,
+        approvals_needed: needed(&rules, &def, &targets, &draft.suggested_by),
+        targets,
+        params,
+        commands: Vec::new(),
+        alerts: draft.alerts,
+        case: draft.case,
+        reason,
+        suggested_by: draft.suggested_by,
+        requester: by.clone(),
+        created: now,
+        approve_by,
+        execute_by: approve_by + minutes(terms.execute_minutes),
+        policy_digest: rules.policy.digest.clone(),
+        action_digest: digest::of_json(&def).map_err(RespondError::Unavailable)?,
+        audit_head: head.to_string(),
+        undo: def.undo.clone(),
+        contains: def.contains,
+    };
+    body.commands = execute::render(&def, &body).map_err(RespondError::Refused)?;
+    Ok(Prepared { def, body, findings })
+}
+
+fn needed(rules: &InForce, def: &ActionDef, targets: &[String], by: &crate::model::action::Suggested) -> u8 {
+    evaluate::approvals_needed(&rules.policy, &def.name, def.tier, targets, *by)
+}
+
+fn new_id() -> Result<RequestId> {
+    RequestId::new(ulid::Ulid::new().to_string()).ok_or_else(|| RespondError::Unavailable("no id".into()))
+}
+
+fn finish(inner: &Inner, prepared: Prepared, dry: DryRun, now: Timestamp) -> Result<Request> {
+    let Prepared { body, mut findings, .. } = prepared;
+    findings.extend(dry.findings);
+    Inner::obey(&findings)?;
+    let digest = digest::of_request(&body).map_err(RespondError::Unavailable)?;
+    let state = if body.approvals_needed == 0 { RequestState::Approved } else { RequestState::Pending };
+    let record = json!({
+        "digest": digest,
+        "action": body.action,
+        "tier": body.tier,
+        "targets": body.targets,
+        "params": body.params,
+        "reason": body.reason,
+        "suggested_by": body.suggested_by,
+        "approvals_needed": body.approvals_needed,
+        "approve_by": body.approve_by,
+        "execute_by": body.execute_by,
+        "policy": body.policy_digest,
+        "head": body.audit_head,
+        "alerts": body.alerts,
+    });
+    inner.audit.append(Some(&body.requester), PROPOSED, Some(body.id.as_str()), record, now)?;
+    let request = Request {
+        digest,
+        state,
+        approvals: Vec::new(),
+        denied: None,
+        preview: dry.preview,
+        findings,
+        receipts: Vec::new(),
+        executor: None,
+        started: None,
+        finished: None,
+        note: None,
+        rev: 0,
+        body,
+    };
+    inner.store.add_request(&request)?;
+    inner.note(&request, Some(&request.body.requester), now, "proposed");
+    // As the store has it, with its own `rev`.
+    inner.request(&request.body.id)
+}
+
+/// Each target once, in its canonical spelling.
+fn targets(def: &ActionDef, given: &[String]) -> Result<Vec<String>> {
+    let what = value::word(&def.targets.kind);
+    let mut out: Vec<String> = Vec::new();
+    for t in given {
+        let shown = Untrusted::new(t.as_str());
+        let shown = clean(&shown);
+        let usage = |why: String| RespondError::Usage(format!("target {:?}: {why}", shown.as_str()));
+        let t = value::check(&def.targets.kind, t).map_err(usage)?;
+        if !def.targets.allow.is_empty() && !def.targets.allow.iter().any(|p| Glob::new(p).is_match(&t)) {
+            return refused(format!(
+                "{} does not take the {what} {t}: it takes {}",
+                def.name,
+                def.targets.allow.join(", ")
+            ));
+        }
+        if !out.contains(&t) {
+            out.push(t);
+        }
+    }
+    if out.is_empty() {
+        return Err(RespondError::Usage(format!("{} needs a target: a {what}", def.name)));
+    }
+    if out.len() > def.targets.max {
+        return refused(format!("{} takes at most {} targets, not {}", def.name, def.targets.max, out.len()));
+    }
+    Ok(out)
+}
+
+/// Every parameter the action has, given or by default.
+fn params(def: &ActionDef, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let known = || def.params.iter().map(|p| p.name.as_str());
+    if let Some(unknown) = given.keys().find(|k| !known().any(|n| n == k.as_str())) {
+        let shown = Untrusted::new(unknown.as_str());
+        let near = nearest(unknown, known()).map(|n| format!("; did you mean {n:?}?")).unwrap_or_default();
+        let message = format!("{} has no parameter {:?}{near}", def.name, clean(&shown).as_str());
+        return Err(RespondError::Usage(message));
+    }
+    let mut out = BTreeMap::new();
+    for p in &def.params {
+        let Some(v) = given.get(&p.name).or(p.default.as_ref()) else {
+            return Err(RespondError::Usage(format!("{} needs the parameter {:?} ({})", def.name, p.name, p.help)));
+        };
+        let v =
+            value::check(&p.kind, v).map_err(|why| RespondError::Usage(format!("parameter {:?}: {why}", p.name)))?;
+        out.insert(p.name.clone(), v);
+    }
+    Ok(out)
+}
+
+fn reason(reason: Untrusted) -> Result<Untrusted> {
+    let text = reason.expose();
+    if text.trim().is_empty() {
+        return Err(RespondError::Usage("a reason is needed: what the approver will read".into()));
+    }
+    if text.len() > REASON_MAX {
+        return Err(RespondError::Usage(format!("the reason is {} bytes long, at most {REASON_MAX}", text.len())));
+    }
+    Ok(reason)
+}
