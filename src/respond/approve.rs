@@ -41,6 +41,10 @@ impl Approved {
         let recorded = |kind: &str, by: &PersonId| {
             trail.iter().any(|r| r.kind == kind && r.by.as_ref() == Some(by) && r.body["digest"] == **digest)
         };
+        // The store could be made to forget this; the log could not.
+        if let Some(over) = trail.iter().find(|r| OVER.contains(&r.kind.as_str())) {
+            return Err(format!("the audit log holds its {} already", over.kind));
+        }
         if !recorded(PROPOSED, &body.requester) {
             return Err("the audit log does not hold its proposal with these contents".into());
         }
@@ -70,6 +74,15 @@ impl Approved {
 /// Kinds of audit records.
 pub const PROPOSED: &str = "action.proposed";
 pub const APPROVED: &str = "action.approved";
+pub const INTENT: &str = "action.intent";
+pub const OUTCOME: &str = "action.outcome";
+pub const DENIED: &str = "action.denied";
+pub const WITHDRAWN: &str = "action.withdrawn";
+pub const EXPIRED: &str = "action.expired";
+pub const VOID: &str = "action.void";
+
+/// After one of these a request cannot begin any more.
+const OVER: [&str; 6] = [INTENT, OUTCOME, DENIED, WITHDRAWN, EXPIRED, VOID];
 
 /// What is in force now.
 #[derive(Clone, Copy, Debug)]

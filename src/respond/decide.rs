@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::approve::{APPROVED, still_so};
+use super::approve::{APPROVED, DENIED, EXPIRED, VOID, WITHDRAWN, still_so};
 use super::evaluate::Stage;
 use super::request::Event;
 use super::{Ask, Inner, RespondError, Responder, Result, refused, state_words, step};
@@ -29,7 +29,7 @@ impl Responder {
             return refused(format!("{by} may not decide about this; the requester may withdraw it"));
         }
         step(&mut request.clone(), Event::Deny)?;
-        inner.record(by, "action.denied", &request, json!({ "reason": reason }), now)?;
+        inner.record(by, DENIED, &request, json!({ "reason": reason }), now)?;
         let denied = inner.change(id, |r| {
             step(r, Event::Deny)?;
             r.denied = Some(Denial { by: by.clone(), at: now, reason: reason.clone() });
@@ -49,7 +49,7 @@ impl Responder {
             return refused(format!("only {} can withdraw it; an approver can deny it", request.body.requester));
         }
         step(&mut request.clone(), Event::Withdraw)?;
-        inner.record(by, "action.withdrawn", &request, json!({}), now)?;
+        inner.record(by, WITHDRAWN, &request, json!({}), now)?;
         let gone = inner.change(id, |r| {
             step(r, Event::Withdraw)?;
             r.finished = Some(now);
@@ -66,7 +66,7 @@ impl Responder {
         for request in inner.store.requests(&[RequestState::Pending, RequestState::Approved], 1000)? {
             let Some(why) = too_late(&request, now) else { continue };
             let body = json!({ "digest": request.digest, "why": why });
-            inner.audit.append(None, "action.expired", Some(request.body.id.as_str()), body, now)?;
+            inner.audit.append(None, EXPIRED, Some(request.body.id.as_str()), body, now)?;
             let done = inner.change(&request.body.id, |r| {
                 let why = too_late(r, now).ok_or_else(|| RespondError::Conflict(state_words(r)))?;
                 step(r, Event::Expire)?;
@@ -166,7 +166,7 @@ impl Inner {
         let id = &request.body.id;
         let said = RespondError::Refused(format!("{id} is void: {why}"));
         let body = json!({ "digest": request.digest, "why": why });
-        if let Err(e) = self.audit.append(None, "action.void", Some(id.as_str()), body, now) {
+        if let Err(e) = self.audit.append(None, VOID, Some(id.as_str()), body, now) {
             return e.into();
         }
         let ended = self.change(id, |r| {

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::approve::{INTENT, OUTCOME};
 use super::execute::kill_marked;
 use super::lease::{Lease, holder_lives};
-use super::run::{INTENT, OUTCOME, close, trail};
+use super::run::{close, trail};
 use super::{Inner, RespondError, Responder, Result, receipt};
 use crate::model::action::{ReceiptState, Request, RequestState};
 

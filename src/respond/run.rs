@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::approve::Approved;
+use super::approve::{Approved, INTENT, OUTCOME};
 use super::evaluate::Stage;
 use super::execute::{self, Clock, Job};
 use super::lease::Lease;
@@ -16,10 +16,6 @@ use crate::audit::AuditFilter;
 use crate::model::action::{ActionDef, Receipt, ReceiptState, Request, RequestState};
 use crate::model::audit::{AuditRecord, Head};
 use crate::model::ids::{PersonId, RequestId};
-
-/// Kinds of audit records.
-pub(super) const INTENT: &str = "action.intent";
-pub(super) const OUTCOME: &str = "action.outcome";
 
 impl Responder {
     /// Runs an approved request to its end. It goes on even when the caller stops waiting.

@@ -168,12 +168,15 @@ fn listed(text: &str) -> BTreeSet<&str> {
     hosts
 }
 
-/// The last thing it complained about, as `: text`.
+/// How it ended and the last thing it complained about, as ` (exit status: 4): text`.
 fn complaint(out: &Output) -> String {
     let text = String::from_utf8_lossy(&out.stderr);
     let hint = if text.contains("Invalid callback") { " (the collection ansible.posix is needed)" } else { "" };
-    let text = text.trim();
-    if text.is_empty() { String::new() } else { format!(": {}{hint}", bounded(text, 2000).expose()) }
+    let ended = out.status.filter(|s| !s.success()).map(|s| format!(" ({s})")).unwrap_or_default();
+    match text.trim() {
+        "" => ended,
+        text => format!("{ended}: {}{hint}", bounded(text, 2000).expose()),
+    }
 }
 
 pub async fn dry_run(body: &RequestBody, timeout_seconds: u64, home: PathBuf, stop: Stop) -> DryRun {
