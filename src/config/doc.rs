@@ -41,6 +41,8 @@ pub struct Node {
 pub enum Value {
     Text(String),
     Integer(i64),
+    /// A whole number that does not fit.
+    Huge,
     Float(f64),
     Bool(bool),
     Datetime(String),
@@ -54,6 +56,7 @@ impl Value {
         match self {
             Self::Text(_) => "a text",
             Self::Integer(_) => "a whole number",
+            Self::Huge => "a number beyond 64 bits",
             Self::Float(_) => "a fraction",
             Self::Bool(_) => "a true or false",
             Self::Datetime(_) => "a date",
@@ -102,13 +105,9 @@ impl Doc {
             faults.sort();
             return Err(faults);
         }
-        let mut too_big = Vec::new();
         let at = root.span().start;
-        let root = table(root.into_inner(), at, &mut too_big);
-        for at in too_big {
-            faults.add(Place::at(path, &source, at), "a number beyond 64 bits");
-        }
-        faults.or(Self { path: path.to_owned(), source, root })
+        let root = table(root.into_inner(), at);
+        Ok(Self { path: path.to_owned(), source, root })
     }
 
     pub fn place(&self, at: usize) -> Place {
@@ -116,28 +115,25 @@ impl Doc {
     }
 }
 
-fn table(t: DeTable<'_>, at: usize, too_big: &mut Vec<usize>) -> Table {
+fn table(t: DeTable<'_>, at: usize) -> Table {
     let mut entries: Vec<Entry> = t
         .into_iter()
-        .map(|(k, v)| Entry { key_at: k.span().start, key: k.into_inner().into_owned(), node: node(v, too_big) })
+        .map(|(k, v)| Entry { key_at: k.span().start, key: k.into_inner().into_owned(), node: node(v) })
         .collect();
     entries.sort_by_key(|e| e.key_at);
     Table { entries, at }
 }
 
-fn node(v: Spanned<DeValue<'_>>, too_big: &mut Vec<usize>) -> Node {
+fn node(v: Spanned<DeValue<'_>>) -> Node {
     let at = v.span().start;
     let value = match v.into_inner() {
         DeValue::String(s) => Value::Text(s.into_owned()),
-        DeValue::Integer(i) => Value::Integer(i64::from_str_radix(i.as_str(), i.radix()).unwrap_or_else(|_| {
-            too_big.push(at);
-            0
-        })),
+        DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix()).map_or(Value::Huge, Value::Integer),
         DeValue::Float(f) => Value::Float(f.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(b) => Value::Bool(b),
         DeValue::Datetime(d) => Value::Datetime(d.to_string()),
-        DeValue::Array(a) => Value::Array(a.into_iter().map(|v| node(v, too_big)).collect()),
-        DeValue::Table(t) => Value::Table(table(t, at, too_big)),
+        DeValue::Array(a) => Value::Array(a.into_iter().map(node).collect()),
+        DeValue::Table(t) => Value::Table(table(t, at)),
     };
     Node { at, value }
 }

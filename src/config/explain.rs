@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::Loaded;
 use super::fault::nearest;
-use super::keys::{KEYS, Key, Kind, dotted};
+use super::keys::{KEYS, Key, Kind, SECTIONS, dotted};
 use super::layer::{KeyPath, Layer, Origin};
 use super::secret::Reference;
 
@@ -25,13 +25,19 @@ pub fn explain(loaded: &Loaded) -> Vec<Explained> {
     let mut out = Vec::new();
     for key in KEYS {
         let segments: Vec<&str> = key.segments().collect();
+        let of = key.path.rsplit_once('.').map_or("", |(of, _)| of);
+        let section = SECTIONS.iter().position(|s| s.path == of).unwrap_or(usize::MAX);
         visit(&root, &segments, &mut KeyPath::new(), &mut |path, value| {
             let default = Origin { layer: Layer::Default, place: None };
             let from = loaded.origins.get(path).unwrap_or(&default).to_string();
-            out.push(Explained { key: dotted(path), value: shown(key, value), from, about: key.about });
+            let table = path[..path.len().saturating_sub(1)].to_vec();
+            let row = Explained { key: dotted(path), value: shown(key, value), from, about: key.about };
+            out.push((section, table, row));
         });
     }
-    out
+    // Stable: what belongs to one source stands together, in the order of the table of keys.
+    out.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    out.into_iter().map(|(_, _, row)| row).collect()
 }
 
 /// Settings at or under `key`, or the sentence about there being none.
@@ -42,7 +48,8 @@ pub fn explain_one(loaded: &Loaded, key: &str) -> Result<Vec<Explained>, String>
     if !found.is_empty() {
         return Ok(found);
     }
-    Err(match nearest(key, all.iter().map(|e| e.key.as_str())) {
+    let sections = SECTIONS.iter().map(|s| s.path).filter(|p| !p.contains('*'));
+    Err(match nearest(key, all.iter().map(|e| e.key.as_str()).chain(sections)) {
         Some(near) => format!("there is no setting {key:?}; did you mean {near}?"),
         None => format!("there is no setting {key:?}; see: watchfloor config explain"),
     })

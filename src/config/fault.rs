@@ -42,6 +42,16 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Short, for a sentence about another place of the same file.
+    pub fn line(&self) -> String {
+        match self {
+            Self::File { line, .. } => format!("line {line}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -133,6 +143,6 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .into_iter()
         .map(|k| (strsim::damerau_levenshtein(&lower, &k.to_lowercase()), k))
         .filter(|(d, k)| *d <= (k.len().max(typed.len()) / 3).max(1))
-        .min_by_key(|(d, _)| *d)
+        .min_by_key(|(d, k)| (*d, !k.to_lowercase().starts_with(&lower)))
         .map(|(_, k)| k)
 }

@@ -129,7 +129,7 @@ fn person(doc: &Doc, table: &Table, seen: &mut Seen, notices: &mut Vec<String>, 
         return None;
     };
     if let Some(first) = seen.ids.insert(id_text.clone(), doc.place(id_at)) {
-        faults.add(doc.place(id_at), format!("id {id_text:?} is taken already at {first}"));
+        faults.add(doc.place(id_at), format!("id {id_text:?} is taken already on {}", first.line()));
     }
 
     let mut all: Vec<(u32, usize)> = uids.iter().filter_map(|u| Some((u32::try_from(u.value).ok()?, u.at))).collect();
@@ -143,7 +143,7 @@ fn person(doc: &Doc, table: &Table, seen: &mut Seen, notices: &mut Vec<String>, 
     for (uid, at) in &all {
         match seen.uids.get(uid) {
             Some((other, first)) if *other != id_text => {
-                faults.add(doc.place(*at), format!("uid {uid} is {other:?} already at {first}"));
+                faults.add(doc.place(*at), format!("uid {uid} is {other:?} already on {}", first.line()));
             }
             Some(_) => {}
             None => {
@@ -155,7 +155,7 @@ fn person(doc: &Doc, table: &Table, seen: &mut Seen, notices: &mut Vec<String>, 
         let body = key_body(&k.value);
         match seen.keys.get(body) {
             Some((other, first)) if *other != id_text => {
-                faults.add(doc.place(k.at), format!("this key is {other:?}'s already at {first}"));
+                faults.add(doc.place(k.at), format!("this key is {other:?}'s already on {}", first.line()));
             }
             Some(_) => {}
             None if body.is_empty() => faults.add(doc.place(k.at), "keys: expected an SSH public key or SHA256:..."),
@@ -245,12 +245,12 @@ mod tests {
         let want = "\
 roster.toml:4:29: keys: expected an SSH public key or SHA256:...
 roster.toml:5:8: unknown role \"analist\"; did you mean \"analyst\"?
-roster.toml:7:4: id \"a\" is taken already at roster.toml:2:4
+roster.toml:7:4: id \"a\" is taken already on line 2
 roster.toml:8:10: uids: expected a list of whole numbers from 0 to 4294967295, found -1 in it
 roster.toml:11:4: id \"b c\": expected 1 to 64 of A-Z a-z 0-9 . _ - @ :
 roster.toml:12:1: unknown key \"role\" of a person; did you mean \"roles\"?
-roster.toml:15:7: uid 5 is \"a\" already at roster.toml:3:7
-roster.toml:16:7: this key is \"a\"'s already at roster.toml:4:7";
+roster.toml:15:7: uid 5 is \"a\" already on line 3
+roster.toml:16:7: this key is \"a\"'s already on line 4";
         assert_eq!(faults, want);
         assert!(roster("").unwrap_err().to_string().contains("needs at least one [[people]]"));
     }
