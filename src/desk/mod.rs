@@ -1,72 +1,124 @@
-//! The running engine: wires the rooms above, owns tasks and shutdown. The doors (`console`, `cli`, later `serve`)
-//! talk to a [`Desk`] and to nothing below it but `model` and `text`.
+//! The running engine: wires the rooms below it, owns tasks and shutdown. The doors (`console`, `cli`, later `serve`)
+//! talk to a [`Desk`] and to nothing below it but `model`, `text` and `config`.
 //!
 //! Methods are blocking unless they are `async`; the console's effect runner calls the blocking ones on a blocking
-//! thread.
+//! thread. Every write takes the person it is done for and is refused, with words, when that person may not do it or
+//! when the audit log cannot take its record.
 
+mod acts;
+mod demo;
+mod error;
+mod intake;
+mod live;
+mod open;
+mod opinion;
+mod read;
+mod respond;
 pub mod scenario;
+mod types;
 
-use crate::model::act::TimelineEvent;
-use crate::model::alert::{Alert, AlertRow};
-use crate::model::fields::Field;
-use crate::model::risk::Risk;
-use crate::model::verdict::Verdict;
-use crate::text::Untrusted;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
 
-/// Everything the detail pane shows of one alert.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Detail {
-    pub alert: Alert,
-    pub fields: Vec<Field>,
-    pub risk: Risk,
-    pub related: Vec<AlertRow>,
-    /// What is alike, and how it was closed before, such as `rule+host: 47 FP of 48`.
-    pub past: Vec<Past>,
-    pub timeline: Vec<TimelineEvent>,
-    /// Newest first.
-    pub verdicts: Vec<Verdict>,
+use crate::audit::Audit;
+use crate::config::Settings;
+use crate::model::ids::PersonId;
+use crate::model::person::Person;
+use crate::model::person::Role;
+use crate::model::person::Roster;
+use crate::respond::Responder;
+use crate::store::sqlite::SqliteStore;
+
+pub use crate::intake::Summary;
+pub use crate::store::Changes;
+pub use crate::triage::Cancel;
+pub use crate::triage::Health;
+pub use demo::Demo;
+pub use error::DeskError;
+pub use live::Live;
+pub use open::AssetWeight;
+pub use open::DeskOptions;
+pub use open::SecretResolver;
+pub use types::Detail;
+pub use types::Link;
+pub use types::LinkState;
+pub use types::Past;
+
+/// What a desk method answers.
+pub type Result<T> = std::result::Result<T, DeskError>;
+
+/// A desk: one data folder, its people, its rooms. Share it as `Arc<Desk>`.
+pub struct Desk {
+    data_dir: PathBuf,
+    settings: Settings,
+    roster: Arc<Roster>,
+    me: Option<Person>,
+    read_only: bool,
+    exercise: Option<String>,
+    store: Arc<SqliteStore>,
+    audit: Arc<Audit>,
+    responder: Responder,
+    secrets: SecretResolver,
+    assets: AssetWeight,
+    links: Arc<Mutex<Vec<Link>>>,
+    health: Mutex<Option<Health>>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Past {
-    pub alike: &'static str,
-    pub counts: Vec<(crate::model::alert::Disposition, u64)>,
-    pub total: u64,
+impl Desk {
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.data_dir
+    }
+
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
+    }
+
+    /// The person at this terminal: the kernel's uid looked up in the roster.
+    pub fn me(&self) -> Option<Person> {
+        self.me.clone()
+    }
+
+    pub fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// The banner of a desk where nothing is real.
+    pub fn exercise(&self) -> Option<String> {
+        self.exercise.clone()
+    }
+
+    /// People the console may switch between: those of a demo desk, nobody anywhere else.
+    pub fn switchable_people(&self) -> Vec<Person> {
+        if self.exercise.is_some() { self.roster.people.clone() } else { Vec::new() }
+    }
+
+    /// Refuses unless `by` is the person at this terminal (or any person of a demo desk) and may change things.
+    fn authorise(&self, by: &PersonId) -> Result<Person> {
+        if self.read_only {
+            return Err(DeskError::Refused("this console is read-only".into()));
+        }
+        let Some(person) = self.roster.get(by) else {
+            return Err(DeskError::Refused(format!("{by} is not in the roster")));
+        };
+        let here = self.exercise.is_some() || self.me.as_ref().is_some_and(|me| me.id == *by);
+        if !here {
+            return Err(DeskError::Refused(format!("you are not {by}: the operating system says who you are")));
+        }
+        if person.read_only() {
+            return Err(DeskError::Refused(format!("{by} may read only (roles: {})", roles(person))));
+        }
+        Ok(person.clone())
+    }
 }
 
-/// How a live source or backend is doing, for the header and the status pane.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Link {
-    pub name: String,
-    pub kind: &'static str,
-    pub state: LinkState,
-    /// In our words, with the other side's text cleaned by whoever shows it.
-    pub detail: Untrusted,
-    pub last_good: Option<jiff::Timestamp>,
-    pub next_try: Option<jiff::Timestamp>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkState {
-    Starting,
-    Live,
-    Retrying,
-    Stopped,
-}
-
-/// Why the desk did not do it; each maps to one exit status of the command line.
-#[derive(Debug, thiserror::Error)]
-pub enum DeskError {
-    /// Exit 2.
-    #[error("{0}")]
-    Usage(String),
-    /// Exit 3.
-    #[error("{0}")]
-    Unreachable(String),
-    /// Exit 4.
-    #[error("{0}")]
-    Refused(String),
-    /// Exit 1.
-    #[error("{0}")]
-    No(String),
+fn roles(person: &Person) -> String {
+    if person.roles.is_empty() {
+        return "none".into();
+    }
+    person.roles.iter().map(|r: &Role| r.word()).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,180 @@
+//! What runs by itself while a desk is open: sources, housekeeping, the search index, backend health.
+//!
+//! Several processes may have the same desk open. Work that must be done once (sources, index) is done by the one that
+//! holds a lock file; the lock goes with its process, and another takes over within a few seconds.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::Desk;
+use super::Link;
+use super::LinkState;
+use super::Result;
+use crate::store::Store;
+use crate::text::Untrusted;
+
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+const HEALTH: Duration = Duration::from_secs(10);
+/// Rows the search index takes in one go; small, so that writers never wait long for it.
+const INDEX_ROWS: usize = 2_000;
+
+/// Stops the background work when dropped.
+pub struct Live {
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Desk {
+    /// Starts the background work of this process. `extra` runs beside it until told to stop (the demo's scenario).
+    pub fn start_live(self: &Arc<Self>, extra: Option<super::demo::Replay>) -> Result<Live> {
+        let (stop, stopped) = watch::channel(false);
+        let desk = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("desk".into())
+            .spawn(move || run(&desk, &stopped, extra))
+            .map_err(|e| super::DeskError::Unreachable(format!("no thread for the desk: {e}")))?;
+        Ok(Live { stop, thread: Some(thread) })
+    }
+}
+
+fn run(desk: &Arc<Desk>, stop: &watch::Receiver<bool>, extra: Option<super::demo::Replay>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(8).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            tracing::error!(error = %e, "the desk has no runtime: no live sources, no housekeeping");
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(housekeeping(Arc::clone(desk), stop.clone()));
+        tasks.spawn(health(Arc::clone(desk), stop.clone()));
+        tasks.spawn(leader(Arc::clone(desk), stop.clone()));
+        if let Some(replay) = extra {
+            tasks.spawn(replay.run(Arc::clone(desk), stop.clone()));
+        }
+        while tasks.join_next().await.is_some() {}
+    });
+    runtime.shutdown_timeout(Duration::from_secs(2));
+}
+
+/// Sleeps, or answers true at once when it is time to stop.
+pub(super) async fn stopped_within(stop: &mut watch::Receiver<bool>, time: Duration) -> bool {
+    if *stop.borrow() {
+        return true;
+    }
+    matches!(tokio::time::timeout(time, stop.wait_for(|s| *s)).await, Ok(Ok(_) | Err(_)))
+}
+
+/// Snoozes that run out, suppressions that expire, requests nobody approved, executions whose process died.
+async fn housekeeping(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+    while !stopped_within(&mut stop, HOUSEKEEPING).await {
+        if desk.read_only {
+            continue;
+        }
+        let desk = Arc::clone(&desk);
+        let done = tokio::task::spawn_blocking(move || desk.keep_house()).await;
+        if let Ok(Err(e)) = done {
+            tracing::warn!(error = %e, "housekeeping");
+        }
+    }
+}
+
+impl Desk {
+    /// One round of housekeeping; safe to run in several processes at once.
+    pub fn keep_house(&self) -> Result<()> {
+        let now = Timestamp::now();
+        self.store.wake_due(now)?;
+        self.store.expire_suppressions(now)?;
+        self.responder.sweep(now)?;
+        self.responder.recover(now)?;
+        Ok(())
+    }
+}
+
+async fn health(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let health = desk.ask_health().await;
+        if let Ok(mut slot) = desk.health.lock() {
+            *slot = Some(health);
+        }
+        if stopped_within(&mut stop, HEALTH).await {
+            return;
+        }
+    }
+}
+
+/// Takes the lock when it is free, then does what only one process may do.
+async fn leader(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+    let lock = loop {
+        match try_lead(&desk) {
+            Some(lock) => break lock,
+            None if stopped_within(&mut stop, Duration::from_secs(2)).await => return,
+            None => {}
+        }
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(index(Arc::clone(&desk), stop.clone()));
+    for name in desk.settings.intake.sources.keys().cloned() {
+        tasks.spawn(Arc::clone(&desk).run_source(name, stop.clone()));
+    }
+    while tasks.join_next().await.is_some() {}
+    drop(lock);
+}
+
+fn try_lead(desk: &Desk) -> Option<File> {
+    if desk.read_only {
+        return None;
+    }
+    let dir = desk.data_dir.join("run");
+    std::fs::create_dir_all(&dir).ok()?;
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("sources.lock")).ok()?;
+    file.try_lock().ok().map(|()| file)
+}
+
+/// Keeps the search index up with what arrives.
+async fn index(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+    let mut pause = Duration::from_millis(500);
+    while !stopped_within(&mut stop, pause).await {
+        let desk = Arc::clone(&desk);
+        let done = tokio::task::spawn_blocking(move || desk.store.index_step(INDEX_ROWS)).await;
+        pause = match done {
+            Ok(Ok(n)) if n >= INDEX_ROWS => Duration::from_millis(5),
+            _ => Duration::from_millis(500),
+        };
+    }
+}
+
+/// Puts a link's newest state where the header finds it.
+pub(super) fn report(links: &Mutex<Vec<Link>>, link: Link) {
+    if let Ok(mut links) = links.lock() {
+        match links.iter_mut().find(|l| l.name == link.name) {
+            Some(slot) => {
+                let last_good = link.last_good.or(slot.last_good);
+                *slot = Link { last_good, ..link };
+            }
+            None => links.push(link),
+        }
+    }
+}
+
+/// A link that does not run, and why.
+pub(super) fn stopped_link(name: &str, kind: &'static str, why: impl Into<Untrusted>) -> Link {
+    Link { name: name.into(), kind, state: LinkState::Stopped, detail: why.into(), last_good: None, next_try: None }
+}

@@ -1,0 +1,102 @@
+//! Opening a desk.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use super::Desk;
+use super::DeskError;
+use super::Result;
+use crate::audit::Audit;
+use crate::config::Settings;
+use crate::model::ids::PersonId;
+use crate::model::person::Roster;
+use crate::respond::Catalogue;
+use crate::respond::Policy;
+use crate::respond::Responder;
+use crate::respond::ResponderDeps;
+use crate::store::sqlite::SqliteStore;
+
+/// Turns a secret reference into its value; the error never holds the value.
+pub type SecretResolver = Arc<dyn Fn(&str) -> std::result::Result<String, String> + Send + Sync>;
+
+/// The weight of a host in percent (100 is an ordinary asset).
+pub type AssetWeight = Arc<dyn Fn(&str) -> u16 + Send + Sync>;
+
+/// What a desk is made of.
+pub struct DeskOptions {
+    /// Made 0700 when it is not there.
+    pub data_dir: PathBuf,
+    pub settings: Settings,
+    pub roster: Roster,
+    /// The person at this terminal, already looked up.
+    pub me: Option<PersonId>,
+    pub read_only: bool,
+    /// The banner of a desk where nothing is real. Such a desk lets one person act as several, so its catalogue may
+    /// hold nothing but `demo` executors.
+    pub exercise: Option<String>,
+    pub catalogue: Catalogue,
+    pub policy: Policy,
+    pub secrets: SecretResolver,
+    pub assets: AssetWeight,
+}
+
+impl Desk {
+    pub fn open(options: DeskOptions) -> Result<Self> {
+        let dir = &options.data_dir;
+        make_private_dir(dir)?;
+        if options.exercise.is_some() {
+            refuse_real_executors(&options.catalogue)?;
+        }
+        let store = Arc::new(SqliteStore::open(&dir.join("desk.sqlite"))?);
+        let audit = Arc::new(Audit::open(&dir.join("audit"))?);
+        let roster = Arc::new(options.roster);
+        let responder = Responder::new(ResponderDeps {
+            store: store.clone(),
+            audit: Arc::clone(&audit),
+            roster: Arc::clone(&roster),
+            catalogue: options.catalogue,
+            policy: options.policy,
+            secrets: Arc::clone(&options.secrets),
+            data_dir: dir.clone(),
+        });
+        let me = options.me.and_then(|id| roster.get(&id).cloned());
+        Ok(Self {
+            data_dir: options.data_dir,
+            settings: options.settings,
+            roster,
+            me,
+            read_only: options.read_only,
+            exercise: options.exercise,
+            store,
+            audit,
+            responder,
+            secrets: options.secrets,
+            assets: options.assets,
+            links: Arc::new(Mutex::new(Vec::new())),
+            health: Mutex::new(None),
+        })
+    }
+}
+
+fn make_private_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| DeskError::Unreachable(format!("{}: cannot be made: {e}", dir.display())))
+}
+
+fn refuse_real_executors(catalogue: &Catalogue) -> Result<()> {
+    let real = catalogue.actions().iter().find(|a| a.executor.word() != "demo");
+    match real {
+        Some(action) => Err(DeskError::Refused(format!(
+            "{} runs {}: nothing real may run on an exercise desk",
+            action.name,
+            action.executor.word()
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,70 @@
+//! Response actions: who may, then what the respond room says.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Desk;
+use super::Result;
+use crate::model::action::ActionDef;
+use crate::model::action::Draft;
+use crate::model::action::Request;
+use crate::model::action::RequestState;
+use crate::model::ids::PersonId;
+use crate::model::ids::RequestId;
+use crate::store::Store;
+use crate::text::Untrusted;
+
+impl Desk {
+    pub fn catalogue(&self) -> Arc<Vec<ActionDef>> {
+        self.responder.catalogue()
+    }
+
+    /// Newest first. An empty list of states means all of them.
+    pub fn requests(&self, states: &[RequestState], limit: usize) -> Result<Vec<Request>> {
+        let states = if states.is_empty() { &RequestState::ALL } else { states };
+        Ok(self.store.requests(states, limit)?)
+    }
+
+    pub fn request(&self, id: &RequestId) -> Result<Option<Request>> {
+        Ok(self.store.request(id)?)
+    }
+
+    /// Checks the draft against catalogue and policy, runs the dry run and files the request. May take as long as
+    /// the action's own time limit.
+    pub async fn propose(&self, by: &PersonId, draft: Draft) -> Result<Request> {
+        self.authorise(by)?;
+        Ok(self.responder.propose(by, draft, Timestamp::now()).await?)
+    }
+
+    /// `digest` is the one the approver was shown.
+    pub fn approve(&self, by: &PersonId, id: &RequestId, digest: &str) -> Result<Request> {
+        self.authorise(by)?;
+        Ok(self.responder.approve(by, id, digest, Timestamp::now())?)
+    }
+
+    pub fn deny(&self, by: &PersonId, id: &RequestId, reason: Untrusted) -> Result<Request> {
+        self.authorise(by)?;
+        Ok(self.responder.deny(by, id, reason, Timestamp::now())?)
+    }
+
+    pub fn withdraw(&self, by: &PersonId, id: &RequestId) -> Result<Request> {
+        self.authorise(by)?;
+        Ok(self.responder.withdraw(by, id, Timestamp::now())?)
+    }
+
+    pub async fn execute(&self, by: &PersonId, id: &RequestId) -> Result<Request> {
+        self.authorise(by)?;
+        Ok(self.responder.execute(by, id, Timestamp::now()).await?)
+    }
+
+    /// Who stopped all execution, and when, if it is stopped.
+    pub fn kill_switch(&self) -> Result<Option<(PersonId, Timestamp)>> {
+        Ok(self.store.kill_switch()?)
+    }
+
+    pub fn set_kill_switch(&self, by: &PersonId, on: bool) -> Result<()> {
+        self.authorise(by)?;
+        Ok(self.responder.kill(by, on, Timestamp::now())?)
+    }
+}

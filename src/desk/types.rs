@@ -1,0 +1,52 @@
+//! What the doors are shown.
+
+use crate::model::act::TimelineEvent;
+use crate::model::alert::Alert;
+use crate::model::alert::AlertRow;
+use crate::model::alert::Disposition;
+use crate::model::fields::Field;
+use crate::model::risk::Risk;
+use crate::model::verdict::Verdict;
+use crate::text::Untrusted;
+
+/// Everything the detail pane shows of one alert.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Detail {
+    pub alert: Alert,
+    pub fields: Vec<Field>,
+    pub risk: Risk,
+    pub related: Vec<AlertRow>,
+    /// What is alike, and how it was closed before, such as `rule+host: 47 FP of 48`.
+    pub past: Vec<Past>,
+    pub timeline: Vec<TimelineEvent>,
+    /// Newest first.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// How alike alerts were closed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    pub alike: &'static str,
+    pub counts: Vec<(Disposition, u64)>,
+    pub total: u64,
+}
+
+/// How a live source or backend is doing, for the header and the status pane.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    pub name: String,
+    pub kind: &'static str,
+    pub state: LinkState,
+    /// What it does or why it does not; may quote the other side.
+    pub detail: Untrusted,
+    pub last_good: Option<jiff::Timestamp>,
+    pub next_try: Option<jiff::Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    Starting,
+    Live,
+    Retrying,
+    Stopped,
+}
