@@ -1,0 +1,94 @@
+//! `demo`, `serve`, `screenshot`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::CliError;
+use super::Ctx;
+use super::Exit;
+use crate::desk::Demo;
+
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// How fast the scenario runs: 1 to 60 times.
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    speed: f64,
+    /// Fill the desk and leave, without a console. Needs --data-dir.
+    #[arg(long)]
+    headless: bool,
+    /// Scenario seconds that have already passed when it opens.
+    #[arg(long, default_value_t = 0.0, value_name = "S")]
+    skip: f64,
+}
+
+/// Opens the console on a throwaway desk with the bundled scenario running. With --data-dir the desk stays there, and
+/// a second console can be opened on it.
+pub fn demo(ctx: &Ctx, args: DemoArgs) -> Result<Exit, CliError> {
+    if !(0.1..=600.0).contains(&args.speed) {
+        return Err(CliError::usage(format!("--speed {}: 1 to 60 was expected", args.speed)));
+    }
+    let demo = Demo::open(ctx.global.data_dir.clone(), ctx.global.as_person.as_deref())?;
+    demo.fill(args.skip)?;
+    if args.headless {
+        if ctx.global.data_dir.is_none() {
+            return Err(CliError::usage("--headless fills a desk that is then thrown away: name one with --data-dir"));
+        }
+        return Ok(Exit::Done);
+    }
+    let _live = demo.desk.start_live(Some(demo.replay(args.skip, args.speed)))?;
+    super::console::open(ctx, &demo.desk)
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {}
+
+/// Runs the live sources and the housekeeping without a console, until told to stop.
+pub fn serve(ctx: &Ctx, _: ServeArgs) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let live = desk.start_live(None)?;
+    ctx.out().note(format!("serving {}; stop with ctrl-c", desk.data_dir().display()))?;
+    super::block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut term = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = term.recv() => {}
+        }
+        Ok::<(), std::io::Error>(())
+    })?
+    .map_err(|e| CliError::unreachable(e.to_string()))?;
+    drop(live);
+    Ok(Exit::Done)
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ScreenshotArgs {
+    /// SVG file to write.
+    #[arg(long)]
+    out: PathBuf,
+    #[arg(long, default_value_t = 132)]
+    width: u16,
+    #[arg(long, default_value_t = 38)]
+    height: u16,
+    /// Keys pressed before the picture is taken, as in a keymap: `j j enter`.
+    #[arg(long, default_value = "")]
+    keys: String,
+}
+
+/// Draws the console's own buffer: of the demo without --data-dir, else of that desk.
+pub fn screenshot(ctx: &Ctx, args: ScreenshotArgs) -> Result<Exit, CliError> {
+    let (desk, _demo) = match ctx.global.data_dir {
+        Some(_) => (ctx.desk()?, None),
+        None => {
+            let demo = Demo::open(None, None)?;
+            demo.fill(700.0)?;
+            (Arc::clone(&demo.desk), Some(demo))
+        }
+    };
+    let svg = crate::console::screenshot(&desk, args.width, args.height, &args.keys)
+        .map_err(|e| CliError::no(e.to_string()))?;
+    std::fs::write(&args.out, svg)
+        .map_err(|e| CliError::unreachable(format!("{}: cannot be written: {e}", args.out.display())))?;
+    ctx.out().note(format!("{} written", args.out.display()))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,238 @@
+//! `actions`, `requests`, `propose`, `approve`, `deny`, `withdraw`, `execute`, `kill-switch`.
+
+use std::collections::BTreeMap;
+
+use super::CliError;
+use super::Ctx;
+use super::Exit;
+use crate::model::action::Draft;
+use crate::model::action::ReceiptState;
+use crate::model::action::Request;
+use crate::model::action::RequestState;
+use crate::model::action::Suggested;
+use crate::model::ids::AlertId;
+use crate::model::ids::CaseId;
+use crate::model::ids::RequestId;
+
+#[derive(Debug, clap::Args)]
+pub struct ActionsArgs {
+    /// Requests instead of the catalogue: pending, approved, executing, done, failed, ... or `all`.
+    #[arg(long, value_name = "STATE")]
+    requests: Option<String>,
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ProposeArgs {
+    /// Name in the catalogue, such as `isolate-host`.
+    action: String,
+    /// What it is to be done to; may be repeated.
+    #[arg(long = "target", required = true, value_name = "T")]
+    targets: Vec<String>,
+    /// `name=value`; may be repeated.
+    #[arg(long = "param", value_name = "N=V")]
+    params: Vec<String>,
+    /// Alerts it is for; may be repeated.
+    #[arg(long = "alert", value_name = "ID")]
+    alerts: Vec<AlertId>,
+    #[arg(long)]
+    case: Option<CaseId>,
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ApproveArgs {
+    id: String,
+    /// The digest you were shown; without it the request as it stands is shown and nothing is approved.
+    #[arg(long, value_name = "SHA256")]
+    digest: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DenyArgs {
+    id: String,
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct IdArgs {
+    id: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct KillArgs {
+    /// on, off, or nothing to ask.
+    #[arg(value_parser = ["on", "off"])]
+    to: Option<String>,
+}
+
+pub fn actions(ctx: &Ctx, args: ActionsArgs) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let Some(state) = args.requests else {
+        let mut rows = Vec::new();
+        for a in desk.catalogue().iter() {
+            ctx.out().item(a)?;
+            rows.push(vec![
+                a.name.clone(),
+                a.tier.word().into(),
+                a.executor.word().into(),
+                a.undo.clone().unwrap_or_else(|| "-".into()),
+                a.title.clone(),
+            ]);
+        }
+        ctx.out().table(&["ACTION", "TIER", "EXECUTOR", "UNDO", "TITLE"], &rows)?;
+        return Ok(Exit::Done);
+    };
+    let states: Vec<RequestState> = match state.as_str() {
+        "all" => Vec::new(),
+        word => RequestState::ALL.into_iter().filter(|s| s.word() == word).collect(),
+    };
+    if states.is_empty() && state != "all" {
+        let known = RequestState::ALL.map(RequestState::word).join(", ");
+        return Err(CliError::usage(format!("--requests {state}: all or one of {known} was expected")));
+    }
+    let mut rows = Vec::new();
+    for r in desk.requests(&states, args.limit)? {
+        ctx.out().item(&r)?;
+        rows.push(vec![
+            r.body.id.to_string(),
+            r.state.word().into(),
+            r.body.action.clone(),
+            r.body.targets.join(" "),
+            r.body.requester.to_string(),
+            format!("{}/{}", r.approvals.len(), r.body.approvals_needed),
+        ]);
+    }
+    ctx.out().table(&["REQUEST", "STATE", "ACTION", "TARGETS", "BY", "APPROVALS"], &rows)?;
+    Ok(Exit::Done)
+}
+
+pub fn propose(ctx: &Ctx, args: ProposeArgs) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let mut params = BTreeMap::new();
+    for p in &args.params {
+        let (name, value) =
+            p.split_once('=').ok_or_else(|| CliError::usage(format!("--param {p}: NAME=VALUE was expected")))?;
+        if params.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(CliError::usage(format!("--param {name} is given twice")));
+        }
+    }
+    let draft = Draft {
+        action: args.action,
+        targets: args.targets,
+        params,
+        alerts: args.alerts,
+        case: args.case,
+        reason: args.reason.into(),
+        suggested_by: Suggested::Person,
+    };
+    let me = super::me(ctx, &desk)?;
+    let request = super::block_on(desk.propose(&me, draft))??;
+    show(ctx, &request)?;
+    Ok(Exit::Done)
+}
+
+pub fn approve(ctx: &Ctx, args: ApproveArgs) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let id = id(&args.id)?;
+    let Some(digest) = args.digest else {
+        let request = desk.request(&id)?.ok_or_else(|| CliError::no(format!("{id}: there is no such request")))?;
+        show(ctx, &request)?;
+        ctx.out().note(format!("to approve exactly this: watchfloor approve {id} --digest {}", request.digest))?;
+        return Ok(Exit::No);
+    };
+    let request = desk.approve(&super::me(ctx, &desk)?, &id, &digest)?;
+    show(ctx, &request)?;
+    Ok(Exit::Done)
+}
+
+pub fn deny(ctx: &Ctx, args: DenyArgs) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let request = desk.deny(&super::me(ctx, &desk)?, &id(&args.id)?, args.reason.into())?;
+    show(ctx, &request)?;
+    Ok(Exit::Done)
+}
+
+pub fn withdraw(ctx: &Ctx, args: IdArgs) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let request = desk.withdraw(&super::me(ctx, &desk)?, &id(&args.id)?)?;
+    show(ctx, &request)?;
+    Ok(Exit::Done)
+}
+
+pub fn execute(ctx: &Ctx, args: IdArgs) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let me = super::me(ctx, &desk)?;
+    let request = super::block_on(desk.execute(&me, &id(&args.id)?))??;
+    show(ctx, &request)?;
+    Ok(if request.state == RequestState::Done { Exit::Done } else { Exit::No })
+}
+
+pub fn kill_switch(ctx: &Ctx, args: KillArgs) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    if let Some(to) = args.to {
+        desk.set_kill_switch(&super::me(ctx, &desk)?, to == "on")?;
+    }
+    let now = desk.kill_switch()?;
+    ctx.out().value(&serde_json::json!({
+        "on": now.is_some(),
+        "by": now.as_ref().map(|n| n.0.as_str()),
+        "since": now.as_ref().map(|n| n.1.to_string()),
+    }))?;
+    match now {
+        Some((by, at)) => ctx.out().line(format!("on: {by} stopped all execution at {at:.0}"))?,
+        None => ctx.out().line("off")?,
+    }
+    Ok(Exit::Done)
+}
+
+fn id(text: &str) -> Result<RequestId, CliError> {
+    RequestId::new(text).ok_or_else(|| CliError::usage(format!("{text}: a request id was expected")))
+}
+
+/// The request as an approver must see it: who, what, targets, changes, undo, digest.
+fn show(ctx: &Ctx, r: &Request) -> Result<(), CliError> {
+    let out = ctx.out();
+    out.value(r)?;
+    let b = &r.body;
+    out.line(format!("request {}  {}  {}", b.id, r.state.word(), b.tier.word()))?;
+    out.line(format!("  who      {} asked at {:.0}, suggested by {:?}", b.requester, b.created, b.suggested_by))?;
+    for c in &b.commands {
+        out.line(format!("  what     {}", c.argv.join(" ")))?;
+    }
+    out.line(format!("  targets  {}", b.targets.join(" ")))?;
+    for p in &r.preview {
+        let change = p.would_change.map_or("unknown".to_owned(), |n| n.to_string());
+        let failed = if p.failed { ", dry run failed" } else { "" };
+        out.line(format!("  changes  {}: {change}{failed}", p.target))?;
+        for line in p.diff.expose().lines() {
+            out.line(format!("           {line}"))?;
+        }
+    }
+    for f in &r.findings {
+        out.line(format!("  policy   {}{}", if f.refuses { "refused: " } else { "" }, f.text))?;
+    }
+    out.line(format!("  undo     {}", b.undo.as_deref().unwrap_or("cannot be undone by an action")))?;
+    out.line(format!("  reason   {}", b.reason.expose()))?;
+    out.line(format!("  needs    {} approvals, has {}", b.approvals_needed, r.approvals.len()))?;
+    out.line(format!("  expires  {:.0}", b.approve_by))?;
+    out.line(format!("  digest   {}", r.digest))?;
+    if let Some(note) = &r.note {
+        out.line(format!("  note     {note}"))?;
+    }
+    for receipt in &r.receipts {
+        let state = match receipt.state {
+            ReceiptState::Pending => "pending",
+            ReceiptState::Done => "done",
+            ReceiptState::Failed => "failed",
+            ReceiptState::Unknown => "unknown",
+            ReceiptState::Skipped => "skipped",
+        };
+        let changed = receipt.changed.map_or(String::new(), |n| format!(" changed={n}"));
+        out.line(format!("  receipt  {}: {state}{changed} {}", receipt.target, receipt.detail.expose()))?;
+    }
+    Ok(())
+}
