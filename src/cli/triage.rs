@@ -25,7 +25,6 @@ pub struct Args {
 
 pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
-    let me = super::me(ctx, &desk)?;
     let ids = if args.new {
         let query = super::query(ctx, &desk, "status:new verdict:none")?;
         desk.rows(&query, SortKey::Risk, Page::First, args.limit)?.iter().map(|r| r.id).collect()
@@ -34,7 +33,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     };
     let cancel = Cancel::new();
     for id in ids {
-        let judged = desk.triage(&me, id, args.backend.as_deref(), &|_| {}, &cancel);
+        let judged = desk.triage(id, args.backend.as_deref(), &|_| {}, &cancel);
         let verdict = super::block_on(judged)??;
         ctx.out().item(&serde_json::json!({ "id": id, "verdict": verdict }))?;
         let sure = verdict.confidence.map_or(String::new(), |c| format!(" {c:.2}"));

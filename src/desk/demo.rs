@@ -1,0 +1,250 @@
+//! The throwaway desk: bundled people, actions, policy and a scenario that runs by itself. No network, no settings.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::Desk;
+use super::DeskError;
+use super::DeskOptions;
+use super::Result;
+use super::live::stopped_within;
+use super::scenario::Scenario;
+use crate::config::Settings;
+use crate::config::inventory::Inventory;
+use crate::config::roster;
+use crate::intake::format::Reader;
+use crate::model::act::Act;
+use crate::model::alert::Disposition;
+use crate::model::alert::NewAlert;
+use crate::model::alert::NewDeadLetter;
+use crate::model::case::SavedView;
+use crate::model::ids::PersonId;
+use crate::model::query::Page;
+use crate::model::query::SortKey;
+use crate::respond::Catalogue;
+use crate::respond::Policy;
+use crate::store::Ingested;
+use crate::store::Store;
+use crate::text::Untrusted;
+
+/// Marks a data folder as an exercise desk: its people may be switched and nothing real can run there.
+const MARKER: &str = "exercise";
+const BANNER: &str = "DEMO  nothing here is real";
+
+/// A demo desk. Its folder goes with it unless it was given one.
+pub struct Demo {
+    pub desk: Arc<Desk>,
+    scenario: Scenario,
+    _dir: Option<TempDir>,
+}
+
+impl Demo {
+    /// Whether this folder holds a demo desk.
+    pub fn is_at(dir: &Path) -> bool {
+        dir.join(MARKER).is_file()
+    }
+
+    /// Opens a demo in a folder of its own, or in `dir`: an empty or new folder, or one that holds a demo already.
+    pub fn open(dir: Option<PathBuf>, person: Option<&str>) -> Result<Self> {
+        let scenario = Scenario::bundled().map_err(|e| DeskError::Usage(format!("the bundled scenario: {e}")))?;
+        let (dir, kept) = match dir {
+            Some(dir) => {
+                claim_folder(&dir)?;
+                (dir, None)
+            }
+            None => {
+                let temp = tempfile::Builder::new().prefix("watchfloor-demo-").tempdir();
+                let temp = temp.map_err(|e| DeskError::Unreachable(format!("no folder for the demo: {e}")))?;
+                claim_folder(temp.path())?;
+                (temp.path().to_owned(), Some(temp))
+            }
+        };
+        let desk = Arc::new(Desk::open(demo_options(dir, person, false)?)?);
+        Ok(Self { desk, scenario, _dir: kept })
+    }
+
+    /// Opens the desk of a demo that another process started, as a second console does.
+    pub fn attach(dir: PathBuf, person: Option<&str>, read_only: bool) -> Result<Desk> {
+        Desk::open(demo_options(dir, person, read_only)?)
+    }
+
+    /// Puts in what has happened before it opens: the first two scenario seconds and whatever `skip` passes over,
+    /// each at the time it would have come in, and a little of the work people did on it.
+    pub fn fill(&self, skip: f64) -> Result<()> {
+        if self.desk.store.count(&crate::model::query::Query::All, 1, Timestamp::now())?.n > 0 {
+            return Ok(());
+        }
+        let start = self.start(skip);
+        let scenario = self.scenario.clone().starting(start, 1.0);
+        let mut reader = Reader::auto();
+        for (at, record) in scenario.due(0.0, skip.max(2.0)) {
+            let came = start + jiff::SignedDuration::from_millis((at * 1000.0) as i64);
+            self.desk.take_in(&mut reader, &record, came)?;
+        }
+        self.early_work()
+    }
+
+    /// The rest of the scenario, from scenario second `skip` on.
+    pub fn replay(&self, skip: f64, speed: f64) -> Replay {
+        let from = skip.max(2.0);
+        let mut scenario = self.scenario.clone();
+        scenario.retime(from, Timestamp::now(), speed);
+        Replay { scenario, from, speed }
+    }
+
+    fn start(&self, skip: f64) -> Timestamp {
+        Timestamp::now() - jiff::SignedDuration::from_millis((skip.max(2.0) * 1000.0) as i64)
+    }
+
+    /// A desk that people work at has notes, owners, closed noise and saved views.
+    fn early_work(&self) -> Result<()> {
+        let now = Timestamp::now();
+        let store = &self.desk.store;
+        let Some(bob) = PersonId::new("bob") else { return Ok(()) };
+        let views = [
+            ("open", "status:open", "risk"),
+            ("urgent", "status:open pri<=P1", "risk"),
+            ("finance", "status:open host:fin-*", "risk"),
+            ("mine", "owner:me status:open", "risk"),
+        ];
+        for (name, query, sort) in views {
+            let view = SavedView { name: name.into(), query: query.into(), sort: sort.into(), by: None };
+            store.put_view(&view)?;
+        }
+        let query = self.desk.parse_query("sev<=low", &bob).map_err(|e| DeskError::Usage(e.to_string()))?;
+        let noise = store.rows(&query, SortKey::Oldest, Page::First, 7, now)?;
+        let ids: Vec<_> = noise.iter().map(|r| r.id).collect();
+        if let Some((first, rest)) = ids.split_first() {
+            let close = Act::Close {
+                disposition: Disposition::FalsePositive,
+                reason: "known noise of the nightly scan".into(),
+                comment: None,
+            };
+            store.act(&Act::Claim, &[*first], &bob, now)?;
+            store.act(&close, rest, &bob, now)?;
+        }
+        Ok(())
+    }
+}
+
+/// The running scenario.
+pub struct Replay {
+    scenario: Scenario,
+    from: f64,
+    speed: f64,
+}
+
+impl Replay {
+    pub(super) async fn run(self, desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+        let began = tokio::time::Instant::now();
+        let mut reader = Reader::auto();
+        let mut done = self.from;
+        while done <= self.scenario.duration() {
+            if stopped_within(&mut stop, Duration::from_millis(100)).await {
+                return;
+            }
+            let now = self.from + began.elapsed().as_secs_f64() * self.speed;
+            for (_, record) in self.scenario.due(done, now) {
+                if let Err(e) = desk.take_in(&mut reader, &record, Timestamp::now()) {
+                    tracing::warn!(error = %e, "demo record");
+                }
+            }
+            done = now;
+        }
+    }
+}
+
+impl Desk {
+    /// One record of the scenario, come in at `at`.
+    fn take_in(&self, reader: &mut Reader, record: &[u8], at: Timestamp) -> Result<Vec<Ingested>> {
+        use sha2::Digest as _;
+        let keys = &self.settings.intake.keys;
+        let source = Untrusted::new("demo");
+        let raw_sha256: [u8; 32] = sha2::Sha256::digest(record).into();
+        let (format, all) = match reader.read(record) {
+            Ok(read) => read,
+            Err(e) => {
+                let letter = NewDeadLetter {
+                    source,
+                    format: Some(e.format.to_owned()),
+                    offset: 0,
+                    line: None,
+                    reason: e.message,
+                    raw: record.to_vec(),
+                };
+                return Ok(self.store.ingest(&[], &[letter], None, at)?);
+            }
+        };
+        let batch: Vec<NewAlert> = all
+            .into_iter()
+            .map(|fields| NewAlert {
+                identity: keys.identity(&format, &fields, &raw_sha256),
+                group: keys.group(&format, &fields, &raw_sha256),
+                asset_weight: fields.host.as_ref().map_or(100, |h| (self.assets)(h.expose())),
+                fields,
+                format: format.clone(),
+                source: source.clone(),
+                raw: record.to_vec(),
+                raw_sha256,
+                suppressed_by: None,
+                origin: None,
+            })
+            .collect();
+        // What is older than its arrival waits since then: a queue that opens has aged.
+        let seen = batch.first().and_then(|a| a.fields.t_alert.or(a.fields.t_event)).map_or(at, |t| t.min(at));
+        Ok(self.store.ingest(&batch, &[], None, seen)?)
+    }
+}
+
+/// Makes `dir` a demo desk, or finds that it is one. Any other folder with something in it is refused.
+fn claim_folder(dir: &Path) -> Result<()> {
+    let cannot = |e: std::io::Error| DeskError::Unreachable(format!("{}: {e}", dir.display()));
+    if Demo::is_at(dir) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir).map_err(cannot)?;
+    if std::fs::read_dir(dir).map_err(cannot)?.next().is_some() {
+        return Err(DeskError::Refused(format!(
+            "{}: not empty and not a demo; a demo takes an empty folder",
+            dir.display()
+        )));
+    }
+    std::fs::write(dir.join(MARKER), BANNER).map_err(cannot)
+}
+
+fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Result<DeskOptions> {
+    let bad = |what: &str, e: String| DeskError::Usage(format!("the demo's {what}: {e}"));
+    let roster = roster::parse(include_str!("../../assets/demo/roster.toml"), Path::new("demo/roster.toml"))
+        .map_err(|e| bad("roster", e.to_string()))?;
+    let catalogue = Catalogue::parse(include_str!("../../assets/demo/actions.toml"), Path::new("demo/actions.toml"))
+        .map_err(|e| bad("actions", e.to_string()))?;
+    let policy = Policy::parse(include_str!("../../assets/demo/policy.toml"), Path::new("demo/policy.toml"))
+        .map_err(|e| bad("policy", e.to_string()))?;
+    let inventory =
+        Inventory::parse_csv(include_str!("../../assets/demo/inventory.csv"), Path::new("demo/inventory.csv"))
+            .map_err(|e| bad("inventory", e.to_string()))?;
+    let me = PersonId::new(person.unwrap_or("alice"))
+        .filter(|id| roster.get(id).is_some())
+        .ok_or_else(|| DeskError::Usage("--as: the people of the demo are alice, bob and carol".into()))?;
+    let mut settings = Settings::default();
+    settings.desk.environment = "DEMO".into();
+    settings.desk.name = "demo".into();
+    Ok(DeskOptions {
+        data_dir,
+        settings,
+        roster,
+        me: Some(me),
+        read_only,
+        exercise: Some(BANNER.into()),
+        catalogue,
+        policy,
+        secrets: Arc::new(|name| Err(format!("{name}: a demo has no secrets"))),
+        assets: Arc::new(move |host| inventory.weight(host)),
+    })
+}

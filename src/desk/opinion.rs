@@ -1,0 +1,143 @@
+//! Opinions: what the desk knows goes to a backend, what it says is checked and kept.
+
+use jiff::Timestamp;
+
+use super::Cancel;
+use super::Desk;
+use super::DeskError;
+use super::Health;
+use super::Result;
+use crate::intake::format;
+use crate::model::alert::Alert;
+use crate::model::alert::Disposition;
+use crate::model::ids::AlertId;
+use crate::model::query::Query;
+use crate::model::query::Term;
+use crate::model::query::TextField;
+use crate::model::verdict::Verdict;
+use crate::store::Store;
+use crate::text::Untrusted;
+use crate::triage::Backend;
+use crate::triage::Context;
+use crate::triage::PastCount;
+use crate::triage::Question;
+use crate::triage::backend::openai::Openai;
+use crate::triage::backend::rules::Rules;
+
+/// Neighbours told to a backend, and how far away in time they may be.
+const NEIGHBOURS: usize = 20;
+const NEAR_SECONDS: i64 = 3_600;
+/// Rule frequencies are counted up to this.
+const SEEN_CAP: u64 = 100_000;
+
+impl Desk {
+    /// Forms an opinion on one alert and keeps it. It may raise the alert's priority and can change nothing else.
+    pub async fn triage(
+        &self,
+        id: AlertId,
+        backend: Option<&str>,
+        progress: &(dyn Fn(Untrusted) + Send + Sync),
+        cancel: &Cancel,
+    ) -> Result<Verdict> {
+        if self.read_only {
+            return Err(DeskError::Refused("this console is read-only".into()));
+        }
+        let question = tokio::task::block_in_place(|| self.question(id))?;
+        let primary = self.backend(backend)?;
+        let actions: Vec<String> = self.catalogue().iter().map(|a| a.name.clone()).collect();
+        let verdict = crate::triage::judge(primary.as_ref(), &question, &actions, progress, cancel)
+            .await
+            .map_err(|e| DeskError::No(e.to_string()))?;
+        tokio::task::block_in_place(|| self.store.record_verdict(id, &verdict))?;
+        Ok(verdict)
+    }
+
+    /// How the configured backend was when last asked.
+    pub fn backend_health(&self) -> Health {
+        let known = self.health.lock().ok().and_then(|h| h.clone());
+        known.unwrap_or_else(|| Health {
+            up: false,
+            name: self.settings.triage.backend.clone(),
+            running: None,
+            waiting: None,
+            detail: "not asked yet".into(),
+        })
+    }
+
+    pub(super) async fn ask_health(&self) -> Health {
+        match self.backend(None) {
+            Ok(backend) => backend.health().await,
+            Err(e) => Health {
+                up: false,
+                name: self.settings.triage.backend.clone(),
+                running: None,
+                waiting: None,
+                detail: e.to_string(),
+            },
+        }
+    }
+
+    fn backend(&self, name: Option<&str>) -> Result<Box<dyn Backend>> {
+        match name.unwrap_or(&self.settings.triage.backend) {
+            "rules" => Ok(Box::new(Rules::default())),
+            "openai" => {
+                let settings = &self.settings.triage.openai;
+                if settings.url.is_empty() {
+                    return Err(DeskError::Usage("triage.openai.url is not set".into()));
+                }
+                let key = settings.api_key.as_deref().map(|r| (self.secrets)(r)).transpose();
+                let key = key.map_err(|e| DeskError::Usage(format!("triage.openai.api_key: {e}")))?;
+                Ok(Box::new(Openai::new(settings, key).map_err(|e| DeskError::Usage(e.to_string()))?))
+            }
+            other => Err(DeskError::Usage(format!("{other}: rules or openai was expected as backend"))),
+        }
+    }
+
+    fn question(&self, id: AlertId) -> Result<Question> {
+        let alert = self.store.alert(id)?.ok_or_else(|| DeskError::No(format!("{id}: there is no such alert")))?;
+        let raw = self.store.raw(id)?.unwrap_or_default();
+        Ok(Question {
+            fields: format::leaves(&alert.format, &raw),
+            context: self.context(&alert)?,
+            request_id: ulid::Ulid::new().to_string(),
+            alert,
+        })
+    }
+
+    fn context(&self, alert: &Alert) -> Result<Context> {
+        let now = Timestamp::now();
+        let past = self.store.past_dispositions(alert.id)?.into_iter().map(|p| {
+            let n = |d: Disposition| p.counts.iter().find(|c| c.0 == d).map_or(0, |c| c.1);
+            PastCount {
+                alike: p.alike.to_owned(),
+                true_positive: n(Disposition::TruePositive),
+                benign_true_positive: n(Disposition::BenignTruePositive),
+                false_positive: n(Disposition::FalsePositive),
+                undetermined: n(Disposition::Undetermined),
+                total: p.total,
+            }
+        });
+        let near = |t: Timestamp| (t.as_second() - alert.t_ingest.as_second()).abs();
+        let neighbours = self.store.related(alert.id, NEIGHBOURS)?;
+        let neighbours = neighbours
+            .into_iter()
+            .map(|r| (r.title, near(r.t_ingest)))
+            .filter(|(_, seconds)| *seconds <= NEAR_SECONDS)
+            .collect();
+        let rule = alert.fields.rule_id.as_ref().or(alert.fields.rule_name.as_ref());
+        let rule_seen = match rule {
+            Some(rule) => {
+                let same = Query::Term(Term::Match(TextField::Rule, rule.expose().to_owned()));
+                self.store.count(&same, SEEN_CAP, now)?.n
+            }
+            None => 0,
+        };
+        Ok(Context {
+            past: past.collect(),
+            neighbours,
+            rule_seen,
+            all_seen: self.store.count(&Query::All, SEEN_CAP, now)?.n,
+            open_case: alert.case.is_some(),
+        })
+    }
+}
