@@ -1,9 +1,12 @@
 //! What every command gets.
 
 use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{CliError, Global, Out};
 use crate::config::{self, Env, Loaded, Overrides};
+use crate::desk::{Demo, Desk};
 
 /// Flags, settings and the place to write. Settings are read when first asked for, so that `completions` works
 /// beside a broken file.
@@ -12,6 +15,7 @@ pub struct Ctx {
     env: Env,
     out: Out,
     loaded: OnceCell<Loaded>,
+    desk: OnceCell<Arc<Desk>>,
 }
 
 impl std::fmt::Debug for Ctx {
@@ -23,7 +27,7 @@ impl std::fmt::Debug for Ctx {
 impl Ctx {
     pub fn new(global: Global, out: impl FnOnce(bool) -> Out, env: Env) -> Self {
         let out = out(global.json);
-        Self { global, env, out, loaded: OnceCell::new() }
+        Self { global, env, out, loaded: OnceCell::new(), desk: OnceCell::new() }
     }
 
     pub fn out(&self) -> &Out {
@@ -51,5 +55,33 @@ impl Ctx {
         }
         let loaded = config::load(&self.overrides(), &self.env)?;
         Ok(self.loaded.get_or_init(|| loaded))
+    }
+
+    /// The data folder, without opening anything in it.
+    pub fn data_dir(&self) -> Result<PathBuf, CliError> {
+        match &self.global.data_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.loaded()?.paths.data_dir.clone()),
+        }
+    }
+
+    /// The desk, opened once. A data folder that a demo made is opened as the demo it is, whatever the settings say.
+    pub fn desk(&self) -> Result<Arc<Desk>, CliError> {
+        if let Some(desk) = self.desk.get() {
+            return Ok(Arc::clone(desk));
+        }
+        let person = self.global.as_person.as_deref();
+        let desk = match &self.global.data_dir {
+            Some(dir) if Demo::is_at(dir) => Demo::attach(dir.clone(), person, self.global.read_only)?,
+            _ if person.is_some() => {
+                return Err(CliError::refused("--as is for demo desks: elsewhere the operating system says who you are"));
+            }
+            _ => {
+                let (desk, notices) = Desk::configured(self.loaded()?)?;
+                notices.iter().try_for_each(|n| self.out().note(n))?;
+                desk
+            }
+        };
+        Ok(Arc::clone(self.desk.get_or_init(|| Arc::new(desk))))
     }
 }

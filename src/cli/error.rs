@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use super::Out;
 use crate::config::SecretError;
 use crate::desk::DeskError;
-use crate::store::StoreError;
 
 /// Exit status; scripts depend on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,16 +103,6 @@ impl From<SecretError> for CliError {
             SecretError::Missing { .. } => Exit::No,
             SecretError::Refused { .. } => Exit::Refused,
             SecretError::Unreachable { .. } => Exit::Unreachable,
-        };
-        Self::new(exit, e.to_string())
-    }
-}
-
-impl From<StoreError> for CliError {
-    fn from(e: StoreError) -> Self {
-        let exit = match e {
-            StoreError::Busy(_) | StoreError::Unavailable(_) | StoreError::Unreadable(_) => Exit::Unreachable,
-            StoreError::Conflict(_) | StoreError::NotFound(_) => Exit::No,
         };
         Self::new(exit, e.to_string())
     }

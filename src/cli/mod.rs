@@ -5,19 +5,32 @@
 //! [`dispatch`]. A command writes through [`Ctx::out`] only: [`Out::line`] and [`Out::table`] for people,
 //! [`Out::value`] (one JSON value) or [`Out::item`] (one NDJSON line each) under `--json`, [`Out::note`] for messages.
 
+pub mod alert;
+pub mod alerts;
+pub mod audit;
 pub mod completions;
 pub mod config;
 pub mod console;
 pub mod ctx;
+pub mod dead_letter;
 pub mod error;
+pub mod import;
+pub mod live;
+pub mod organise;
 pub mod out;
 pub mod secret;
+pub mod respond;
+pub mod triage;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::desk::Desk;
+use crate::model::ids::PersonId;
+use crate::model::query::Query;
 
 pub use ctx::Ctx;
 pub use error::{CliError, Exit};
@@ -66,6 +79,44 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The console on a throwaway desk with a live bundled scenario: no network, no settings.
+    Demo(live::DemoArgs),
+    /// The desk without a console: live sources and housekeeping.
+    Serve(live::ServeArgs),
+    /// Read alerts from files, folders or standard input.
+    Import(import::Args),
+    /// List alerts.
+    Alerts(alerts::Args),
+    /// Show alerts and work on them.
+    Alert(alert::Args),
+    /// Records that could not be read.
+    DeadLetter(dead_letter::Args),
+    /// Form an opinion on alerts.
+    Triage(triage::Args),
+    /// The action catalogue, or requests by state.
+    Actions(respond::ActionsArgs),
+    /// Propose a response action: policy and dry run, nothing else.
+    Propose(respond::ProposeArgs),
+    /// Approve a request exactly as it was shown.
+    Approve(respond::ApproveArgs),
+    /// Deny a request; one denial ends it.
+    Deny(respond::DenyArgs),
+    /// Withdraw your own request.
+    Withdraw(respond::IdArgs),
+    /// Run an approved request, once.
+    Execute(respond::IdArgs),
+    /// Stop all execution, or allow it again.
+    KillSwitch(respond::KillArgs),
+    /// Verify, query and export the audit log.
+    Audit(audit::Args),
+    /// Saved views.
+    View(organise::ViewArgs),
+    /// Suppressions.
+    Suppress(organise::SuppressArgs),
+    /// Cases.
+    Case(organise::CaseArgs),
+    /// Draw the console's own buffer as SVG.
+    Screenshot(live::ScreenshotArgs),
     /// Show, check and explain the settings.
     Config(config::Args),
     /// Keep, fetch and remove secrets in a keyring.
@@ -79,6 +130,25 @@ pub enum Command {
 fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
     match command {
         None => console::run(ctx),
+        Some(Command::Demo(args)) => live::demo(ctx, args),
+        Some(Command::Serve(args)) => live::serve(ctx, args),
+        Some(Command::Import(args)) => import::run(ctx, args),
+        Some(Command::Alerts(args)) => alerts::run(ctx, args),
+        Some(Command::Alert(args)) => alert::run(ctx, args),
+        Some(Command::DeadLetter(args)) => dead_letter::run(ctx, args),
+        Some(Command::Triage(args)) => triage::run(ctx, args),
+        Some(Command::Actions(args)) => respond::actions(ctx, args),
+        Some(Command::Propose(args)) => respond::propose(ctx, args),
+        Some(Command::Approve(args)) => respond::approve(ctx, args),
+        Some(Command::Deny(args)) => respond::deny(ctx, args),
+        Some(Command::Withdraw(args)) => respond::withdraw(ctx, args),
+        Some(Command::Execute(args)) => respond::execute(ctx, args),
+        Some(Command::KillSwitch(args)) => respond::kill_switch(ctx, args),
+        Some(Command::Audit(args)) => audit::run(ctx, args),
+        Some(Command::View(args)) => organise::view(ctx, args),
+        Some(Command::Suppress(args)) => organise::suppress(ctx, args),
+        Some(Command::Case(args)) => organise::case(ctx, args),
+        Some(Command::Screenshot(args)) => live::screenshot(ctx, args),
         Some(Command::Config(args)) => config::run(ctx, args),
         Some(Command::Secret(args)) => secret::run(ctx, args),
         Some(Command::Completions(args)) => completions::run(ctx, args),
@@ -121,6 +191,52 @@ fn usage(e: &clap::Error, out: &Out) -> Exit {
         Ok(()) => Exit::Done,
         Err(e) => e.report(out),
     }
+}
+
+/// The person commands act for.
+fn me(ctx: &Ctx, desk: &Desk) -> Result<PersonId, CliError> {
+    let me = desk.me().ok_or_else(|| {
+        CliError::refused("your OS account is no person of the roster: ask who keeps it to add you")
+    })?;
+    if ctx.global.read_only {
+        return Err(CliError::refused("--read-only: nothing is changed"));
+    }
+    Ok(me.id)
+}
+
+/// A query of the command line; a fault is shown under the column it is in.
+fn query(ctx: &Ctx, desk: &Desk, text: &str) -> Result<Query, CliError> {
+    let nobody = || PersonId::new("nobody");
+    let Some(me) = desk.me().map(|p| p.id).or_else(nobody) else { return Ok(Query::All) };
+    desk.parse_query(text, &me).map_err(|e| {
+        let _ = ctx.out().note(format!("  {text}"));
+        let _ = ctx.out().note(format!("  {}{}", " ".repeat(e.column.saturating_sub(1)), "^".repeat(e.len)));
+        CliError::usage(e.to_string())
+    })
+}
+
+/// `30m`, `2h`, `7d` as a time span of at least a second.
+fn duration(text: &str) -> Result<jiff::SignedDuration, CliError> {
+    let wrong = || CliError::usage(format!("{text}: a time such as 30m, 2h or 7d was expected"));
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 7 * 86_400,
+        _ => return Err(wrong()),
+    };
+    let n: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let all = n.checked_mul(seconds).filter(|s| *s > 0 && *s <= 3_660 * 86_400).ok_or_else(wrong)?;
+    Ok(jiff::SignedDuration::from_secs(all))
+}
+
+/// Runs asynchronous work of one command to its end.
+fn block_on<F: Future>(work: F) -> Result<F::Output, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|e| CliError::unreachable(format!("no runtime: {e}")))?;
+    Ok(runtime.block_on(work))
 }
 
 /// The whole grammar, for completions, the manual and tests.

@@ -16,7 +16,7 @@ use super::Result;
 use super::live::stopped_within;
 use super::scenario::Scenario;
 use crate::config::Settings;
-use crate::config::inventory::Inventory;
+use crate::config::inventory;
 use crate::config::roster;
 use crate::intake::format::Reader;
 use crate::model::act::Act;
@@ -36,6 +36,14 @@ use crate::text::Untrusted;
 /// Marks a data folder as an exercise desk: its people may be switched and nothing real can run there.
 const MARKER: &str = "exercise";
 const BANNER: &str = "DEMO  nothing here is real";
+
+/// What a demo's folder holds besides its store and log.
+const FILES: [(&str, &str); 4] = [
+    ("roster.toml", include_str!("../../assets/demo/roster.toml")),
+    ("actions.toml", include_str!("../../assets/demo/actions.toml")),
+    ("policy.toml", include_str!("../../assets/demo/policy.toml")),
+    ("inventory.csv", include_str!("../../assets/demo/inventory.csv")),
+];
 
 /// A demo desk. Its folder goes with it unless it was given one.
 pub struct Demo {
@@ -215,20 +223,19 @@ fn claim_folder(dir: &Path) -> Result<()> {
             dir.display()
         )));
     }
+    for (name, text) in FILES {
+        std::fs::write(dir.join(name), text).map_err(cannot)?;
+    }
+    // Last: a folder with the marker is whole.
     std::fs::write(dir.join(MARKER), BANNER).map_err(cannot)
 }
 
 fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Result<DeskOptions> {
-    let bad = |what: &str, e: String| DeskError::Usage(format!("the demo's {what}: {e}"));
-    let roster = roster::parse(include_str!("../../assets/demo/roster.toml"), Path::new("demo/roster.toml"))
-        .map_err(|e| bad("roster", e.to_string()))?;
-    let catalogue = Catalogue::parse(include_str!("../../assets/demo/actions.toml"), Path::new("demo/actions.toml"))
-        .map_err(|e| bad("actions", e.to_string()))?;
-    let policy = Policy::parse(include_str!("../../assets/demo/policy.toml"), Path::new("demo/policy.toml"))
-        .map_err(|e| bad("policy", e.to_string()))?;
-    let inventory =
-        Inventory::parse_csv(include_str!("../../assets/demo/inventory.csv"), Path::new("demo/inventory.csv"))
-            .map_err(|e| bad("inventory", e.to_string()))?;
+    let bad = |e: String| DeskError::Usage(format!("the demo: {e}"));
+    let roster = roster::read(&data_dir.join("roster.toml")).map_err(|e| bad(e.to_string()))?.roster;
+    let catalogue = Catalogue::read(&data_dir.join("actions.toml")).map_err(|e| bad(e.to_string()))?;
+    let policy = Policy::read(&data_dir.join("policy.toml")).map_err(|e| bad(e.to_string()))?;
+    let inventory = inventory::read(&data_dir.join("inventory.csv")).map_err(|e| bad(e.to_string()))?;
     let me = PersonId::new(person.unwrap_or("alice"))
         .filter(|id| roster.get(id).is_some())
         .ok_or_else(|| DeskError::Usage("--as: the people of the demo are alice, bob and carol".into()))?;

@@ -9,7 +9,11 @@ use super::Desk;
 use super::DeskError;
 use super::Result;
 use crate::audit::Audit;
+use crate::config::Loaded;
 use crate::config::Settings;
+use crate::config::inventory;
+use crate::config::inventory::Inventory;
+use crate::config::roster;
 use crate::model::ids::PersonId;
 use crate::model::person::Roster;
 use crate::respond::Catalogue;
@@ -43,6 +47,42 @@ pub struct DeskOptions {
 }
 
 impl Desk {
+    /// The desk the settings describe, and what its people should know about how it came to be.
+    pub fn configured(loaded: &Loaded) -> Result<(Self, Vec<String>)> {
+        let bad = |e: &dyn std::fmt::Display| DeskError::Usage(e.to_string());
+        let settings = loaded.settings.clone();
+        let people = roster::load(loaded).map_err(|e| bad(&e))?;
+        let beside = |given: &Option<PathBuf>, name: &str| {
+            given.clone().or_else(|| Some(loaded.paths.config_dir.join(name)).filter(|p| p.exists()))
+        };
+        let catalogue = match beside(&settings.respond.catalogue, "actions.toml") {
+            Some(path) => Catalogue::read(&path).map_err(|e| bad(&e))?,
+            None => Catalogue::default(),
+        };
+        let policy = match beside(&settings.respond.policy, "policy.toml") {
+            Some(path) => Policy::read(&path).map_err(|e| bad(&e))?,
+            None => Policy::default(),
+        };
+        let inventory = match &settings.desk.inventory {
+            Some(path) => inventory::read(path).map_err(|e| bad(&e))?,
+            None => Inventory::default(),
+        };
+        let me = people.roster.by_uid(roster::uid()).map(|p| p.id.clone());
+        let desk = Self::open(DeskOptions {
+            data_dir: loaded.paths.data_dir.clone(),
+            secrets: secret_resolver(loaded),
+            settings,
+            roster: people.roster,
+            me,
+            read_only: loaded.read_only,
+            exercise: None,
+            catalogue,
+            policy,
+            assets: Arc::new(move |host| inventory.weight(host)),
+        })?;
+        Ok((desk, people.notices))
+    }
+
     pub fn open(options: DeskOptions) -> Result<Self> {
         let dir = &options.data_dir;
         make_private_dir(dir)?;
