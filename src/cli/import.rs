@@ -18,7 +18,7 @@ pub struct Args {
 
 pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
-    let summary = desk.import(&super::me(ctx, &desk)?, &args.paths, args.format.as_deref())?;
+    let summary = desk.import(&super::me(ctx, &desk)?, &args.paths, args.format.as_deref(), |_, _, _| ())?;
     ctx.out().value(&summary)?;
     ctx.out().line(format!(
         "read {}, accepted {}, duplicates {}, dead {}",
@@ -26,6 +26,12 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     ))?;
     for (format, n) in &summary.by_format {
         ctx.out().line(format!("  {format:<16} {n}"))?;
+    }
+    for failed in &summary.failed {
+        ctx.out().note(format!("{}: {}", failed.input.expose(), failed.reason))?;
+    }
+    if !summary.failed.is_empty() {
+        return Ok(Exit::Unreachable);
     }
     if summary.dead > 0 {
         ctx.out().note("some records could not be read: see `watchfloor dead-letter list`")?;

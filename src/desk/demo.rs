@@ -38,12 +38,13 @@ const MARKER: &str = "exercise";
 const BANNER: &str = "DEMO  nothing here is real";
 
 /// What a demo's folder holds besides its store and log.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 2] = [
     ("roster.toml", include_str!("../../assets/demo/roster.toml")),
-    ("actions.toml", include_str!("../../assets/demo/actions.toml")),
-    ("policy.toml", include_str!("../../assets/demo/policy.toml")),
     ("inventory.csv", include_str!("../../assets/demo/inventory.csv")),
 ];
+
+const ACTIONS: &str = include_str!("../../assets/demo/actions.toml");
+const POLICY: &str = include_str!("../../assets/demo/policy.toml");
 
 /// A demo desk. Its folder goes with it unless it was given one.
 pub struct Demo {
@@ -233,8 +234,9 @@ fn claim_folder(dir: &Path) -> Result<()> {
 fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Result<DeskOptions> {
     let bad = |e: String| DeskError::Usage(format!("the demo: {e}"));
     let roster = roster::read(&data_dir.join("roster.toml")).map_err(|e| bad(e.to_string()))?.roster;
-    let catalogue = Catalogue::read(&data_dir.join("actions.toml")).map_err(|e| bad(e.to_string()))?;
-    let policy = Policy::read(&data_dir.join("policy.toml")).map_err(|e| bad(e.to_string()))?;
+    // Built in, so that nothing written into the folder later can become an action of an exercise desk.
+    let catalogue = Catalogue::parse(Path::new("demo/actions.toml"), ACTIONS).map_err(|e| bad(e.to_string()))?;
+    let policy = Policy::parse(Path::new("demo/policy.toml"), POLICY).map_err(|e| bad(e.to_string()))?;
     let inventory = inventory::read(&data_dir.join("inventory.csv")).map_err(|e| bad(e.to_string()))?;
     let me = PersonId::new(person.unwrap_or("alice"))
         .filter(|id| roster.get(id).is_some())

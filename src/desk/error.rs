@@ -1,6 +1,7 @@
 //! Why the desk did not do it.
 
 use crate::audit::AuditError;
+use crate::intake::IntakeError;
 use crate::respond::RespondError;
 use crate::store::StoreError;
 
@@ -27,6 +28,15 @@ impl From<StoreError> for DeskError {
             StoreError::Busy(_) | StoreError::Unavailable(_) => Self::Unreachable(e.to_string()),
             StoreError::Unreadable(_) => Self::Usage(e.to_string()),
             StoreError::Conflict(_) | StoreError::NotFound(_) => Self::No(e.to_string()),
+        }
+    }
+}
+
+impl From<IntakeError> for DeskError {
+    fn from(e: IntakeError) -> Self {
+        match e {
+            IntakeError::Usage(m) => Self::Usage(m),
+            IntakeError::Store(e) => e.into(),
         }
     }
 }

@@ -14,10 +14,8 @@ use tokio::sync::watch;
 
 use super::Desk;
 use super::Link;
-use super::LinkState;
 use super::Result;
 use crate::store::Store;
-use crate::text::Untrusted;
 
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const HEALTH: Duration = Duration::from_secs(10);
@@ -172,9 +170,4 @@ pub(super) fn report(links: &Mutex<Vec<Link>>, link: Link) {
             None => links.push(link),
         }
     }
-}
-
-/// A link that does not run, and why.
-pub(super) fn stopped_link(name: &str, kind: &'static str, why: impl Into<Untrusted>) -> Link {
-    Link { name: name.into(), kind, state: LinkState::Stopped, detail: why.into(), last_good: None, next_try: None }
 }

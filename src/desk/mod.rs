@@ -31,9 +31,18 @@ use crate::respond::Responder;
 use crate::store::sqlite::SqliteStore;
 
 pub use crate::intake::Summary;
+pub use crate::intake::pipeline::RetrySummary;
 pub use crate::store::Changes;
 pub use crate::triage::Cancel;
 pub use crate::triage::Health;
+/// The audit log's own plain parts, for the doors.
+pub mod audit {
+    pub use crate::audit::AuditFilter;
+    pub use crate::audit::VerifyReport;
+    pub use crate::audit::to_ndjson;
+    pub use crate::audit::verify;
+}
+
 pub use demo::Demo;
 pub use error::DeskError;
 pub use live::Live;

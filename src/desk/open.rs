@@ -56,12 +56,12 @@ impl Desk {
             given.clone().or_else(|| Some(loaded.paths.config_dir.join(name)).filter(|p| p.exists()))
         };
         let catalogue = match beside(&settings.respond.catalogue, "actions.toml") {
-            Some(path) => Catalogue::read(&path).map_err(|e| bad(&e))?,
+            Some(path) => Catalogue::load(&path).map_err(|e| bad(&e))?,
             None => Catalogue::default(),
         };
         let policy = match beside(&settings.respond.policy, "policy.toml") {
-            Some(path) => Policy::read(&path).map_err(|e| bad(&e))?,
-            None => Policy::default(),
+            Some(path) => Policy::load(&path).map_err(|e| bad(&e))?,
+            None => Policy::built_in(),
         };
         let inventory = match &settings.desk.inventory {
             Some(path) => inventory::read(path).map_err(|e| bad(&e))?,
@@ -99,7 +99,7 @@ impl Desk {
             catalogue: options.catalogue,
             policy: options.policy,
             secrets: Arc::clone(&options.secrets),
-            data_dir: dir.clone(),
+            run_dir: dir.join("run"),
         });
         let me = options.me.and_then(|id| roster.get(&id).cloned());
         Ok(Self {
@@ -130,7 +130,8 @@ fn make_private_dir(dir: &Path) -> Result<()> {
 }
 
 fn refuse_real_executors(catalogue: &Catalogue) -> Result<()> {
-    let real = catalogue.actions().iter().find(|a| a.executor.word() != "demo");
+    let defs = catalogue.defs();
+    let real = defs.iter().find(|a| a.executor.word() != "demo");
     match real {
         Some(action) => Err(DeskError::Refused(format!(
             "{} runs {}: nothing real may run on an exercise desk",

@@ -1,5 +1,7 @@
 //! Opinions: what the desk knows goes to a backend, what it says is checked and kept.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::Cancel;
@@ -17,12 +19,11 @@ use crate::model::query::TextField;
 use crate::model::verdict::Verdict;
 use crate::store::Store;
 use crate::text::Untrusted;
-use crate::triage::Backend;
+use crate::triage::Backends;
 use crate::triage::Context;
 use crate::triage::PastCount;
 use crate::triage::Question;
 use crate::triage::backend::openai::Openai;
-use crate::triage::backend::rules::Rules;
 
 /// Neighbours told to a backend, and how far away in time they may be.
 const NEIGHBOURS: usize = 20;
@@ -43,11 +44,8 @@ impl Desk {
             return Err(DeskError::Refused("this console is read-only".into()));
         }
         let question = tokio::task::block_in_place(|| self.question(id))?;
-        let primary = self.backend(backend)?;
-        let actions: Vec<String> = self.catalogue().iter().map(|a| a.name.clone()).collect();
-        let verdict = crate::triage::judge(primary.as_ref(), &question, &actions, progress, cancel)
-            .await
-            .map_err(|e| DeskError::No(e.to_string()))?;
+        let judged = self.backends(backend)?.judge(&question, progress, cancel).await;
+        let verdict = judged.map_err(|e| DeskError::No(e.to_string()))?;
         tokio::task::block_in_place(|| self.store.record_verdict(id, &verdict))?;
         Ok(verdict)
     }
@@ -65,8 +63,8 @@ impl Desk {
     }
 
     pub(super) async fn ask_health(&self) -> Health {
-        match self.backend(None) {
-            Ok(backend) => backend.health().await,
+        match self.backends(None) {
+            Ok(backends) => backends.health().await,
             Err(e) => Health {
                 up: false,
                 name: self.settings.triage.backend.clone(),
@@ -77,9 +75,10 @@ impl Desk {
         }
     }
 
-    fn backend(&self, name: Option<&str>) -> Result<Box<dyn Backend>> {
+    fn backends(&self, name: Option<&str>) -> Result<Backends> {
+        let actions: Vec<String> = self.catalogue().iter().map(|a| a.name.clone()).collect();
         match name.unwrap_or(&self.settings.triage.backend) {
-            "rules" => Ok(Box::new(Rules::default())),
+            "rules" => Ok(Backends::new(None, actions)),
             "openai" => {
                 let settings = &self.settings.triage.openai;
                 if settings.url.is_empty() {
@@ -87,7 +86,8 @@ impl Desk {
                 }
                 let key = settings.api_key.as_deref().map(|r| (self.secrets)(r)).transpose();
                 let key = key.map_err(|e| DeskError::Usage(format!("triage.openai.api_key: {e}")))?;
-                Ok(Box::new(Openai::new(settings, key).map_err(|e| DeskError::Usage(e.to_string()))?))
+                let openai = Openai::new(settings, key).map_err(|e| DeskError::Usage(e.to_string()))?;
+                Ok(Backends::new(Some(Arc::new(openai)), actions))
             }
             other => Err(DeskError::Usage(format!("{other}: rules or openai was expected as backend"))),
         }

@@ -41,6 +41,8 @@ pub struct Link {
     pub detail: Untrusted,
     pub last_good: Option<jiff::Timestamp>,
     pub next_try: Option<jiff::Timestamp>,
+    /// Alerts taken since it started.
+    pub accepted: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
