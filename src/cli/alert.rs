@@ -189,7 +189,8 @@ fn show(ctx: &Ctx, desk: &Desk, ids: &[AlertId], raw: bool, repeats: bool) -> Re
     let mut exit = Exit::Done;
     for id in ids {
         if raw {
-            exit = exit.or(show_raw(ctx, desk, *id, repeats)?);
+            let shown = show_raw(ctx, desk, *id, repeats)?;
+            exit = if shown == Exit::Done { exit } else { shown };
             continue;
         }
         match desk.detail(*id)? {

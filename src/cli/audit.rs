@@ -6,6 +6,8 @@ use super::CliError;
 use super::Ctx;
 use super::Exit;
 use crate::desk::audit::AuditFilter;
+use crate::desk::audit::to_csv;
+use crate::desk::audit::to_ndjson;
 use crate::desk::audit::verify;
 use crate::model::audit::Head;
 use crate::model::ids::PersonId;
@@ -28,8 +30,13 @@ enum What {
     },
     /// Records that match.
     Query(Filter),
-    /// Every matching record as NDJSON, byte for byte as in the log; checkable with `audit verify` when unfiltered.
-    Export(Filter),
+    /// The log's own bytes (NDJSON), which `audit verify` checks anywhere; or matching records as CSV.
+    Export {
+        #[arg(long)]
+        csv: bool,
+        #[command(flatten)]
+        filter: Filter,
+    },
     /// The present head, `SIZE:ROOT`. Write it down somewhere else.
     Head,
 }
@@ -53,6 +60,10 @@ struct Filter {
 }
 
 impl Filter {
+    fn is_empty(&self) -> bool {
+        self.by.is_none() && self.kind.is_none() && self.since.is_none() && self.until.is_none() && self.limit.is_none()
+    }
+
     fn read(self) -> Result<(AuditFilter, usize), CliError> {
         let by = self
             .by
@@ -74,7 +85,14 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
             let report = verify(&path, head.as_ref()).map_err(|e| CliError::unreachable(e.to_string()))?;
             ctx.out().value(&report)?;
             for fault in &report.faults {
-                ctx.out().line(format!("fault: {fault}"))?;
+                let line = if fault.line == 0 { String::new() } else { format!("line {}, byte {}: ", fault.line, fault.offset) };
+                ctx.out().line(format!("fault: {line}{}", fault.what))?;
+            }
+            if report.more_faults > 0 {
+                ctx.out().line(format!("and {} more faults", report.more_faults))?;
+            }
+            for note in &report.notes {
+                ctx.out().note(note)?;
             }
             if report.ok {
                 ctx.out().line(format!("ok: {} records, head {}:{}", report.size, report.size, report.root))?;
@@ -94,16 +112,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
             ctx.out().table(&["SEQ", "AT", "BY", "KIND", "WHAT"], &rows)?;
             Ok(Exit::Done)
         }
-        What::Export(filter) => {
-            let desk = ctx.desk()?;
-            let (filter, limit) = filter.read()?;
-            for r in desk.audit_records(&filter, limit)? {
-                let line = crate::desk::audit::line(&r).map_err(|e| CliError::no(e.to_string()))?;
-                ctx.out().bytes(line.as_bytes())?;
-                ctx.out().bytes(b"\n")?;
-            }
-            Ok(Exit::Done)
-        }
+        What::Export { csv, filter } => export(ctx, csv, filter),
         What::Head => {
             let head = ctx.desk()?.audit_head()?;
             ctx.out().value(&head)?;
@@ -111,4 +120,19 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
             Ok(Exit::Done)
         }
     }
+}
+
+fn export(ctx: &Ctx, csv: bool, filter: Filter) -> Result<Exit, CliError> {
+    let mut bytes = Vec::new();
+    if csv {
+        let (filter, limit) = filter.read()?;
+        to_csv(&ctx.desk()?.audit_records(&filter, limit)?, &mut bytes)?;
+    } else if filter.is_empty() {
+        let log = ctx.data_dir()?.join("audit").join("log.ndjson");
+        to_ndjson(&log, &mut bytes).map_err(|e| CliError::unreachable(e.to_string()))?;
+    } else {
+        return Err(CliError::usage("a part of the log proves nothing: filter with --csv, or with `audit query`"));
+    }
+    ctx.out().bytes(&bytes)?;
+    Ok(Exit::Done)
 }

@@ -39,6 +39,7 @@ pub use crate::triage::Health;
 pub mod audit {
     pub use crate::audit::AuditFilter;
     pub use crate::audit::VerifyReport;
+    pub use crate::audit::to_csv;
     pub use crate::audit::to_ndjson;
     pub use crate::audit::verify;
 }

@@ -10,10 +10,12 @@ use super::DeskError;
 use super::Result;
 use crate::audit::Audit;
 use crate::config::Loaded;
+use crate::config::SecretContext;
 use crate::config::Settings;
 use crate::config::inventory;
 use crate::config::inventory::Inventory;
 use crate::config::roster;
+use crate::config::secret;
 use crate::model::ids::PersonId;
 use crate::model::person::Roster;
 use crate::respond::Catalogue;
@@ -67,10 +69,15 @@ impl Desk {
             Some(path) => inventory::read(path).map_err(|e| bad(&e))?,
             None => Inventory::default(),
         };
+        let context = SecretContext::new(loaded);
+        let secrets: SecretResolver = Arc::new(move |reference| {
+            let secret = secret::resolve(reference, &context).map_err(|e| e.to_string())?;
+            Ok(secret.expose().to_owned())
+        });
         let me = people.roster.by_uid(roster::uid()).map(|p| p.id.clone());
         let desk = Self::open(DeskOptions {
             data_dir: loaded.paths.data_dir.clone(),
-            secrets: secret_resolver(loaded),
+            secrets,
             settings,
             roster: people.roster,
             me,

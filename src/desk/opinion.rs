@@ -1,7 +1,5 @@
 //! Opinions: what the desk knows goes to a backend, what it says is checked and kept.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use super::Cancel;
@@ -23,7 +21,6 @@ use crate::triage::Backends;
 use crate::triage::Context;
 use crate::triage::PastCount;
 use crate::triage::Question;
-use crate::triage::backend::openai::Openai;
 
 /// Neighbours told to a backend, and how far away in time they may be.
 const NEIGHBOURS: usize = 20;
@@ -79,16 +76,6 @@ impl Desk {
         let actions: Vec<String> = self.catalogue().iter().map(|a| a.name.clone()).collect();
         match name.unwrap_or(&self.settings.triage.backend) {
             "rules" => Ok(Backends::new(None, actions)),
-            "openai" => {
-                let settings = &self.settings.triage.openai;
-                if settings.url.is_empty() {
-                    return Err(DeskError::Usage("triage.openai.url is not set".into()));
-                }
-                let key = settings.api_key.as_deref().map(|r| (self.secrets)(r)).transpose();
-                let key = key.map_err(|e| DeskError::Usage(format!("triage.openai.api_key: {e}")))?;
-                let openai = Openai::new(settings, key).map_err(|e| DeskError::Usage(e.to_string()))?;
-                Ok(Backends::new(Some(Arc::new(openai)), actions))
-            }
             other => Err(DeskError::Usage(format!("{other}: rules or openai was expected as backend"))),
         }
     }
