@@ -5,6 +5,7 @@
 //! `WATCHFLOOR_BENCH_N` (alerts, default 1,000,000) and `WATCHFLOOR_BENCH_IDLE` (seconds, default 60) change the size.
 
 use std::io::Read as _;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -76,7 +77,7 @@ fn start(command: CommandBuilder) -> (Box<dyn portable_pty::Child + Send + Sync>
 /// Until the first frame in which a row of the queue stands.
 fn first_paint(desk: &PathBuf) -> Duration {
     let (mut child, bytes, began, _master) = start(console(desk));
-    let mut screen = vt100::Parser::new(24, 80, 0);
+    let mut screen = vt100::Parser::new(NonZeroU16::new(24).expect("rows"), NonZeroU16::new(80).expect("columns"), 0);
     let mut took = None;
     while let Ok((at, chunk)) = bytes.recv_timeout(Duration::from_secs(20)) {
         screen.process(&chunk);

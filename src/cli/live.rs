@@ -17,7 +17,7 @@ pub struct DemoArgs {
     #[arg(long)]
     headless: bool,
     /// Scenario seconds that have already passed when it opens.
-    #[arg(long, default_value_t = 0.0, value_name = "S")]
+    #[arg(long, default_value_t = 45.0, value_name = "S")]
     skip: f64,
 }
 
