@@ -56,7 +56,14 @@ fn console(desk: &PathBuf) -> CommandBuilder {
 }
 
 /// Starts a command on a pty and hands out what it writes, with the time it came.
-fn start(command: CommandBuilder) -> (Box<dyn portable_pty::Child + Send + Sync>, mpsc::Receiver<(Instant, Vec<u8>)>, Instant, Box<dyn portable_pty::MasterPty + Send>) {
+fn start(
+    command: CommandBuilder,
+) -> (
+    Box<dyn portable_pty::Child + Send + Sync>,
+    mpsc::Receiver<(Instant, Vec<u8>)>,
+    Instant,
+    Box<dyn portable_pty::MasterPty + Send>,
+) {
     let pair = native_pty_system().openpty(size()).expect("a pty");
     let mut reader = pair.master.try_clone_reader().expect("a reader");
     let began = Instant::now();

@@ -60,9 +60,8 @@ fn person(name: &str, roles: &[Role]) -> Person {
 }
 
 fn open(dir: &Path, me: &str) -> Desk {
-    let roster = Roster {
-        people: vec![person("alice", &[Role::Analyst]), person("bob", &[Role::Lead, Role::Approver])],
-    };
+    let roster =
+        Roster { people: vec![person("alice", &[Role::Analyst]), person("bob", &[Role::Lead, Role::Approver])] };
     Desk::open(DeskOptions {
         data_dir: dir.join("data"),
         settings: Settings::default(),
@@ -190,9 +189,8 @@ fn kill_9_loses_nothing_acknowledged_and_runs_nothing_twice() {
             .spawn()
             .unwrap();
         let stdout = child.stdout.take().unwrap();
-        let reader = std::thread::spawn(move || {
-            BufReader::new(stdout).lines().map_while(Result::ok).collect::<Vec<_>>()
-        });
+        let reader =
+            std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).collect::<Vec<_>>());
         std::thread::sleep(Duration::from_millis(rand::random_range(30..450)));
         let ended = child.try_wait().unwrap();
         child.kill().unwrap();

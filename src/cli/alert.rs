@@ -254,12 +254,11 @@ fn show_one(ctx: &Ctx, d: &Detail) -> Result<(), CliError> {
     let end = |ip: Option<std::net::IpAddr>, port: Option<u16>| {
         ip.map(|ip| port.map_or_else(|| ip.to_string(), |p| std::net::SocketAddr::new(ip, p).to_string()))
     };
-    let verdict = d.verdicts.first().map(|v| {
-        format!("{} {}/{} claims founded, by {}", v.kind.label(), v.founded(), v.claims.len(), v.backend)
-    });
-    let closing = a.closing.as_ref().map(|c| {
-        format!("{} by {}: {}", c.disposition.word(), c.by, c.reason.expose())
-    });
+    let verdict = d
+        .verdicts
+        .first()
+        .map(|v| format!("{} {}/{} claims founded, by {}", v.kind.label(), v.founded(), v.claims.len(), v.backend));
+    let closing = a.closing.as_ref().map(|c| format!("{} by {}: {}", c.disposition.word(), c.by, c.reason.expose()));
     let facts = [
         ("severity", Some(format!("{} ({})", f.severity.word(), text(&f.source_severity).unwrap_or_default()))),
         ("rule", text(&f.rule_id)),

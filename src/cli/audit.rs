@@ -85,7 +85,11 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
             let report = verify(&path, head.as_ref()).map_err(|e| CliError::unreachable(e.to_string()))?;
             ctx.out().value(&report)?;
             for fault in &report.faults {
-                let line = if fault.line == 0 { String::new() } else { format!("line {}, byte {}: ", fault.line, fault.offset) };
+                let line = if fault.line == 0 {
+                    String::new()
+                } else {
+                    format!("line {}, byte {}: ", fault.line, fault.offset)
+                };
                 ctx.out().line(format!("fault: {line}{}", fault.what))?;
             }
             if report.more_faults > 0 {

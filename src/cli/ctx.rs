@@ -74,7 +74,9 @@ impl Ctx {
         let desk = match &self.global.data_dir {
             Some(dir) if Demo::is_at(dir) => Demo::attach(dir.clone(), person, self.global.read_only)?,
             _ if person.is_some() => {
-                return Err(CliError::refused("--as is for demo desks: elsewhere the operating system says who you are"));
+                return Err(CliError::refused(
+                    "--as is for demo desks: elsewhere the operating system says who you are",
+                ));
             }
             _ => {
                 let (desk, notices) = Desk::configured(self.loaded()?)?;

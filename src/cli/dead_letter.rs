@@ -74,7 +74,10 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         What::Retry { ids, format } => {
             let summary = desk.retry_dead_letters(&super::me(ctx, &desk)?, &ids, format.as_deref())?;
             ctx.out().value(&summary)?;
-            ctx.out().line(format!("read {}, accepted {}, still dead {}", summary.read, summary.accepted, summary.still_dead))?;
+            ctx.out().line(format!(
+                "read {}, accepted {}, still dead {}",
+                summary.read, summary.accepted, summary.still_dead
+            ))?;
             Ok(if summary.still_dead > 0 { Exit::No } else { Exit::Done })
         }
         What::Drop { ids } => {

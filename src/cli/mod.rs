@@ -18,8 +18,8 @@ pub mod import;
 pub mod live;
 pub mod organise;
 pub mod out;
-pub mod secret;
 pub mod respond;
+pub mod secret;
 pub mod triage;
 
 use std::ffi::OsString;
@@ -195,9 +195,9 @@ fn usage(e: &clap::Error, out: &Out) -> Exit {
 
 /// The person commands act for.
 fn me(ctx: &Ctx, desk: &Desk) -> Result<PersonId, CliError> {
-    let me = desk.me().ok_or_else(|| {
-        CliError::refused("your OS account is no person of the roster: ask who keeps it to add you")
-    })?;
+    let me = desk
+        .me()
+        .ok_or_else(|| CliError::refused("your OS account is no person of the roster: ask who keeps it to add you"))?;
     if ctx.global.read_only {
         return Err(CliError::refused("--read-only: nothing is changed"));
     }

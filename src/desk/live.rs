@@ -51,7 +51,8 @@ impl Desk {
 }
 
 fn run(desk: &Arc<Desk>, stop: &watch::Receiver<bool>, extra: Option<super::demo::Replay>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(8).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(8).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(e) => {
