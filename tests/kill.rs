@@ -69,8 +69,8 @@ fn open(dir: &Path, me: &str) -> Desk {
         me: Some(id(me)),
         read_only: false,
         exercise: None,
-        catalogue: Catalogue::read(&dir.join("actions.toml")).unwrap(),
-        policy: Policy::read(&dir.join("policy.toml")).unwrap(),
+        catalogue: Catalogue::load(&dir.join("actions.toml")).unwrap(),
+        policy: Policy::load(&dir.join("policy.toml")).unwrap(),
         secrets: Arc::new(|name| Err(format!("{name}: no secrets here"))),
         assets: Arc::new(|_| 100),
     })
@@ -95,7 +95,7 @@ fn child() {
         let name = format!("k-{round}-{n}");
         let file = dir.join("in.ndjson");
         std::fs::write(&file, record(&name)).unwrap();
-        alice.import(&id("alice"), std::slice::from_ref(&file), None).unwrap();
+        alice.import(&id("alice"), std::slice::from_ref(&file), None, |_, _, _| ()).unwrap();
         say(format!("import {name}"));
         let query = alice.parse_query(&format!("host:{name}"), &id("alice")).unwrap();
         let alert = alice.rows(&query, SortKey::Newest, Page::First, 1).unwrap()[0].id;
