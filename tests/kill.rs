@@ -73,6 +73,7 @@ fn open(dir: &Path, me: &str) -> Desk {
         policy: Policy::load(&dir.join("policy.toml")).unwrap(),
         secrets: Arc::new(|name| Err(format!("{name}: no secrets here"))),
         assets: Arc::new(|_| 100),
+        notices: Vec::new(),
     })
     .unwrap()
 }

@@ -78,11 +78,7 @@ impl Ctx {
                     "--as is for demo desks: elsewhere the operating system says who you are",
                 ));
             }
-            _ => {
-                let (desk, notices) = Desk::configured(self.loaded()?)?;
-                notices.iter().try_for_each(|n| self.out().note(n))?;
-                desk
-            }
+            _ => Desk::configured(self.loaded()?)?,
         };
         Ok(Arc::clone(self.desk.get_or_init(|| Arc::new(desk))))
     }

@@ -112,6 +112,7 @@ pub fn actions(ctx: &Ctx, args: ActionsArgs) -> Result<Exit, CliError> {
 
 pub fn propose(ctx: &Ctx, args: ProposeArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
+    desk.notices().iter().try_for_each(|n| ctx.out().note(n))?;
     let mut params = BTreeMap::new();
     for p in &args.params {
         let (name, value) =

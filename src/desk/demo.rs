@@ -255,5 +255,6 @@ fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Res
         policy,
         secrets: Arc::new(|name| Err(format!("{name}: a demo has no secrets"))),
         assets: Arc::new(move |host| inventory.weight(host)),
+        notices: Vec::new(),
     })
 }

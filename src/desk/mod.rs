@@ -66,6 +66,7 @@ pub struct Desk {
     me: Option<Person>,
     read_only: bool,
     exercise: Option<String>,
+    notices: Vec<String>,
     store: Arc<SqliteStore>,
     audit: Arc<Audit>,
     responder: Responder,
@@ -100,6 +101,11 @@ impl Desk {
     /// The banner of a desk where nothing is real.
     pub fn exercise(&self) -> Option<String> {
         self.exercise.clone()
+    }
+
+    /// What the people of this desk should know about how it came to be, such as that nobody can approve.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// People the console may switch between: those of a demo desk, nobody anywhere else.

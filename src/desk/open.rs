@@ -46,11 +46,12 @@ pub struct DeskOptions {
     pub policy: Policy,
     pub secrets: SecretResolver,
     pub assets: AssetWeight,
+    pub notices: Vec<String>,
 }
 
 impl Desk {
-    /// The desk the settings describe, and what its people should know about how it came to be.
-    pub fn configured(loaded: &Loaded) -> Result<(Self, Vec<String>)> {
+    /// The desk the settings describe.
+    pub fn configured(loaded: &Loaded) -> Result<Self> {
         let bad = |e: &dyn std::fmt::Display| DeskError::Usage(e.to_string());
         let settings = loaded.settings.clone();
         let people = roster::load(loaded).map_err(|e| bad(&e))?;
@@ -75,7 +76,7 @@ impl Desk {
             Ok(secret.expose().to_owned())
         });
         let me = people.roster.by_uid(roster::uid()).map(|p| p.id.clone());
-        let desk = Self::open(DeskOptions {
+        Self::open(DeskOptions {
             data_dir: loaded.paths.data_dir.clone(),
             secrets,
             settings,
@@ -86,8 +87,8 @@ impl Desk {
             catalogue,
             policy,
             assets: Arc::new(move |host| inventory.weight(host)),
-        })?;
-        Ok((desk, people.notices))
+            notices: people.notices,
+        })
     }
 
     pub fn open(options: DeskOptions) -> Result<Self> {
@@ -116,6 +117,7 @@ impl Desk {
             me,
             read_only: options.read_only,
             exercise: options.exercise,
+            notices: options.notices,
             store,
             audit,
             responder,
