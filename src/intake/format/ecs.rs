@@ -69,10 +69,15 @@ fn document(b: &Json<'_>) -> AlertFields {
     if b.has("kibana.alert.original_time") {
         d.f.t_alert = b.time(&["@timestamp"]).or(d.f.t_alert);
     }
-    people(b, &mut d);
-    network(b, &mut d);
-    things(b, &mut d);
+    entities(b, &mut d);
     d.done("ECS event")
+}
+
+/// Who, where and with what: also for formats that carry an ECS document.
+pub fn entities(b: &Json<'_>, d: &mut Draft) {
+    people(b, d);
+    network(b, d);
+    things(b, d);
 }
 
 fn product(b: &Json<'_>, d: &mut Draft) {
@@ -171,20 +176,14 @@ fn severity(b: &Json<'_>) -> (Severity, Option<String>) {
 }
 
 fn people(b: &Json<'_>, d: &mut Draft) {
-    d.f.host =
-        b.any_text(&["host.name", "host.hostname", "winlog.computer_name", "cloud.instance.name", "agent.hostname"]);
     // `observer` is the sensor, not the host it watches.
-    d.f.user = b.any_text(&[
-        "user.name",
-        "user.email",
-        "user.id",
-        "source.user.name",
-        "client.user.name",
-        "user.target.name",
-        "winlog.event_data.TargetUserName",
-    ]);
-    d.f.process = b.any_text(&["process.executable", "process.name"]);
-    d.f.command_line = b.any_text(&["process.command_line", "process.args"]);
+    let host = ["host.name", "host.hostname", "winlog.computer_name", "cloud.instance.name", "agent.hostname"];
+    let user = ["user.name", "user.email", "user.id", "source.user.name", "client.user.name", "user.target.name"];
+    d.f.host = d.f.host.take().or_else(|| b.any_text(&host));
+    d.f.user = d.f.user.take().or_else(|| b.any_text(&user)).or_else(|| b.text("winlog.event_data.TargetUserName"));
+    d.f.process = d.f.process.take().or_else(|| b.any_text(&["process.executable", "process.name"]));
+    let command = d.f.command_line.take().or_else(|| b.text("process.command_line"));
+    d.f.command_line = command.or_else(|| arguments(b.at("process.args")?));
     for (paths, kind) in [
         (["user.target.name", "user.effective.name", "destination.user.name"], Kind::User),
         (["process.parent.executable", "process.parent.name", "Target.process.executable"], Kind::Process),
@@ -204,6 +203,12 @@ fn people(b: &Json<'_>, d: &mut Draft) {
             Some(_) => {}
         }
     }
+}
+
+/// `process.args` is the command line in parts.
+fn arguments(args: &Json<'_>) -> Option<Untrusted> {
+    let parts: Vec<_> = args.items().iter().take(256).filter_map(Json::scalar).collect();
+    (!parts.is_empty()).then(|| keep(&parts.join(" ")))
 }
 
 fn network(b: &Json<'_>, d: &mut Draft) {
@@ -233,12 +238,18 @@ fn network(b: &Json<'_>, d: &mut Draft) {
 }
 
 fn things(b: &Json<'_>, d: &mut Draft) {
-    for base in ["file.hash", "process.hash", "dll.hash", "process.parent.hash"] {
-        let Some(hash) = b.at(base) else { continue };
-        for kind in ["sha256", "sha1", "md5"] {
-            if let Some(value) = hash.word(kind) {
-                d.observe_hash(&value);
-            }
+    for path in [
+        "file.hash.sha256",
+        "file.hash.sha1",
+        "file.hash.md5",
+        "process.hash.sha256",
+        "process.hash.sha1",
+        "process.hash.md5",
+        "dll.hash.sha256",
+        "process.parent.hash.sha256",
+    ] {
+        if let Some(value) = b.word(path) {
+            d.observe_hash(&value);
         }
     }
     for hash in b.all("related.hash").iter().take(32) {

@@ -15,10 +15,21 @@ mod scanner;
 pub mod split;
 mod time;
 
+mod alertmanager;
 mod aminer;
+mod cef;
+mod defender;
 mod ecs;
+mod generic;
+mod hayabusa;
+mod leef;
+mod ocsf;
+mod opensearch_sa;
+mod pairs;
 mod suricata;
+mod syslog;
 mod wazuh;
+mod windows;
 
 pub use probe::{Probe, decode};
 pub use split::{MAX_RECORD, Record, Splitter};
@@ -72,7 +83,21 @@ const LIKELY: u8 = 50;
 
 /// Every built-in format. Generic JSON is not here: it needs a field map.
 pub fn all() -> &'static [&'static dyn Format] {
-    &[&wazuh::Wazuh, &suricata::Suricata, &aminer::Aminer, &ecs::Ecs]
+    &[
+        &wazuh::Wazuh,
+        &suricata::Suricata,
+        &windows::Windows,
+        &ocsf::Ocsf,
+        &aminer::Aminer,
+        &ecs::Ecs,
+        &defender::Defender,
+        &opensearch_sa::OpensearchSa,
+        &hayabusa::Hayabusa,
+        &alertmanager::Alertmanager,
+        &cef::Cef,
+        &leef::Leef,
+        &syslog::Syslog,
+    ]
 }
 
 /// The format with this id.
@@ -85,35 +110,49 @@ pub struct Reader {
     choice: Choice,
     /// The last hit, asked first.
     last: Option<&'static dyn Format>,
+    maps: Vec<generic::Generic>,
 }
 
 enum Choice {
     Auto,
     Fixed(&'static dyn Format),
+    /// Index of a field map.
+    Map(usize),
 }
 
 impl Reader {
     /// Detects the format of every record.
     pub fn auto() -> Self {
-        Self { choice: Choice::Auto, last: None }
+        Self { choice: Choice::Auto, last: None, maps: Vec::new() }
     }
 
-    /// Reads one format, or detects when `format` is `None`. `generic` holds the user's field maps by name.
+    /// Reads one format, or detects when `format` is `None` or `auto`. `generic` holds the user's field maps by name;
+    /// such a map is chosen as `generic:NAME`, as `NAME`, or as `generic` when there is only one, and when detecting
+    /// it is tried where no built-in format fits.
     ///
     /// # Errors
-    /// Names the nearest format when there is none of this name.
+    /// Names the nearest format when there is none of this name; says what is wrong with a field map.
     pub fn new(format: Option<&str>, generic: &BTreeMap<String, BTreeMap<String, String>>) -> Result<Self, String> {
-        let _ = generic;
-        match format {
-            None | Some("auto") => Ok(Self::auto()),
-            Some(id) => match by_id(id) {
-                Some(f) => Ok(Self { choice: Choice::Fixed(f), last: None }),
-                None => Err(unknown(id)),
-            },
-        }
+        let maps: Vec<_> = generic.iter().map(|(name, map)| generic::Generic::new(name, map)).collect::<Result<_, _>>()?;
+        let choice = match format {
+            None | Some("auto") => Choice::Auto,
+            Some("generic") if maps.len() == 1 => Choice::Map(0),
+            Some("generic") if maps.is_empty() => {
+                return Err("format `generic` needs a field map: add one under [intake.generic.NAME]".to_owned());
+            }
+            Some(id) => {
+                let name = id.strip_prefix("generic:").unwrap_or(id);
+                match (maps.iter().position(|m| m.name == name), by_id(id)) {
+                    (_, Some(f)) => Choice::Fixed(f),
+                    (Some(index), None) => Choice::Map(index),
+                    (None, None) => return Err(unknown(id, &maps)),
+                }
+            }
+        };
+        Ok(Self { choice, last: None, maps })
     }
 
-    /// Reads one record: the format it has, and its alerts.
+    /// Reads one record: the format it has (`generic:NAME` for a field map), and its alerts.
     ///
     /// # Errors
     /// When no format knows it or it is broken; the message says what was expected.
@@ -124,13 +163,23 @@ impl Reader {
         let text = decode(record);
         let probe = Probe::new(&text);
         let format = match &self.choice {
-            Choice::Fixed(f) => *f,
-            Choice::Auto => match self.detect(&probe) {
-                Some(f) => f,
-                None => return Err(ParseError::new("auto", nothing_fits(&probe))),
-            },
+            Choice::Fixed(f) => Some(*f),
+            Choice::Map(index) => return self.mapped(*index, &probe),
+            Choice::Auto => self.detect(&probe),
         };
-        Ok((format.id().to_owned(), format.parse(&probe)?))
+        if let Some(format) = format {
+            return Ok((format.id().to_owned(), format.parse(&probe)?));
+        }
+        let scores = self.maps.iter().enumerate().map(|(i, m)| (m.sniff(&probe), i));
+        match scores.max().filter(|(score, _)| *score >= LIKELY) {
+            Some((_, index)) => self.mapped(index, &probe),
+            None => Err(ParseError::new("auto", nothing_fits(&probe))),
+        }
+    }
+
+    fn mapped(&self, index: usize, probe: &Probe<'_>) -> Result<(String, Vec<AlertFields>), ParseError> {
+        let map = &self.maps[index];
+        Ok((format!("generic:{}", map.name), map.parse(probe)?))
     }
 
     fn detect(&mut self, probe: &Probe<'_>) -> Option<&'static dyn Format> {
@@ -140,8 +189,9 @@ impl Reader {
             return Some(last);
         }
         let found = all().iter().map(|f| (f.sniff(probe), *f)).max_by_key(|(score, _)| *score);
-        self.last = found.filter(|(score, _)| *score >= LIKELY).map(|(_, f)| f);
-        self.last
+        let found = found.filter(|(score, _)| *score >= LIKELY).map(|(_, f)| f);
+        self.last = found.or(self.last);
+        found
     }
 }
 
@@ -159,10 +209,16 @@ fn log_level(word: &str) -> Severity {
     }
 }
 
-fn unknown(id: &str) -> String {
-    let known: Vec<&str> = all().iter().map(|f| f.id()).collect();
-    let nearest = known.iter().max_by(|a, b| strsim::jaro_winkler(a, id).total_cmp(&strsim::jaro_winkler(b, id)));
-    format!("no format `{id}`; nearest is `{}` (there are: auto, {})", nearest.unwrap_or(&"auto"), known.join(", "))
+/// The word of `known` that looks most like `word`.
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
+    let score = |k: &&str| strsim::jaro_winkler(k, word);
+    known.max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or_default()
+}
+
+fn unknown(id: &str, maps: &[generic::Generic]) -> String {
+    let known: Vec<&str> = all().iter().map(|f| f.id()).chain(maps.iter().map(|m| m.name.as_str())).collect();
+    let near = nearest(id, known.iter().copied());
+    format!("no format `{id}`; nearest is `{near}` (there are: auto, generic, {})", known.join(", "))
 }
 
 fn nothing_fits(probe: &Probe<'_>) -> String {
@@ -171,7 +227,14 @@ fn nothing_fits(probe: &Probe<'_>) -> String {
             let keys: Vec<String> = members.iter().take(8).map(|(k, _)| probe::head(k)).collect();
             format!("no format knows a JSON object with the keys {}", keys.join(", "))
         }
-        _ => probe.fault(),
+        _ if probe.is_json() => probe.fault(),
+        _ if probe.text().starts_with(['\u{fffd}', '\0']) => {
+            "no text in UTF-8 (UTF-16 needs converting first), expected JSON, CEF, LEEF or syslog".to_owned()
+        }
+        _ => {
+            let start = probe::head(probe.text());
+            format!("expected a JSON object, CEF, LEEF or a syslog line, found text that starts with `{start}`")
+        }
     }
 }
 

@@ -148,7 +148,7 @@ impl Scan {
                 self.want = Want::Text;
                 self.is_key = false;
             }
-            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => self.want = Want::Word,
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I' => self.want = Want::Word,
             _ => return Step::Bad,
         }
         Step::More

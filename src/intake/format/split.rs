@@ -79,6 +79,8 @@ pub struct Splitter {
     many_lines: bool,
     /// Only white space since the last newline.
     fresh: bool,
+    /// The current line began where a record could, with neither a bracket nor a quote: no line of indented JSON.
+    margin: bool,
     /// The first line inside the record that starts with `{` where a record could start.
     candidate: Option<u64>,
     ready: Option<Record>,
@@ -196,6 +198,7 @@ impl Splitter {
         self.column = self.at - self.line_begin;
         self.many_lines = false;
         self.fresh = false;
+        self.margin = false;
         self.candidate = None;
         self.dropping = false;
         self.after_document = false;
@@ -367,6 +370,7 @@ impl Splitter {
                 if b == b'\n' {
                     self.many_lines = true;
                     self.fresh = true;
+                    self.margin = false;
                     self.line_begin = self.at + 1;
                 } else if self.fresh && !b.is_ascii_whitespace() && self.first_of_line(b) {
                     return Turn::Again;
@@ -394,7 +398,7 @@ impl Splitter {
                 }
                 Step::Hits => {}
                 Step::Bad => {
-                    self.broken(b);
+                    self.broken();
                     return Turn::Again;
                 }
             }
@@ -409,7 +413,11 @@ impl Splitter {
     /// At the first byte of a line inside a document. Among JSON lines a `{` here means that the document before was
     /// cut off. True when the record was ended.
     fn first_of_line(&mut self, b: u8) -> bool {
-        if b != b'{' || self.dropping || self.at - self.line_begin > self.column {
+        if self.dropping || self.at - self.line_begin > self.column {
+            return false;
+        }
+        self.margin = !is_continuation(b);
+        if b != b'{' {
             return false;
         }
         if self.lines {
@@ -420,10 +428,10 @@ impl Splitter {
         false
     }
 
-    /// The document cannot go on with `b`. Where it ends is a guess, made so that its neighbours stay whole:
+    /// The document cannot go on. Where it ends is a guess, made so that its neighbours stay whole:
     /// with its line, when it has no second one; before the first line inside it that looks like a record; before
-    /// this line, when this is its first byte and no closing bracket; else where the indentation ends.
-    fn broken(&mut self, b: u8) {
+    /// this line, when that starts like no JSON; else where the indentation ends.
+    fn broken(&mut self) {
         if self.mode == Mode::Rest {
             self.begin(Mode::Text);
             self.dropping = true;
@@ -433,7 +441,7 @@ impl Splitter {
         } else if let Some(candidate) = self.candidate {
             self.cut_before(candidate);
             self.lines = true;
-        } else if self.fresh && self.at - self.line_begin <= self.column && !matches!(b, b'}' | b']') {
+        } else if self.margin {
             self.cut_before(self.line_begin);
             self.lines = true;
         } else {
@@ -459,11 +467,18 @@ impl Splitter {
         } else if b == b'}' || (b == b']' && !self.in_array) {
             self.at = begin;
             self.mode = Mode::Text;
+        } else if b == b'"' {
+            self.at = begin;
         } else {
             self.cut_before(begin);
         }
         Turn::Again
     }
+}
+
+/// A byte that goes on with a document rather than starting a record.
+fn is_continuation(b: u8) -> bool {
+    matches!(b, b'}' | b']' | b'"' | b',' | b':')
 }
 
 fn too_long() -> String {

@@ -14,7 +14,7 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     }
     let bytes = text.as_bytes();
     match bytes.first()? {
-        b'0'..=b'9' if bytes.get(4) == Some(&b'-') => iso(text),
+        b'0'..=b'9' if matches!(bytes.get(4), Some(b'-' | b'/')) => iso(text),
         b'0'..=b'9' if text.contains('/') => american(text),
         b'0'..=b'9' => unix(text),
         b'A'..=b'Z' | b'a'..=b'z' => month_first(text, None),
@@ -134,9 +134,9 @@ fn at(date: (i32, i32, i32), clock: (i32, i32, i32, i32), offset: Offset) -> Opt
 fn iso(text: &str) -> Option<Timestamp> {
     let mut c = Cursor(text.as_bytes());
     let year = c.digits(4, 4)?;
-    c.eat(b"-");
+    c.eat(b"-/");
     let month = c.digits(2, 2)?;
-    c.eat(b"-");
+    c.eat(b"-/");
     let day = c.digits(2, 2)?;
     if c.0.is_empty() {
         return at((year, month, day), (0, 0, 0, 0), Offset::UTC);
@@ -258,6 +258,7 @@ mod tests {
             ("07/04/2024 12:33:57 AM", "2024-07-04T00:33:57Z"),
             ("Jan 18 2022 12:06:41 UTC", "2022-01-18T12:06:41Z"),
             ("Jan 18 2022 12:06:41.5", "2022-01-18T12:06:41.5Z"),
+            ("2015/06/17T00:00:00.083", "2015-06-17T00:00:00.083Z"),
             ("2023-01-13", "2023-01-13T00:00:00Z"),
             ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
         ] {
