@@ -369,7 +369,9 @@ fn leef_lines() {
     assert_eq!((f.src_ip, f.src_port, s(&f.user)), (ip("192.0.2.0"), Some(81), "joe"));
     assert_eq!(f.t_event, time("2022-01-18T12:06:41Z"));
     for (delimiter, c) in [("^", '^'), ("x5E", '^'), ("0x7c", '|'), ("\\x09", '\t'), ("", '\t')] {
-        let line = format!("LEEF:2.0|Acme|IDS|4|4000|{delimiter}|src=192.0.2.7{c}sev=9{c}usrName=joe smith{c}identHostName=h1");
+        let line = format!(
+            "LEEF:2.0|Acme|IDS|4|4000|{delimiter}|src=192.0.2.7{c}sev=9{c}usrName=joe smith{c}identHostName=h1"
+        );
         let (_, f) = one(&line);
         assert_eq!((f.src_ip, f.severity), (ip("192.0.2.7"), Severity::Critical), "{line}");
         assert_eq!((s(&f.user), s(&f.host)), ("joe smith", "h1"), "{line}");
@@ -470,8 +472,10 @@ fn security_analytics_findings_and_alerts() {
     let correlation = r#"{"id":"c1","correlated_finding_ids":["f1","f2"],"correlation_rule_id":"cr","correlation_rule_name":"Brute force then login","severity":"2","state":"ACTIVE","trigger_name":"t","start_time":"2024-01-01T00:00:00Z"}"#;
     let (_, f) = one(correlation);
     assert_eq!((f.severity, s(&f.rule_name)), (Severity::High, "Brute force then login"));
-    let hits = format!(r#"{{"took":3,"hits":{{"total":{{"value":2}},"hits":[{{"_index":"i","_id":"x1","_source":{alert}}},
-      {{"_index":"i","_id":"x2","_source":{finding}}}]}},"aggregations":{{}}}}"#);
+    let hits = format!(
+        r#"{{"took":3,"hits":{{"total":{{"value":2}},"hits":[{{"_index":"i","_id":"x1","_source":{alert}}},
+      {{"_index":"i","_id":"x2","_source":{finding}}}]}},"aggregations":{{}}}}"#
+    );
     let read = read_bytes(hits.as_bytes());
     assert_eq!((read.records, read.alerts.len()), (2, 2), "{:?}", read.dead);
 }
@@ -502,7 +506,10 @@ fn elastic_security_alerts_nested_and_flat() {
     assert!(has(&f, Kind::Sha1, "da39a3ee5e6b4b0d3255bfef95601890afd80709"));
     let signal = r#"{"@timestamp":"2024-05-01T10:00:05Z","signal":{"rule":{"name":"Old","id":"1","severity":"low","threat":[{"tactic":{"id":"TA0006"},"technique":[{"id":"T1110","subtechnique":[{"id":"T1110.003"}]}]}]}},"event":{"kind":"signal"},"host":{"name":"h"}}"#;
     let (_, f) = one(signal);
-    assert_eq!((f.severity, f.techniques.as_slice()), (Severity::Low, &["T1110".to_owned(), "T1110.003".to_owned()][..]));
+    assert_eq!(
+        (f.severity, f.techniques.as_slice()),
+        (Severity::Low, &["T1110".to_owned(), "T1110.003".to_owned()][..])
+    );
 }
 
 #[test]
@@ -513,7 +520,10 @@ fn unknown_and_broken_records_say_why() {
     assert!(why(&mut reader, br#"{"rule":{"level":3,}"#).contains("broken JSON at byte 19 of 20: expected a key"));
     assert!(why(&mut reader, b"hello").contains("starts with `hello`"));
     assert!(why(&mut reader, b"").contains("starts with ``"));
-    assert!(why(&mut reader, "{\"a\":1}".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>().as_slice()).len() > 10);
+    assert!(
+        why(&mut reader, "{\"a\":1}".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>().as_slice()).len()
+            > 10
+    );
     assert!(Reader::new(Some("wazhu"), &BTreeMap::new()).err().expect("unknown").contains("nearest is `wazuh`"));
     assert!(Reader::new(Some("generic"), &BTreeMap::new()).err().expect("no map").contains("field map"));
 }
@@ -554,11 +564,20 @@ fn streams_are_cut_into_records() {
     cuts("{\"a\":1}\r\n\r\n{\"b\":2}", &[("{\"a\":1}", 1), ("{\"b\":2}", 3)]);
     cuts("{\"a\":1}{\"b\":2} ,{\"c\":3}", &[("{\"a\":1}", 1), ("{\"b\":2}", 1), ("{\"c\":3}", 1)]);
     cuts("\u{feff}{\"a\":1}", &[("{\"a\":1}", 1)]);
-    cuts("{\n \"a\": {\n  \"b\": \"}{\"\n }\n}\n{\n \"c\": 1\n}\n", &[("{\n \"a\": {\n  \"b\": \"}{\"\n }\n}", 1), ("{\n \"c\": 1\n}", 6)]);
+    cuts(
+        "{\n \"a\": {\n  \"b\": \"}{\"\n }\n}\n{\n \"c\": 1\n}\n",
+        &[("{\n \"a\": {\n  \"b\": \"}{\"\n }\n}", 1), ("{\n \"c\": 1\n}", 6)],
+    );
     cuts("[{\"a\":1},{\"b\":[2]}]", &[("{\"a\":1}", 1), ("{\"b\":[2]}", 1)]);
-    cuts("[\n  {\n    \"a\": 1\n  },\n  {\"b\": 2}\n]\nJun  1 00:00:01 h x: y\n", &[("{\n    \"a\": 1\n  }", 2), ("{\"b\": 2}", 5), ("Jun  1 00:00:01 h x: y", 7)]);
+    cuts(
+        "[\n  {\n    \"a\": 1\n  },\n  {\"b\": 2}\n]\nJun  1 00:00:01 h x: y\n",
+        &[("{\n    \"a\": 1\n  }", 2), ("{\"b\": 2}", 5), ("Jun  1 00:00:01 h x: y", 7)],
+    );
     cuts("[]\n[12.5] kernel: up\nplain text\r\n", &[("[12.5] kernel: up", 2), ("plain text", 3)]);
-    cuts("{\"took\":1,\"hits\":{\"total\":2,\"hits\":[{\"_id\":\"a\"},\n{\"_id\":\"b\"}],\"x\":{}},\"hits2\":[1]}\n{\"z\":1}", &[("{\"_id\":\"a\"}", 1), ("{\"_id\":\"b\"}", 2), ("{\"z\":1}", 3)]);
+    cuts(
+        "{\"took\":1,\"hits\":{\"total\":2,\"hits\":[{\"_id\":\"a\"},\n{\"_id\":\"b\"}],\"x\":{}},\"hits2\":[1]}\n{\"z\":1}",
+        &[("{\"_id\":\"a\"}", 1), ("{\"_id\":\"b\"}", 2), ("{\"z\":1}", 3)],
+    );
     cuts("{\"alerts\":[\n{\"a\":1},\n{\"b\":2}\n]}\n", &[("{\"alerts\":[\n{\"a\":1},\n{\"b\":2}\n]}", 1)]);
 }
 
@@ -566,16 +585,37 @@ fn streams_are_cut_into_records() {
 fn a_broken_record_swallows_no_neighbour() {
     let good = ("{\"g\":1}", 1);
     // Cut off in a string, in a key, after a colon, in an array, mid-word; garbage; a missing brace; a stray one.
-    for bad in ["{\"a\":\"x", "{\"a", "{\"a\":", "{\"a\":[1,", "{\"a\":{\"b\":1", "{\"a\":tr", "{bad}", "{\"a\":1", "}", "{\"a\" 1}", "{\"a\":1,"] {
-        cuts(&format!("{{\"g\":1}}\n{bad}\n{{\"h\":2}}\n{{\"i\":3}}\n"), &[good, (bad, 2), ("{\"h\":2}", 3), ("{\"i\":3}", 4)]);
+    for bad in [
+        "{\"a\":\"x",
+        "{\"a",
+        "{\"a\":",
+        "{\"a\":[1,",
+        "{\"a\":{\"b\":1",
+        "{\"a\":tr",
+        "{bad}",
+        "{\"a\":1",
+        "}",
+        "{\"a\" 1}",
+        "{\"a\":1,",
+    ] {
+        cuts(
+            &format!("{{\"g\":1}}\n{bad}\n{{\"h\":2}}\n{{\"i\":3}}\n"),
+            &[good, (bad, 2), ("{\"h\":2}", 3), ("{\"i\":3}", 4)],
+        );
         cuts(&format!("{bad}\n{{\"h\":2}}\n{{\"i\":3}}\n"), &[(bad, 1), ("{\"h\":2}", 2), ("{\"i\":3}", 3)]);
         cuts(&format!("{{\"g\":1}}\n{bad}"), &[good, (bad, 2)]);
     }
     cuts("{\"g\":1}\n{\"a\":\nJun  1 00:00:01 h x: y\n", &[good, ("{\"a\":", 2), ("Jun  1 00:00:01 h x: y", 3)]);
     // A pretty-printed document with a trailing comma is one broken record.
     cuts("{\n  \"a\": 1,\n}\n{\n  \"b\": 1\n}\n", &[("{\n  \"a\": 1,\n}", 1), ("{\n  \"b\": 1\n}", 4)]);
-    cuts("{\n  \"a\": oops oops,\n  \"b\": [\n    1\n  ]\n}\n{\"c\":1}\n", &[("{\n  \"a\": oops oops,\n  \"b\": [\n    1\n  ]\n}", 1), ("{\"c\":1}", 7)]);
-    cuts("[\n{\"a\":1},\n{\"b\":oops oops},\n{\"c\":3}\n]", &[("{\"a\":1}", 2), ("{\"b\":oops oops}", 3), ("{\"c\":3}", 4)]);
+    cuts(
+        "{\n  \"a\": oops oops,\n  \"b\": [\n    1\n  ]\n}\n{\"c\":1}\n",
+        &[("{\n  \"a\": oops oops,\n  \"b\": [\n    1\n  ]\n}", 1), ("{\"c\":1}", 7)],
+    );
+    cuts(
+        "[\n{\"a\":1},\n{\"b\":oops oops},\n{\"c\":3}\n]",
+        &[("{\"a\":1}", 2), ("{\"b\":oops oops}", 3), ("{\"c\":3}", 4)],
+    );
 }
 
 #[test]

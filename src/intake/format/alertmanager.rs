@@ -70,7 +70,8 @@ fn alert(a: &Json<'_>, body: &Json<'_>) -> AlertFields {
     d.f.t_alert = if resolved { a.time(&["endsAt"]).or(d.f.t_event) } else { d.f.t_event };
     // A repeat of the same firing is the same alert; its end is another.
     let id = a.word("fingerprint").zip(a.word("startsAt"));
-    d.f.source_id = id.map(|(print, start)| keep(&format!("{print}@{start}{}", if resolved { "/resolved" } else { "" })));
+    d.f.source_id =
+        id.map(|(print, start)| keep(&format!("{print}@{start}{}", if resolved { "/resolved" } else { "" })));
     place(&label, &mut d);
     for bag in ["labels", "annotations"] {
         let Some(Json::Obj(members)) = a.get(bag) else { continue };

@@ -29,7 +29,16 @@ impl Format for Defender {
         if b.at("properties.alertDisplayName").is_some() {
             return 96;
         }
-        let signs = ["SystemAlertId", "AlertName", "AlertSeverity", "AlertDisplayName", "ProviderName", "VendorOriginalId", "CompromisedEntity", "AlertType"];
+        let signs = [
+            "SystemAlertId",
+            "AlertName",
+            "AlertSeverity",
+            "AlertDisplayName",
+            "ProviderName",
+            "VendorOriginalId",
+            "CompromisedEntity",
+            "AlertType",
+        ];
         match signs.iter().filter(|k| b.get(k).is_some()).count() {
             0 | 1 => 0,
             2 => 80,
@@ -208,7 +217,9 @@ impl<'j, 'a> Graph<'j, 'a> {
                 }
                 "malware" => d.observe(Kind::Other, &e.word("Name").unwrap_or_default()),
                 "azure-resource" => d.observe(Kind::Other, &e.word("ResourceId").unwrap_or_default()),
-                "cloud-application" | "oauth-application" => d.observe(Kind::Other, &e.word("Name").unwrap_or_default()),
+                "cloud-application" | "oauth-application" => {
+                    d.observe(Kind::Other, &e.word("Name").unwrap_or_default())
+                }
                 "process" => self.process(e, d),
                 _ => {}
             }

@@ -22,8 +22,25 @@ use crate::model::alert::{AlertFields, ObservableKind as Kind};
 use crate::model::severity::Severity;
 
 const FIELDS: [&str; 19] = [
-    "title", "rule_id", "rule_name", "severity", "severity_map", "source_severity", "confidence", "techniques", "host",
-    "user", "process", "command_line", "src_ip", "src_port", "dst_ip", "dst_port", "t_event", "t_alert", "product",
+    "title",
+    "rule_id",
+    "rule_name",
+    "severity",
+    "severity_map",
+    "source_severity",
+    "confidence",
+    "techniques",
+    "host",
+    "user",
+    "process",
+    "command_line",
+    "src_ip",
+    "src_port",
+    "dst_ip",
+    "dst_port",
+    "t_event",
+    "t_alert",
+    "product",
 ];
 const MORE: [&str; 1] = ["source_id"];
 const KINDS: [(&str, Kind); 14] = [
@@ -198,7 +215,9 @@ fn place_of(name: &str, field: &str, text: &str) -> Result<Place, String> {
         return Ok(Place::Text(text.to_owned()));
     }
     if text.is_empty() {
-        return Err(format!("field map `{name}`: `{field}` is empty, expected a path such as `a.b[0].c` or `/a/b/0/c`"));
+        return Err(format!(
+            "field map `{name}`: `{field}` is empty, expected a path such as `a.b[0].c` or `/a/b/0/c`"
+        ));
     }
     if let Some(pointer) = text.strip_prefix('/') {
         let part = |p: &str| match p.parse() {
@@ -215,7 +234,9 @@ fn place_of(name: &str, field: &str, text: &str) -> Result<Place, String> {
         };
         if let Some(index) = index {
             let Ok(index) = index.parse() else {
-                return Err(format!("field map `{name}`: `{field}` has `[{index}]`, expected a number in the brackets"));
+                return Err(format!(
+                    "field map `{name}`: `{field}` has `[{index}]`, expected a number in the brackets"
+                ));
             };
             parts.push(Part::Index(index));
         }

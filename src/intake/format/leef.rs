@@ -72,7 +72,9 @@ fn header(text: &str) -> Option<Header<'_>> {
     let [vendor, product, version, event] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
     let rest = parts.next().unwrap_or_default();
     let (delimiter, attributes) = match rest.split_once('|') {
-        Some((field, attributes)) if second && field.len() <= 6 && !field.contains('=') => (delimiter(field), attributes),
+        Some((field, attributes)) if second && field.len() <= 6 && !field.contains('=') => {
+            (delimiter(field), attributes)
+        }
         // 1.0 knows only the tab; some sources write a caret anyway.
         _ if !rest.contains('\t') && rest.contains('^') => ('^', rest),
         _ => ('\t', rest),

@@ -133,7 +133,8 @@ impl Reader {
     /// # Errors
     /// Names the nearest format when there is none of this name; says what is wrong with a field map.
     pub fn new(format: Option<&str>, generic: &BTreeMap<String, BTreeMap<String, String>>) -> Result<Self, String> {
-        let maps: Vec<_> = generic.iter().map(|(name, map)| generic::Generic::new(name, map)).collect::<Result<_, _>>()?;
+        let maps: Vec<_> =
+            generic.iter().map(|(name, map)| generic::Generic::new(name, map)).collect::<Result<_, _>>()?;
         let choice = match format {
             None | Some("auto") => Choice::Auto,
             Some("generic") if maps.len() == 1 => Choice::Map(0),

@@ -134,7 +134,15 @@ fn rule(b: &Json<'_>, info: Option<&Json<'_>>, d: &mut Draft) {
         }
     }
     let id = ["rule.uid", "compliance.control", "vulnerabilities.cve.uid", "policy.uid", "finding.product_uid"];
-    let name = ["rule.name", "compliance.control", "vulnerabilities.title", "policy.name", "finding_info.types", "finding.types", "class_name"];
+    let name = [
+        "rule.name",
+        "compliance.control",
+        "vulnerabilities.title",
+        "policy.name",
+        "finding_info.types",
+        "finding.types",
+        "class_name",
+    ];
     d.f.rule_id = d.f.rule_id.take().or_else(|| b.any_text(&id));
     d.f.rule_name = d.f.rule_name.take().or_else(|| b.any_text(&name));
     for cve in b.all("vulnerabilities").iter().take(32) {
@@ -178,7 +186,16 @@ fn evidence(b: &Json<'_>, d: &mut Draft) {
 fn artefacts(e: &Json<'_>, d: &mut Draft) {
     let host = ["device.hostname", "device.name", "device.fqdn", "actor.process.device.hostname"];
     d.f.host = d.f.host.take().or_else(|| e.any_text(&host));
-    let user = ["actor.user.name", "user.name", "actor.user.email_addr", "user.email_addr", "actor.process.user.name", "process.user.name", "actor.user.uid", "identity.user.name"];
+    let user = [
+        "actor.user.name",
+        "user.name",
+        "actor.user.email_addr",
+        "user.email_addr",
+        "actor.process.user.name",
+        "process.user.name",
+        "actor.user.uid",
+        "identity.user.name",
+    ];
     for name in user.iter().filter_map(|p| e.word(p)) {
         match &d.f.user {
             None => d.f.user = Some(keep(&name)),
@@ -186,7 +203,8 @@ fn artefacts(e: &Json<'_>, d: &mut Draft) {
             Some(_) => {}
         }
     }
-    let process = ["process.file.path", "process.name", "actor.process.file.path", "actor.process.name", "process.path"];
+    let process =
+        ["process.file.path", "process.name", "actor.process.file.path", "actor.process.name", "process.path"];
     d.f.process = d.f.process.take().or_else(|| e.any_text(&process));
     d.f.command_line = d.f.command_line.take().or_else(|| e.any_text(&["process.cmd_line", "actor.process.cmd_line"]));
     d.source(e.ip(&["src_endpoint.ip", "src_endpoint.ips"]), e.port(&["src_endpoint.port"]));
@@ -196,7 +214,15 @@ fn artefacts(e: &Json<'_>, d: &mut Draft) {
             d.observe_ip(&ip);
         }
     }
-    for path in ["src_endpoint.hostname", "dst_endpoint.hostname", "src_endpoint.domain", "dst_endpoint.domain", "query.hostname", "tls.sni", "http_request.url.hostname"] {
+    for path in [
+        "src_endpoint.hostname",
+        "dst_endpoint.hostname",
+        "src_endpoint.domain",
+        "dst_endpoint.domain",
+        "query.hostname",
+        "tls.sni",
+        "http_request.url.hostname",
+    ] {
         if let Some(name) = e.word(path) {
             d.observe_host(&name);
         }

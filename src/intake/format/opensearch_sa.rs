@@ -43,7 +43,8 @@ impl Format for OpensearchSa {
             Some(Shape::Alert) => vec![alert(b)],
             Some(Shape::Correlation) => vec![correlation(b)],
             None => {
-                let message = "neither `queries` of a finding, nor a `trigger_name` of an alert, nor `correlated_finding_ids`";
+                let message =
+                    "neither `queries` of a finding, nor a `trigger_name` of an alert, nor `correlated_finding_ids`";
                 return Err(ParseError::new(self.id(), message));
             }
         };
@@ -126,7 +127,8 @@ fn documents(b: &Json<'_>, d: &mut Draft) {
             (Err(_), _) => continue,
         };
         ecs::entities(doc, d);
-        let user = ["userIdentity.userName", "userIdentity.arn", "winlog.event_data.SubjectUserName", "SubjectUserName"];
+        let user =
+            ["userIdentity.userName", "userIdentity.arn", "winlog.event_data.SubjectUserName", "SubjectUserName"];
         d.f.user = d.f.user.take().or_else(|| doc.any_text(&user));
         d.f.host = d.f.host.take().or_else(|| doc.any_text(&["Computer", "HostName", "Hostname"]));
         d.source(doc.ip(&["sourceIPAddress", "src_ip", "srcip", "c-ip"]), doc.port(&["src_port"]));

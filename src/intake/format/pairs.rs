@@ -25,9 +25,10 @@ impl Pairs {
             }
         }
         let ends = keys.iter().skip(1).map(|(begin, _)| *begin).chain([text.len()]);
-        let pairs = keys.iter().zip(ends).map(|((begin, eq), end)| {
-            (text[*begin..*eq].to_owned(), unescape(text[eq + 1..end].trim()))
-        });
+        let pairs = keys
+            .iter()
+            .zip(ends)
+            .map(|((begin, eq), end)| (text[*begin..*eq].to_owned(), unescape(text[eq + 1..end].trim())));
         Self(pairs.collect())
     }
 

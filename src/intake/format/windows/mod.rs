@@ -90,7 +90,16 @@ impl<'j, 'a> Event<'j, 'a> {
         });
         let channel = system.any(&["Channel", "channel", "log_name"]).unwrap_or_default();
         let provider = system
-            .any(&["Provider.#attributes.Name", "Provider.Name", "Provider.@Name", "provider_name", "SourceName", "source_name", "Provider", "ProviderName"])
+            .any(&[
+                "Provider.#attributes.Name",
+                "Provider.Name",
+                "Provider.@Name",
+                "provider_name",
+                "SourceName",
+                "source_name",
+                "Provider",
+                "ProviderName",
+            ])
             .unwrap_or_default();
         Self { root, system, data, id, channel, provider }
     }
@@ -150,7 +159,8 @@ impl<'j, 'a> Event<'j, 'a> {
     }
 
     fn level(&self, d: &mut Draft) {
-        let Some(level) = self.system.any(&["Level", "level"]).or_else(|| self.root.any(&["log.level", "Severity"])) else {
+        let Some(level) = self.system.any(&["Level", "level"]).or_else(|| self.root.any(&["log.level", "Severity"]))
+        else {
             return;
         };
         let (severity, word) = match &*level {
@@ -169,7 +179,9 @@ impl<'j, 'a> Event<'j, 'a> {
 
     fn who(&self, d: &mut Draft) {
         let host = self.system.any(&["Computer", "computer_name", "Hostname", "ComputerName"]);
-        d.f.host = host.or_else(|| self.root.any(&["host.name", "Hostname", "computer_name", "agent.hostname"])).map(|h| keep(&h));
+        d.f.host = host
+            .or_else(|| self.root.any(&["host.name", "Hostname", "computer_name", "agent.hostname"]))
+            .map(|h| keep(&h));
         // Of a logon the account that logs on matters, of anything else the account that acts.
         let logon = matches!(self.id, Some(4624 | 4625 | 4634 | 4647 | 4648 | 4768 | 4769 | 4771 | 4776 | 4778 | 4779));
         let names: [&str; 5] = if logon {
@@ -185,18 +197,23 @@ impl<'j, 'a> Event<'j, 'a> {
             }
         }
         if d.f.user.is_none() {
-            d.f.user = self.system.any_text(&["user.name", "AccountName"]).or_else(|| self.root.any_text(&["user.name"]));
+            d.f.user =
+                self.system.any_text(&["user.name", "AccountName"]).or_else(|| self.root.any_text(&["user.name"]));
         }
         let image = ["Image", "NewProcessName", "SourceImage", "ProcessName", "Application", "Process Name"];
         d.f.process = self.any(&image).map(|p| keep(&p));
-        let command = ["CommandLine", "ProcessCommandLine", "ScriptBlockText", "HostApplication", "ServiceFileName", "ImagePath"];
+        let command =
+            ["CommandLine", "ProcessCommandLine", "ScriptBlockText", "HostApplication", "ServiceFileName", "ImagePath"];
         d.f.command_line = self.any(&command).map(|c| keep(&c));
     }
 
     fn network(&self, d: &mut Draft) {
         let ip = |names: &[&str]| names.iter().find_map(|n| super::draft::ip(&self.get(n)?));
         let port = |names: &[&str]| names.iter().find_map(|n| self.get(n)?.parse().ok()).filter(|p| *p > 0);
-        d.source(ip(&["SourceIp", "IpAddress", "SourceAddress", "ClientAddress"]), port(&["SourcePort", "IpPort", "ClientPort"]));
+        d.source(
+            ip(&["SourceIp", "IpAddress", "SourceAddress", "ClientAddress"]),
+            port(&["SourcePort", "IpPort", "ClientPort"]),
+        );
         d.destination(ip(&["DestinationIp", "DestAddress"]), port(&["DestinationPort", "DestPort"]));
         for name in ["QueryName", "DestinationHostname"] {
             if let Some(host) = self.get(name) {
@@ -247,7 +264,8 @@ impl<'j, 'a> Event<'j, 'a> {
         let system = self.system.time(&paths);
         // Without a zone `TimeCreated` and `EventTime` are the host's local time, so a time stamp of the shipper in
         // UTC goes first.
-        d.f.t_event = utc.or(system).or_else(|| self.root.time(&["@timestamp", "TimeCreated", "EventTime", "timestamp"]));
+        d.f.t_event =
+            utc.or(system).or_else(|| self.root.time(&["@timestamp", "TimeCreated", "EventTime", "timestamp"]));
         let record = self.system.any(&["EventRecordID", "record_id", "RecordNumber"]);
         if let (Some(record), Some(host), Some(t)) = (record, &d.f.host, d.f.t_event) {
             // Record numbers start again when a log is cleared or a machine is set back; the time tells those apart.
