@@ -147,7 +147,11 @@ fn words(text: &str, encoded: bool, out: &mut Vec<(Kind, String, bool)>) {
 fn fold(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut space = false;
+    let mut tagged = false;
     for c in text.chars() {
+        // A smuggled sentence begins where the tags begin, not in the middle of the word before.
+        let tag = matches!(c, '\u{e0020}'..='\u{e007e}');
+        space |= tag != std::mem::replace(&mut tagged, tag);
         let c = match c {
             '\u{e0020}'..='\u{e007e}' => char::from((c as u32 - 0xe0000) as u8),
             '\u{ff01}'..='\u{ff5e}' => char::from((c as u32 - 0xfee0) as u8),
@@ -157,10 +161,10 @@ fn fold(text: &str) -> String {
             continue;
         }
         if c.is_whitespace() || matches!(c, '_' | '-' | '+' | '\u{2010}'..='\u{2015}') {
-            space = !out.is_empty();
+            space = true;
             continue;
         }
-        if std::mem::take(&mut space) {
+        if std::mem::take(&mut space) && !out.is_empty() {
             out.push(' ');
         }
         out.extend(c.to_lowercase());
