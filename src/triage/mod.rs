@@ -11,6 +11,8 @@ pub mod backend;
 pub mod check;
 pub mod detect;
 pub mod grounding;
+pub mod prompt;
+pub mod schema;
 #[cfg(test)]
 mod testing;
 

@@ -1,0 +1,153 @@
+//! The shape of an answer, as JSON Schema for the server and as a reader for what comes back.
+//!
+//! The schema keeps to objects, enums, bounds and plain patterns, which vLLM and llama.cpp both enforce; both ignore or
+//! refuse much of the rest. Claims come before the verdict, so that a model states its evidence before it concludes. A
+//! grammar guarantees shape and nothing else: see [`super::check`].
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::model::priority::Priority;
+use crate::model::verdict::{Claim, VerdictKind};
+use crate::text::Untrusted;
+
+/// What a backend answered, read but not yet checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub kind: VerdictKind,
+    pub claims: Vec<Claim>,
+    pub techniques: Vec<String>,
+    pub advised_priority: Option<Priority>,
+    pub questions: Vec<Untrusted>,
+    pub suggested_actions: Vec<String>,
+}
+
+/// The schema. `actions` are the names of the action catalogue.
+pub fn schema(actions: &[String]) -> Value {
+    let text = |max: usize| json!({"type": "string", "minLength": 1, "maxLength": max});
+    let words: Vec<_> = VerdictKind::ALL.iter().map(|k| k.word()).collect();
+    let claim = json!({
+        "type": "object",
+        "properties": {"field": text(160), "quote": text(200), "text": text(240)},
+        "required": ["field", "quote", "text"],
+        "additionalProperties": false,
+    });
+    let mut properties = json!({
+        "claims": {"type": "array", "items": claim, "minItems": 1, "maxItems": 5},
+        "techniques": {
+            "type": "array", "maxItems": 4,
+            "items": {"type": "string", "pattern": "^T[0-9][0-9][0-9][0-9](\\.[0-9][0-9][0-9])?$"},
+        },
+        "verdict": {"type": "string", "enum": words},
+        "priority": {"type": "string", "enum": ["keep", "P0", "P1", "P2", "P3"]},
+        "questions": {"type": "array", "items": text(160), "maxItems": 3},
+    });
+    let mut required = vec!["claims", "techniques", "verdict", "priority", "questions"];
+    if !actions.is_empty() {
+        properties["actions"] = json!({"type": "array", "items": {"type": "string", "enum": actions}, "maxItems": 3});
+        required.push("actions");
+    }
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+/// Reads an answer. Tolerates what servers without grammars add around it: a thinking part, a code fence.
+pub fn read(text: &str) -> Result<Answer, String> {
+    #[derive(Deserialize)]
+    struct Wire {
+        verdict: String,
+        #[serde(default)]
+        claims: Vec<WireClaim>,
+        #[serde(default)]
+        techniques: Vec<String>,
+        #[serde(default)]
+        priority: Option<String>,
+        #[serde(default)]
+        questions: Vec<String>,
+        #[serde(default)]
+        actions: Vec<String>,
+    }
+    #[derive(Deserialize)]
+    struct WireClaim {
+        field: String,
+        quote: String,
+        text: String,
+    }
+    let wire: Wire =
+        serde_json::from_str(object(text)?).map_err(|e| format!("the answer is not the JSON asked for: {e}"))?;
+    let kind = VerdictKind::parse(&wire.verdict).ok_or("the answer names no verdict we know")?;
+    let claim =
+        |c: WireClaim| Claim { text: c.text.into(), field: c.field.into(), quote: c.quote.into(), founded: false };
+    Ok(Answer {
+        kind,
+        claims: wire.claims.into_iter().map(claim).collect(),
+        techniques: wire.techniques,
+        advised_priority: wire.priority.as_deref().and_then(Priority::parse),
+        questions: wire.questions.into_iter().map(Untrusted::from).collect(),
+        suggested_actions: wire.actions,
+    })
+}
+
+fn object(text: &str) -> Result<&str, String> {
+    let text = text.rsplit_once("</think>").map_or(text, |(_, after)| after);
+    let missing = || "the answer holds no JSON object".to_owned();
+    let (start, end) = (text.find('{').ok_or_else(missing)?, text.rfind('}').ok_or_else(missing)?);
+    text.get(start..=end).ok_or_else(missing)
+}
+
+/// Where the verdict's own word stands in the answer's text, for its tokens' probabilities.
+pub fn verdict_span(text: &str) -> Option<std::ops::Range<usize>> {
+    let key = text.rfind("\"verdict\"")?;
+    let after = key + "\"verdict\"".len();
+    let open = after + text.get(after..)?.find('"')? + 1;
+    let len = text.get(open..)?.find('"')?;
+    VerdictKind::parse(text.get(open..open + len)?).map(|_| open..open + len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"{"claims":[{"field":"rule.id","quote":"100310","text":"known bad"}],"techniques":["T1059.001"],"verdict":"true_positive","priority":"P1","questions":[],"actions":["isolate-host"]}"#;
+
+    #[test]
+    fn an_answer_is_read_bare_fenced_and_after_thinking() {
+        for text in [ANSWER.to_owned(), format!("```json\n{ANSWER}\n```"), format!("<think>{{hm}}</think>\n{ANSWER}")] {
+            let a = read(&text).unwrap();
+            assert_eq!((a.kind, a.advised_priority), (VerdictKind::TruePositive, Some(Priority::P1)));
+            assert_eq!((a.claims.len(), a.suggested_actions.len()), (1, 1));
+            let span = verdict_span(&text).unwrap();
+            assert_eq!(&text[span], "true_positive");
+        }
+        assert_eq!(read(&ANSWER.replace("\"P1\"", "\"keep\"")).unwrap().advised_priority, None);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        for text in
+            ["", "}{", "I think it is benign.", "{}", "{\"verdict\":\"closed\"}", &ANSWER[..60], "{\"verdict\":3}"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert_eq!(verdict_span("\"verdict\""), None);
+        assert_eq!(verdict_span("\"verdict\":\"close it\""), None);
+    }
+
+    #[test]
+    fn the_schema_uses_only_what_servers_enforce() {
+        fn walk(v: &Value, keys: &mut Vec<String>) {
+            match v {
+                Value::Object(m) => m.iter().for_each(|(k, v)| {
+                    keys.push(k.clone());
+                    walk(v, keys);
+                }),
+                Value::Array(a) => a.iter().for_each(|v| walk(v, keys)),
+                _ => {}
+            }
+        }
+        let mut keys = Vec::new();
+        walk(&schema(&["isolate-host".into()]), &mut keys);
+        let bad = ["uniqueItems", "format", "oneOf", "anyOf", "allOf", "$ref", "not", "if", "default"];
+        assert!(!keys.iter().any(|k| bad.contains(&k.as_str())), "{keys:?}");
+        assert!(schema(&[])["properties"].get("actions").is_none());
+    }
+}
