@@ -20,7 +20,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
+use self::backend::openai::Openai;
 use self::backend::rules::Rules;
+use crate::config::settings::TriageSettings;
 
 use crate::model::alert::Alert;
 use crate::model::fields::Field;
@@ -139,6 +143,27 @@ impl Backends {
     /// `primary` is `None` for `rules` alone. `actions` are the names of the action catalogue: others are not suggested.
     pub fn new(primary: Option<Arc<dyn Backend>>, actions: Vec<String>) -> Self {
         Self { primary, rules: Rules::new(actions.clone()), actions }
+    }
+
+    /// The backend of the settings. `api_key` is the secret `triage.openai.api_key` refers to, resolved by the caller.
+    ///
+    /// # Errors
+    /// [`TriageError::Configuration`] names the setting that is wrong.
+    pub fn from_settings(
+        settings: &TriageSettings,
+        api_key: Option<Zeroizing<String>>,
+        actions: Vec<String>,
+    ) -> Result<Self, TriageError> {
+        match settings.backend.as_str() {
+            "rules" => Ok(Self::new(None, actions)),
+            "openai" => {
+                let primary = Openai::new(&settings.openai, api_key, actions.clone())?;
+                Ok(Self::new(Some(Arc::new(primary)), actions))
+            }
+            other => Err(TriageError::Configuration(format!(
+                "triage.backend: {other:?} is no backend, expected `rules` or `openai`"
+            ))),
+        }
     }
 
     /// `rules`, or the id of the backend asked for.

@@ -1,3 +1,4 @@
-//! Backends: `rules`.
+//! Backends: `rules` needs nothing, `openai` a model server.
 
+pub mod openai;
 pub mod rules;

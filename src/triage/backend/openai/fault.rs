@@ -1,0 +1,144 @@
+//! What went wrong with a request, and what that means for the next step.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::text::{Untrusted, clean};
+use crate::triage::TriageError;
+
+/// Bytes of an error body that are read, characters of it that are told.
+const BODY_MAX: usize = 16 * 1024;
+const TOLD_MAX: usize = 240;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Another try may succeed.
+    Retry(String),
+    /// Not now.
+    Unavailable(String),
+    Slow(&'static str, Duration),
+    /// A shorter prompt may succeed.
+    TooLong(String),
+    /// The same without log-probabilities may succeed.
+    NoLogprobs,
+    Configuration(String),
+    Invalid(String),
+}
+
+impl Fault {
+    pub(super) fn of_send(e: reqwest::Error) -> Self {
+        let said = chain(&e);
+        if e.is_builder() {
+            Self::Configuration(said)
+        } else if e.is_connect() && certificate(&e) {
+            Self::Configuration(said)
+        } else if e.is_connect() {
+            Self::Retry(said)
+        } else {
+            Self::Unavailable(said)
+        }
+    }
+
+    pub(super) fn into_error(self, host: &str) -> TriageError {
+        match self {
+            Self::Retry(s) | Self::Unavailable(s) => TriageError::Unavailable(format!("{host}: {s}")),
+            Self::Slow(what, limit) => TriageError::Unavailable(format!("{host}: {what} within {} s", limit.as_secs())),
+            Self::TooLong(s) => {
+                TriageError::Configuration(format!("{host}: even a short prompt is too long for the model: {s}"))
+            }
+            Self::NoLogprobs => TriageError::Configuration(format!("{host}: the server refuses the request")),
+            Self::Configuration(s) => TriageError::Configuration(format!("{host}: {s}")),
+            Self::Invalid(s) => TriageError::Invalid(s),
+        }
+    }
+}
+
+/// A wrong certificate stays wrong however often one tries.
+fn certificate(e: &reqwest::Error) -> bool {
+    let mut source = e.source();
+    while let Some(s) = source {
+        let text = s.to_string();
+        if text.contains("certificate") || text.contains("UnknownIssuer") {
+            return true;
+        }
+        source = s.source();
+    }
+    false
+}
+
+/// An error with its causes, cleaned and short. The URL is left out: the host is told by the caller.
+pub(super) fn chain(e: &reqwest::Error) -> String {
+    let mut out = if e.is_connect() { "cannot connect".to_owned() } else { "the request failed".to_owned() };
+    let mut source = e.source();
+    while let Some(s) = source {
+        let text = s.to_string();
+        if !out.ends_with(&text) {
+            out = format!("{out}: {text}");
+        }
+        source = s.source();
+    }
+    say(&out)
+}
+
+/// Somebody else's words, cleaned for one line and short.
+pub(super) fn say(text: &str) -> String {
+    let text = Untrusted::new(text.trim());
+    let text = clean(&text);
+    match text.as_str().char_indices().nth(TOLD_MAX) {
+        Some((end, _)) => format!("{}...", &text.as_str()[..end]),
+        None => text.as_str().to_owned(),
+    }
+}
+
+/// A body up to a length, as text.
+pub(super) async fn body(mut response: reqwest::Response, max: usize) -> Result<String, reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        bytes.extend_from_slice(&chunk[..chunk.len().min(max - bytes.len())]);
+        if bytes.len() >= max {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What a refusal means.
+pub(super) async fn of_response(status: StatusCode, response: reqwest::Response, limit: Duration) -> Fault {
+    let text = match tokio::time::timeout(limit, body(response, BODY_MAX)).await {
+        Ok(Ok(text)) => text,
+        _ => String::new(),
+    };
+    of_status(status.as_u16(), &text)
+}
+
+/// `{"error": {"message", "param", "type"}}` of OpenAI, vLLM and llama.cpp, `{"detail"}` of others.
+pub(super) fn of_status(status: u16, body: &str) -> Fault {
+    let json: Value = serde_json::from_str(body).unwrap_or_default();
+    let error = &json["error"];
+    let message = error["message"].as_str().or(error.as_str()).or(json["message"].as_str()).or(json["detail"].as_str());
+    let said = match message.map(say).filter(|s| !s.is_empty()) {
+        Some(m) => format!("{status}, {m}"),
+        None => format!("status {status}"),
+    };
+    let whole = message.unwrap_or_default().to_ascii_lowercase();
+    let (param, kind) = (error["param"].as_str(), error["type"].as_str());
+    let too_long = param == Some("input_tokens")
+        || kind == Some("exceed_context_size_error")
+        || whole.contains("maximum context length")
+        || whole.contains("context size")
+        || whole.contains("context_length");
+    match status {
+        400 | 413 if too_long || status == 413 => Fault::TooLong(said),
+        400 | 422 if whole.contains("logprob") => Fault::NoLogprobs,
+        401 | 403 => Fault::Configuration(format!("the server refuses our key ({said})")),
+        404 => Fault::Configuration(format!("no such model or address ({said})")),
+        408 | 429 | 500 => Fault::Unavailable(said),
+        502..=504 => Fault::Retry(said),
+        300..=399 => Fault::Configuration(format!("the server points elsewhere ({said}); give the final address")),
+        500.. => Fault::Unavailable(said),
+        _ => Fault::Configuration(format!("the server refuses the request ({said})")),
+    }
+}

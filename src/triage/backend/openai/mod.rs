@@ -1,0 +1,342 @@
+//! A model behind any server that speaks OpenAI's chat completions: vLLM, llama.cpp, and those that imitate them.
+//!
+//! Only the plain subset is used: streaming, `stream_options.include_usage`, `response_format: json_schema`, `logprobs`
+//! where the server takes them. Everything the server says, its errors included, is untrusted text.
+//!
+//! | the server | becomes |
+//! |---|---|
+//! | does not connect, 502, 503, 504 | tried again twice with growing, jittered pauses, then `Unavailable` |
+//! | 429, 500, silence past a time limit, a cut stream | `Unavailable` |
+//! | 401, 403, 404, 3xx, other 4xx | `Configuration` |
+//! | 400 for a prompt too long | a shorter prompt, twice, then `Configuration` |
+//! | no event stream, no JSON, no verdict, `finish_reason` other than `stop`, our own prompt | `Invalid` |
+
+mod fault;
+mod sse;
+mod stream;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rand::Rng as _;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use self::fault::Fault;
+use self::stream::{Limits, Reply};
+use crate::config::settings::OpenaiSettings;
+use crate::model::verdict::Verdict;
+use crate::text::Untrusted;
+use crate::triage::prompt::{self, Prompt};
+use crate::triage::{Backend, Cancel, Health, Question, TriageError, schema};
+
+/// Tries of one request in all.
+const TRIES: u32 = 3;
+/// Times a prompt is made shorter when the server finds it too long.
+const TRIMS: u32 = 2;
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Of a metrics page, bytes.
+const METRICS_MAX: usize = 4 << 20;
+
+/// Client of one server and one model.
+pub struct Openai {
+    client: reqwest::Client,
+    /// Without a slash at its end, such as `http://127.0.0.1:8000/v1`.
+    base: String,
+    host: String,
+    model: String,
+    limits: Limits,
+    max_tokens: u32,
+    actions: Vec<String>,
+    /// Off once the server refused a request because of it.
+    logprobs: AtomicBool,
+}
+
+impl std::fmt::Debug for Openai {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Openai").field("base", &self.base).field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+impl Openai {
+    /// `api_key` is the secret itself, resolved by the caller; it goes into one header marked as sensitive and nowhere
+    /// else. `actions` are the names of the action catalogue.
+    ///
+    /// # Errors
+    /// [`TriageError::Configuration`] names the setting that is wrong.
+    pub fn new(
+        s: &OpenaiSettings,
+        api_key: Option<Zeroizing<String>>,
+        actions: Vec<String>,
+    ) -> Result<Self, TriageError> {
+        let wrong = |key: &str, what: String| TriageError::Configuration(format!("triage.openai.{key}: {what}"));
+        let url = reqwest::Url::parse(s.url.trim())
+            .map_err(|e| wrong("url", format!("{e}, expected such as http://127.0.0.1:8000/v1")))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(wrong("url", "expected http:// or https:// and a host".into()));
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return Err(wrong("url", "may hold no user, password or query; the key belongs into api_key".into()));
+        }
+        if s.model.trim().is_empty() {
+            return Err(wrong("model", "is empty, expected the name of a model that the server has".into()));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(key) = api_key {
+            let line = Zeroizing::new(format!("Bearer {}", key.trim()));
+            let mut value =
+                HeaderValue::from_str(&line).map_err(|_| wrong("api_key", "holds characters no header can".into()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let mut client = reqwest::Client::builder()
+            .default_headers(headers)
+            .connect_timeout(Duration::from_secs(s.connect_seconds.max(1)))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!("watchfloor/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &s.ca {
+            let pem = std::fs::read(path).map_err(|e| wrong("ca", format!("{}: {e}", path.display())))?;
+            let certs = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|e| wrong("ca", format!("{}: {e}", path.display())))?;
+            if certs.is_empty() {
+                return Err(wrong("ca", format!("{} holds no certificate", path.display())));
+            }
+            client = client.tls_certs_only(certs);
+        }
+        Ok(Self {
+            client: client.build().map_err(|e| TriageError::Configuration(fault::chain(&e)))?,
+            base: s.url.trim().trim_end_matches('/').to_owned(),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            model: s.model.trim().to_owned(),
+            limits: Limits {
+                first: Duration::from_secs(s.first_token_seconds.max(1)),
+                idle: Duration::from_secs(s.idle_seconds.max(1)),
+            },
+            max_tokens: s.max_tokens.max(64),
+            actions,
+            logprobs: AtomicBool::new(true),
+        })
+    }
+
+    fn body(&self, prompt: &Prompt) -> Value {
+        let mut body = json!({
+            "model": self.model,
+            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+            "temperature": 0,
+            "max_tokens": self.max_tokens,
+            "stream": true,
+            "stream_options": {"include_usage": true},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "opinion", "strict": true, "schema": schema::schema(&self.actions)},
+            },
+        });
+        if self.logprobs.load(Ordering::Relaxed) {
+            body["logprobs"] = Value::Bool(true);
+        }
+        body
+    }
+
+    /// Asks until there is an answer, a fault that another try cannot mend, or no try left.
+    async fn ask(
+        &self,
+        q: &Question,
+        progress: &(dyn Fn(Untrusted) + Send + Sync),
+    ) -> Result<(Prompt, Reply), TriageError> {
+        let (mut tries, mut trims, mut budget) = (0, 0, prompt::BUDGET);
+        loop {
+            let fence: String = format!("{:016x}", rand::rng().random::<u64>());
+            let prompt = prompt::build(q, &self.actions, budget, &fence);
+            let fault = match self.once(&prompt, &q.request_id, progress).await {
+                Ok(reply) => return Ok((prompt, reply)),
+                Err(fault) => fault,
+            };
+            match fault {
+                Fault::TooLong(_) if trims < TRIMS && budget / 2 >= prompt::MIN_BUDGET => {
+                    trims += 1;
+                    budget /= 2;
+                    tracing::info!(request_id = %q.request_id, budget, "prompt too long for the model, shortening");
+                }
+                Fault::NoLogprobs if self.logprobs.swap(false, Ordering::Relaxed) => {
+                    tracing::info!(request_id = %q.request_id, "the server takes no logprobs: no confidence");
+                }
+                Fault::Retry(_) if tries + 1 < TRIES => {
+                    let pause = 250 * (1 << tries) + rand::rng().random_range(0..250);
+                    tries += 1;
+                    tracing::info!(request_id = %q.request_id, tries, pause, "model server busy or away, trying again");
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                other => return Err(other.into_error(&self.host)),
+            }
+        }
+    }
+
+    async fn once(
+        &self,
+        prompt: &Prompt,
+        request_id: &str,
+        progress: &(dyn Fn(Untrusted) + Send + Sync),
+    ) -> Result<Reply, Fault> {
+        let mut request = self
+            .client
+            .post(format!("{}/chat/completions", self.base))
+            .header(ACCEPT, "text/event-stream")
+            .json(&self.body(prompt));
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            request = request.header("X-Request-Id", id);
+        }
+        let begun = Instant::now();
+        let response = tokio::time::timeout(self.limits.first, request.send())
+            .await
+            .map_err(|_| Fault::Slow("no answer", self.limits.first))?
+            .map_err(Fault::of_send)?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(fault::of_response(status, response, self.limits.idle).await);
+        }
+        stream::read(response, self.limits, begun, progress).await
+    }
+
+    fn verdict(&self, q: &Question, prompt: &Prompt, reply: &Reply, took_ms: u64) -> Result<Verdict, TriageError> {
+        match reply.finish.as_deref() {
+            Some("stop") => {}
+            Some("length") => {
+                return Err(TriageError::Invalid(format!("the answer was cut off after {} tokens", self.max_tokens)));
+            }
+            Some(_) => return Err(TriageError::Invalid("the server ended the answer for a reason of its own".into())),
+            None => {
+                return Err(TriageError::Unavailable(format!("{}: the stream ended before the answer did", self.host)));
+            }
+        }
+        if prompt::leaks(&reply.text, prompt) {
+            return Err(TriageError::Invalid("the answer repeats our own prompt".into()));
+        }
+        let answer = schema::read(&reply.text).map_err(TriageError::Invalid)?;
+        let mut claims = answer.claims;
+        for claim in &mut claims {
+            claim.text = prompt.unmark(&claim.text);
+            claim.quote = prompt.unmark(&claim.quote);
+            claim.field = prompt.unmark(&claim.field);
+        }
+        let confidence = schema::verdict_span(&reply.text).and_then(|span| reply.probability(&span));
+        Ok(Verdict {
+            kind: answer.kind,
+            confidence,
+            claims,
+            techniques: answer.techniques,
+            advised_priority: answer.advised_priority,
+            questions: answer.questions.iter().map(|t| prompt.unmark(t)).collect(),
+            suggested_actions: answer.suggested_actions,
+            speaks_to_model: false,
+            backend: "openai".into(),
+            model: reply.model.clone().unwrap_or_else(|| self.model.as_str().into()),
+            fallback: false,
+            remark: None,
+            at: Timestamp::now(),
+            took_ms,
+            request_id: q.request_id.clone(),
+        })
+    }
+
+    async fn get(&self, url: String, max: usize) -> Result<(reqwest::StatusCode, String), String> {
+        let read = async {
+            let response = self.client.get(url).send().await.map_err(|e| fault::chain(&e))?;
+            let status = response.status();
+            let body = fault::body(response, max).await.map_err(|e| fault::chain(&e))?;
+            Ok((status, body))
+        };
+        tokio::time::timeout(HEALTH_TIMEOUT, read).await.unwrap_or_else(|_| Err("no answer within 3 s".into()))
+    }
+}
+
+impl Backend for Openai {
+    fn id(&self) -> &'static str {
+        "openai"
+    }
+
+    fn judge<'a>(
+        &'a self,
+        question: &'a Question,
+        progress: &'a (dyn Fn(Untrusted) + Send + Sync),
+        cancel: &'a Cancel,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Verdict, TriageError>> + Send + 'a>> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            // Dropping the request drops the connection, and the server stops generating.
+            let (prompt, reply) = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(TriageError::Cancelled),
+                answer = self.ask(question, progress) => answer?,
+            };
+            let took_ms = begun.elapsed().as_millis() as u64;
+            tracing::info!(
+                request_id = %question.request_id, took_ms, first_token_ms = reply.first_ms,
+                prompt_tokens = reply.prompt_tokens, completion_tokens = reply.completion_tokens, "model answered"
+            );
+            self.verdict(question, &prompt, &reply, took_ms)
+        })
+    }
+
+    /// `/health` beside `/v1`, else `/v1/models`; queue lengths from the metrics of vLLM or llama.cpp if there are any.
+    fn health<'a>(&'a self) -> std::pin::Pin<Box<dyn Future<Output = Health> + Send + 'a>> {
+        Box::pin(async move {
+            let root = self.base.strip_suffix("/v1").unwrap_or(&self.base);
+            let (mut up, mut detail) = match self.get(format!("{root}/health"), 4096).await {
+                Ok((status, _)) if status.is_success() => (true, "answers".to_owned()),
+                Ok((status, _)) if status.as_u16() != 404 => (false, format!("health says {}", status.as_u16())),
+                Ok(_) => (false, "has no health page".to_owned()),
+                Err(e) => return Health { up: false, name: self.name(), running: None, waiting: None, detail: e },
+            };
+            if let Ok((status, body)) = self.get(format!("{}/models", self.base), 1 << 20).await {
+                match status.as_u16() {
+                    200 => up = true,
+                    401 | 403 => (up, detail) = (false, "refuses our key".to_owned()),
+                    _ => {}
+                }
+                if status.is_success() && !names(&body).iter().any(|n| n == &self.model) {
+                    detail = format!("has no model {:?}, it has {}", self.model, fault::say(&names(&body).join(", ")));
+                }
+            }
+            let metrics = self.get(format!("{root}/metrics"), METRICS_MAX).await;
+            let metrics = metrics.ok().filter(|(s, _)| s.is_success()).map(|(_, b)| b).unwrap_or_default();
+            let gauge = |names: [&str; 2]| names.iter().find_map(|n| metric(&metrics, n));
+            Health {
+                up,
+                name: self.name(),
+                running: gauge(["vllm:num_requests_running", "llamacpp:requests_processing"]),
+                waiting: gauge(["vllm:num_requests_waiting", "llamacpp:requests_deferred"]),
+                detail,
+            }
+        })
+    }
+}
+
+impl Openai {
+    fn name(&self) -> String {
+        format!("{} at {}", self.model, self.host)
+    }
+}
+
+fn names(models: &str) -> Vec<String> {
+    let list: Value = serde_json::from_str(models).unwrap_or_default();
+    let ids = list["data"].as_array().into_iter().flatten().filter_map(|m| m["id"].as_str());
+    ids.map(str::to_owned).collect()
+}
+
+/// Sum of a Prometheus gauge over its label sets.
+fn metric(page: &str, name: &str) -> Option<u32> {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let rest = if let Some(labels) = rest.strip_prefix('{') { labels.rsplit_once('}')?.1 } else { rest };
+        rest.strip_prefix(' ')?.split_whitespace().next()?.parse::<f64>().ok().filter(|v| v.is_finite() && *v >= 0.0)
+    };
+    let values: Vec<f64> = page.lines().filter_map(value).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() as u32)
+}
+
+#[cfg(test)]
+#[path = "openai_tests.rs"]
+mod tests;

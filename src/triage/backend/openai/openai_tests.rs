@@ -1,0 +1,311 @@
+//! The client against a server that answers each connection by a script. What a real server does is in `tests/triage.rs`.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::model::verdict::VerdictKind;
+use crate::triage::Backends;
+use crate::triage::testing::question;
+
+const ANSWER: &str = r#"{"claims":[{"field":"rule.description","quote":"LSASS","text":"credentials"},{"field":"rule.description","quote":"Mimikatz","text":"made up"}],"techniques":["T1003.001","T9999"],"verdict":"true_positive","priority":"P0","questions":["who?"],"actions":["isolate-host","rm-rf"]}"#;
+
+/// One scripted answer: pieces to send, and how long to wait after each.
+#[derive(Clone)]
+struct Script(Vec<(Vec<u8>, u64)>);
+
+fn stream(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{body}")
+}
+
+fn event(content: &str, finish: Option<&str>) -> String {
+    let chunk = json!({"model": "tiny", "choices": [{"delta": {"content": content}, "finish_reason": finish}]});
+    format!("data: {chunk}\n\n")
+}
+
+fn whole(answer: &str, finish: &str) -> String {
+    let (a, b) = answer.split_at(answer.len() / 2);
+    stream(&format!(": hi\n\n{}{}data: [DONE]\n\n", event(a, None), event(b, Some(finish))))
+}
+
+fn reply(status: &str, kind: &str, body: &str) -> Script {
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    once(&format!("{head}{body}"))
+}
+
+fn once(text: &str) -> Script {
+    Script(vec![(text.as_bytes().to_vec(), 0)])
+}
+
+/// Serves the scripts one connection after another, the last one for ever. Returns the address, the requests' text and
+/// how many peers hung up before their script ended.
+async fn serve(scripts: Vec<Script>) -> (String, Arc<Mutex<Vec<String>>>, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let (seen, hung_up) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
+    let (seen2, hung2) = (seen.clone(), hung_up.clone());
+    tokio::spawn(async move {
+        let mut i = 0;
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let script = scripts[i.min(scripts.len() - 1)].clone();
+            i += 1;
+            let (seen, hung) = (seen2.clone(), hung2.clone());
+            tokio::spawn(async move {
+                let request = request(&mut socket).await;
+                seen.lock().unwrap().push(request);
+                for (piece, wait) in script.0 {
+                    let _ = socket.write_all(&piece).await;
+                    let mut byte = [0; 1];
+                    let closed = tokio::time::timeout(Duration::from_millis(wait), socket.read(&mut byte)).await;
+                    if wait > 0 && matches!(closed, Ok(Ok(0) | Err(_))) {
+                        *hung.lock().unwrap() += 1;
+                        return;
+                    }
+                }
+                let _ = socket.shutdown().await;
+            });
+        }
+    });
+    (url, seen, hung_up)
+}
+
+async fn request(socket: &mut TcpStream) -> String {
+    let (mut bytes, mut buf) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .to_ascii_lowercase()
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|l| l.lines().next()?.trim().parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return text;
+            }
+        }
+        match socket.read(&mut buf).await {
+            Ok(n) if n > 0 => bytes.extend_from_slice(&buf[..n]),
+            _ => return text,
+        }
+    }
+}
+
+fn client(url: &str) -> Openai {
+    let s = OpenaiSettings {
+        url: url.into(),
+        model: "tiny".into(),
+        first_token_seconds: 1,
+        idle_seconds: 1,
+        ..OpenaiSettings::default()
+    };
+    Openai::new(&s, Some(Zeroizing::new("sk-very-secret".into())), vec!["isolate-host".into()]).unwrap()
+}
+
+fn lsass() -> Question {
+    let mut q = question(r#"{"rule":{"description":"LSASS memory read"}}"#);
+    q.alert.fields.title = "LSASS memory read".into();
+    q
+}
+
+async fn ask(scripts: Vec<Script>) -> (Result<Verdict, TriageError>, Vec<String>) {
+    let (url, seen, _) = serve(scripts).await;
+    let got = client(&url).judge(&lsass(), &|_| {}, &Cancel::new()).await;
+    let seen = seen.lock().unwrap().clone();
+    (got, seen)
+}
+
+#[tokio::test]
+async fn an_answer_cut_anywhere_becomes_a_verdict() {
+    let text = whole(ANSWER, "stop");
+    let pieces = text.as_bytes().chunks(37).map(|c| (c.to_vec(), 1)).collect();
+    let (url, seen, _) = serve(vec![Script(pieces)]).await;
+    let streamed = Mutex::new(String::new());
+    let progress = |t: Untrusted| streamed.lock().unwrap().push_str(t.expose());
+    let v = client(&url).judge(&lsass(), &progress, &Cancel::new()).await.unwrap();
+    assert_eq!((v.kind, v.model.expose(), v.confidence), (VerdictKind::TruePositive, "tiny", None));
+    assert_eq!(*streamed.lock().unwrap(), ANSWER);
+    let sent = seen.lock().unwrap()[0].clone();
+    let lower = sent.to_ascii_lowercase();
+    assert!(lower.contains("x-request-id: req-1") && lower.contains("authorization: bearer sk-very-secret"), "{sent}");
+    assert!(sent.contains("json_schema") && sent.contains("include_usage") && !sent.contains("guided_json"), "{sent}");
+}
+
+#[tokio::test]
+async fn the_desk_checks_what_the_model_said() {
+    let (url, _, _) = serve(vec![once(&whole(ANSWER, "stop"))]).await;
+    let desk = Backends::new(Some(Arc::new(client(&url))), vec!["isolate-host".into()]);
+    let v = desk.judge(&lsass(), &|_| {}, &Cancel::new()).await.unwrap();
+    assert_eq!(v.claims.iter().map(|c| c.founded).collect::<Vec<_>>(), [true, false]);
+    assert_eq!((v.techniques, v.suggested_actions), (vec!["T1003.001".to_owned()], vec!["isolate-host".to_owned()]));
+    assert_eq!(v.advised_priority, Some(crate::model::priority::Priority::P0));
+    assert!(!v.fallback && v.backend == "openai");
+}
+
+#[tokio::test]
+async fn busy_is_tried_three_times_and_then_unavailable() {
+    let busy = || {
+        reply("503 Service Unavailable", "application/json", r#"{"error":{"message":"The engine is currently busy"}}"#)
+    };
+    let (got, seen) = ask(vec![busy(), busy(), once(&whole(ANSWER, "stop"))]).await;
+    assert!(got.is_ok() && seen.len() == 3, "{got:?}");
+    let (got, seen) = ask(vec![busy()]).await;
+    assert_eq!(seen.len(), 3);
+    assert!(matches!(&got, Err(TriageError::Unavailable(s)) if s.contains("engine is currently busy")), "{got:?}");
+}
+
+#[tokio::test]
+async fn other_refusals_are_not_tried_again() {
+    for (status, body, want) in [
+        (
+            "404 Not Found",
+            r#"{"error":{"message":"The model `nope` does not exist."}}"#,
+            "configuration: 127.0.0.1: no such model or address (404, The model `nope` does not exist.)",
+        ),
+        ("401 Unauthorized", "", "configuration: 127.0.0.1: the server refuses our key (status 401)"),
+        (
+            "307 Temporary Redirect",
+            "",
+            "configuration: 127.0.0.1: the server points elsewhere (status 307); give the final address",
+        ),
+        ("429 Too Many Requests", r#"{"error":"slow \u001b[2Jdown"}"#, "127.0.0.1: 429, slow ^[[2Jdown"),
+        ("500 Internal Server Error", "<html>", "127.0.0.1: status 500"),
+        (
+            "400 Bad Request",
+            r#"{"error":{"message":"Grammar error: Unimplemented keys"}}"#,
+            "configuration: 127.0.0.1: the server refuses the request (400, Grammar error: Unimplemented keys)",
+        ),
+    ] {
+        let (got, seen) = ask(vec![reply(status, "application/json", body)]).await;
+        assert_eq!(got.unwrap_err().to_string(), want);
+        assert_eq!(seen.len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_unavailable_and_names_no_secret() {
+    let e = client("http://127.0.0.1:1/v1").judge(&lsass(), &|_| {}, &Cancel::new()).await.unwrap_err();
+    assert!(matches!(&e, TriageError::Unavailable(s) if s.contains("cannot connect")), "{e}");
+    assert!(!format!("{e:?} {:?}", client("http://127.0.0.1:1/v1")).contains("sk-very"));
+}
+
+#[tokio::test]
+async fn a_prompt_too_long_is_shortened_and_logprobs_are_given_up() {
+    let long = r#"{"error":{"message":"This model's maximum context length is 4096 tokens.","param":"input_tokens"}}"#;
+    let no_lp = r#"{"error":{"message":"logprobs are not supported"}}"#;
+    let bad = |b: &str| reply("400 Bad Request", "application/json", b);
+    let (url, seen, _) = serve(vec![bad(long), bad(no_lp), once(&whole(ANSWER, "stop"))]).await;
+    let mut q = lsass();
+    q.fields.extend(
+        (0..80).map(|i| crate::model::fields::Field { path: format!("f{i}").into(), value: "x y ".repeat(60).into() }),
+    );
+    client(&url).judge(&q, &|_| {}, &Cancel::new()).await.unwrap();
+    let seen = seen.lock().unwrap();
+    assert!(seen[1].len() + 2000 < seen[0].len(), "{} {}", seen[0].len(), seen[1].len());
+    assert!(seen[1].contains("\"logprobs\":true") && !seen[2].contains("logprobs"));
+    let (got, seen) = ask(vec![bad(long)]).await;
+    assert!(matches!(got, Err(TriageError::Configuration(_))) && seen.len() == 3, "{got:?}");
+}
+
+#[tokio::test]
+async fn silence_has_limits() {
+    let begun = Instant::now();
+    let (got, _) = ask(vec![Script(vec![(Vec::new(), 30_000)])]).await;
+    assert_eq!(got.unwrap_err().to_string(), "127.0.0.1: no answer within 1 s");
+    let (got, _) = ask(vec![Script(vec![(stream("").into_bytes(), 30_000)])]).await;
+    assert_eq!(got.unwrap_err().to_string(), "127.0.0.1: no first token within 1 s");
+    let (got, _) = ask(vec![Script(vec![(stream(&event("{", None)).into_bytes(), 30_000)])]).await;
+    assert_eq!(got.unwrap_err().to_string(), "127.0.0.1: no further token within 1 s");
+    assert!(begun.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_invalid_or_unavailable_but_never_a_verdict() {
+    let text = "unavailable";
+    let cut = once(&stream(&event(&ANSWER[..40], None)));
+    assert!(matches!(ask(vec![cut]).await.0, Err(TriageError::Unavailable(_))), "{text}");
+    for script in [
+        once(&whole(&ANSWER[..200], "length")),
+        once(&whole(ANSWER, "content_filter")),
+        once(&whole("I cannot help with that.", "stop")),
+        once(&stream("data: <html>\n\n")),
+        reply("200 OK", "text/html", "<html>log in</html>"),
+    ] {
+        let got = ask(vec![script]).await.0;
+        assert!(matches!(got, Err(TriageError::Invalid(_))), "{got:?}");
+    }
+    let body = json!({"choices": [{"message": {"content": ANSWER}, "finish_reason": "stop"}]}).to_string();
+    assert!(ask(vec![reply("200 OK", "application/json", &body)]).await.0.is_ok(), "a server that does not stream");
+}
+
+#[tokio::test]
+async fn cancelling_drops_the_connection_within_a_second() {
+    let (url, _, hung_up) = serve(vec![Script(vec![(stream(&event("{", None)).into_bytes(), 20_000)])]).await;
+    let s = OpenaiSettings { url, model: "tiny".into(), ..OpenaiSettings::default() };
+    let client = Openai::new(&s, None, Vec::new()).unwrap();
+    let cancel = Cancel::new();
+    let stop = cancel.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stop.cancel();
+    });
+    let begun = Instant::now();
+    let got = client.judge(&lsass(), &|_| {}, &cancel).await;
+    assert_eq!(got.unwrap_err(), TriageError::Cancelled);
+    assert!(begun.elapsed() < Duration::from_millis(1200), "{:?}", begun.elapsed());
+    for _ in 0..20 {
+        if *hung_up.lock().unwrap() == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the server still has the connection");
+}
+
+#[tokio::test]
+async fn rules_stand_in_and_say_why() {
+    let (url, _, _) = serve(vec![reply("404 Not Found", "application/json", "")]).await;
+    let desk = Backends::new(Some(Arc::new(client(&url))), Vec::new());
+    let v = desk.judge(&lsass(), &|_| {}, &Cancel::new()).await.unwrap();
+    assert!(v.fallback && v.backend == "rules");
+    assert!(
+        v.remark
+            .unwrap()
+            .expose()
+            .starts_with("openai did not give an opinion: configuration: 127.0.0.1: no such model")
+    );
+    let cancelled = Cancel::new();
+    cancelled.cancel();
+    assert_eq!(desk.judge(&lsass(), &|_| {}, &cancelled).await.unwrap_err(), TriageError::Cancelled);
+}
+
+#[tokio::test]
+async fn health_reads_what_there_is() {
+    let ok = |body: &str| reply("200 OK", "text/plain", body);
+    let metrics = "# HELP\nvllm:num_requests_running{model_name=\"tiny\"} 2.0\nvllm:num_requests_waiting{model_name=\"a\"} 1\nvllm:num_requests_waiting{model_name=\"b\"} 3\n";
+    let (url, _, _) = serve(vec![ok(""), ok(r#"{"data":[{"id":"other"}]}"#), ok(metrics)]).await;
+    let h = client(&url).health().await;
+    assert!(h.up && h.detail.contains("has no model \"tiny\", it has other"), "{h:?}");
+    assert_eq!((h.running, h.waiting), (Some(2), Some(4)));
+    assert!(!client("http://127.0.0.1:1/v1").health().await.up);
+}
+
+#[test]
+fn settings_that_cannot_work_name_their_key() {
+    let base = OpenaiSettings { url: "http://127.0.0.1/v1".into(), model: "m".into(), ..OpenaiSettings::default() };
+    let fault = |s: OpenaiSettings, key: Option<&str>| {
+        Openai::new(&s, key.map(|k| Zeroizing::new(k.into())), Vec::new()).unwrap_err().to_string()
+    };
+    for url in ["", "127.0.0.1:8000", "ftp://x/v1", "http://user:pw@x/v1", "http://x/v1?key=1"] {
+        let said = fault(OpenaiSettings { url: url.into(), ..base.clone() }, None);
+        assert!(said.contains("triage.openai.url") && !said.contains("pw"), "{said}");
+    }
+    assert!(fault(OpenaiSettings { model: " ".into(), ..base.clone() }, None).contains("triage.openai.model"));
+    assert!(fault(OpenaiSettings { ca: Some("/nowhere.pem".into()), ..base.clone() }, None).contains("/nowhere.pem"));
+    let said = fault(base, Some("two\nlines"));
+    assert!(said.contains("triage.openai.api_key") && !said.contains("two"), "{said}");
+}

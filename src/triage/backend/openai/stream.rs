@@ -1,0 +1,190 @@
+//! Reads a streamed answer.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use reqwest::header::CONTENT_TYPE;
+use serde_json::Value;
+
+use super::fault::{self, Fault};
+use super::sse;
+use crate::text::Untrusted;
+
+/// Longest answer that is read, in bytes. An answer that keeps to the schema is far shorter.
+const ANSWER_MAX: usize = 64 * 1024;
+/// Bytes of a whole stream, its JSON around every token included.
+const STREAM_MAX: usize = 16 << 20;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Until the first event.
+    pub first: Duration,
+    /// Between two pieces.
+    pub idle: Duration,
+}
+
+/// What came of a stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Reply {
+    pub text: String,
+    /// Why the server stopped: `stop`, `length`.
+    pub finish: Option<String>,
+    /// Of the model that answered, as the server names it.
+    pub model: Option<Untrusted>,
+    pub prompt_tokens: Option<u64>,
+    pub completion_tokens: Option<u64>,
+    pub first_ms: Option<u64>,
+    /// Each token's text and natural log-probability.
+    tokens: Vec<(String, f64)>,
+}
+
+impl Reply {
+    /// Probability the model gave to what stands in this span of its text: the product over its tokens. `None` when the
+    /// server sent no probabilities or its tokens do not spell the text.
+    pub(super) fn probability(&self, span: &Range<usize>) -> Option<f32> {
+        let (mut at, mut sum, mut any) = (0, 0.0, false);
+        for (token, logprob) in &self.tokens {
+            if at >= span.end {
+                break;
+            }
+            if self.text.get(at..at + token.len()) != Some(token) {
+                return None;
+            }
+            if at + token.len() > span.start && logprob.is_finite() {
+                sum += logprob;
+                any = true;
+            }
+            at += token.len();
+        }
+        (any && at >= span.end).then(|| sum.exp().clamp(0.0, 1.0) as f32)
+    }
+
+    /// Takes one event. `Ok(true)`: the stream is over.
+    fn take(&mut self, data: &str, progress: &(dyn Fn(Untrusted) + Send + Sync)) -> Result<bool, Fault> {
+        if data.trim() == "[DONE]" {
+            return Ok(true);
+        }
+        let chunk: Value = serde_json::from_str(data)
+            .map_err(|_| Fault::Invalid(format!("an event of the stream is no JSON: {}", fault::say(data))))?;
+        if !chunk["error"].is_null() {
+            let status = chunk["error"]["code"].as_u64().and_then(|c| u16::try_from(c).ok()).unwrap_or(500);
+            return Err(match fault::of_status(status, data) {
+                // The stream has begun: nothing is tried again.
+                Fault::Retry(s) => Fault::Unavailable(s),
+                other => other,
+            });
+        }
+        if let Some(model) = chunk["model"].as_str().filter(|_| self.model.is_none()) {
+            self.model = Some(model.chars().take(120).collect::<String>().into());
+        }
+        if let Some(usage) = chunk["usage"].as_object() {
+            let number = |k: &str| usage.get(k).and_then(Value::as_u64);
+            self.prompt_tokens = number("prompt_tokens").or(self.prompt_tokens);
+            self.completion_tokens = number("completion_tokens").or(self.completion_tokens);
+        }
+        let choice = &chunk["choices"][0];
+        for token in choice["logprobs"]["content"].as_array().into_iter().flatten() {
+            if let (Some(text), Some(p)) = (token["token"].as_str(), token["logprob"].as_f64()) {
+                self.tokens.push((text.to_owned(), p));
+            }
+        }
+        // Servers that do not stream answer with the whole message.
+        if let Some(piece) = choice["delta"]["content"].as_str().or(choice["message"]["content"].as_str()) {
+            self.text.push_str(piece);
+            if self.text.len() > ANSWER_MAX {
+                return Err(Fault::Invalid(format!("the answer is longer than {ANSWER_MAX} bytes")));
+            }
+            if !piece.is_empty() {
+                progress(piece.into());
+            }
+        }
+        if let Some(finish) = choice["finish_reason"].as_str() {
+            self.finish = Some(finish.to_owned());
+        }
+        Ok(false)
+    }
+}
+
+pub(super) async fn read(
+    mut response: reqwest::Response,
+    limits: Limits,
+    begun: Instant,
+    progress: &(dyn Fn(Untrusted) + Send + Sync),
+) -> Result<Reply, Fault> {
+    let kind =
+        response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let mut reply = Reply::default();
+    if kind.starts_with("application/json") {
+        let text = tokio::time::timeout(limits.first, fault::body(response, STREAM_MAX)).await;
+        let text = text.map_err(|_| Fault::Slow("no answer", limits.first))?.map_err(Fault::of_send)?;
+        reply.take(&text, progress)?;
+        return Ok(reply);
+    }
+    if !kind.starts_with("text/event-stream") {
+        return Err(Fault::Invalid(format!("the server answered {} instead of an event stream", fault::say(&kind))));
+    }
+    let (mut parser, mut events, mut total) = (sse::Parser::default(), Vec::new(), 0);
+    loop {
+        let (limit, what) = match reply.first_ms {
+            None => (limits.first.saturating_sub(begun.elapsed()).max(Duration::from_millis(1)), "no first token"),
+            Some(_) => (limits.idle, "no further token"),
+        };
+        let told = if reply.first_ms.is_none() { limits.first } else { limits.idle };
+        let piece = tokio::time::timeout(limit, response.chunk()).await.map_err(|_| Fault::Slow(what, told))?;
+        let Some(piece) =
+            piece.map_err(|e| Fault::Unavailable(format!("the stream broke off: {}", fault::chain(&e))))?
+        else {
+            return Ok(reply);
+        };
+        total += piece.len();
+        if total > STREAM_MAX {
+            return Err(Fault::Invalid(format!("the stream is longer than {STREAM_MAX} bytes")));
+        }
+        parser.push(&piece, &mut events).map_err(|e| Fault::Invalid(e.to_string()))?;
+        for data in events.drain(..) {
+            reply.first_ms.get_or_insert_with(|| begun.elapsed().as_millis() as u64);
+            if reply.take(&data, progress)? {
+                return Ok(reply);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quiet() -> impl Fn(Untrusted) + Send + Sync {
+        |_| {}
+    }
+
+    #[test]
+    fn chunks_of_vllm_make_a_reply() {
+        let mut r = Reply::default();
+        for data in [
+            r#"{"model":"m","choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+            r#"{"choices":[{"delta":{"content":"{\"a\":"},"logprobs":{"content":[{"token":"{\"a","logprob":-0.1},{"token":"\":","logprob":0}]}}]}"#,
+            r#"{"choices":[{"delta":{"content":"12}"},"logprobs":{"content":[{"token":"12","logprob":-0.6931471805599453},{"token":"}","logprob":0}]},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":700,"completion_tokens":4,"total_tokens":704}}"#,
+        ] {
+            assert!(!r.take(data, &quiet()).unwrap());
+        }
+        assert!(r.take("[DONE]", &quiet()).unwrap());
+        assert_eq!((r.text.as_str(), r.finish.as_deref(), r.prompt_tokens), ("{\"a\":12}", Some("stop"), Some(700)));
+        assert!((r.probability(&(5..7)).unwrap() - 0.5).abs() < 1e-6);
+        assert_eq!(r.probability(&(5..99)), None, "the tokens do not reach there");
+        r.tokens[0].0 = "?".into();
+        assert_eq!(r.probability(&(5..7)), None, "the tokens do not spell the text");
+    }
+
+    #[test]
+    fn faults_inside_a_stream() {
+        let mut r = Reply::default();
+        let e = r.take(r#"{"error":{"message":"engine \u001b[2J dead","code":503}}"#, &quiet()).unwrap_err();
+        assert_eq!(e, Fault::Unavailable("503, engine ^[[2J dead".into()));
+        assert!(matches!(r.take("<html>", &quiet()), Err(Fault::Invalid(_))));
+        let big = serde_json::json!({"choices":[{"delta":{"content":"x".repeat(ANSWER_MAX)}}]}).to_string();
+        assert!(r.take(&big, &quiet()).is_ok());
+        assert!(matches!(r.take(&big, &quiet()), Err(Fault::Invalid(_))));
+    }
+}
