@@ -46,7 +46,8 @@ impl AuditFilter {
 pub struct Scan {
     /// Oldest first.
     pub records: Vec<AuditRecord>,
-    /// Lines (from 1) that could not be read and were left out.
+    /// Lines (from 1; 0 when the reading did not begin at the first) that could not be read, or were altered, and were
+    /// left out.
     pub unreadable: Vec<u64>,
 }
 
@@ -82,9 +83,12 @@ pub fn scan(path: &Path, filter: &AuditFilter, limit: usize) -> Result<Scan, Aud
         if needle.as_ref().is_some_and(|n| n.find(bytes).is_none()) {
             continue;
         }
-        let Ok(read) = record::open(bytes) else {
-            out.unreadable.push(number.unwrap_or(0));
-            continue;
+        let read = match record::open(bytes) {
+            Ok(read) if read.record.hash == hex::encode(read.hash) => read,
+            _ => {
+                out.unreadable.push(number.unwrap_or(0));
+                continue;
+            }
         };
         let text_fits = |t: &String| String::from_utf8_lossy(bytes).to_lowercase().contains(t.as_str());
         if filter.fits(&read.record) && text.as_ref().is_none_or(text_fits) {

@@ -165,6 +165,10 @@ impl Inner {
     pub(super) fn make_void(&self, request: &Request, why: &str, now: Timestamp) -> RespondError {
         let id = &request.body.id;
         let said = RespondError::Refused(format!("{id} is void: {why}"));
+        // It may have begun or ended since it was read; then there is nothing to void.
+        if let Err(e) = self.request(id).and_then(|mut now_is| step(&mut now_is, Event::Void)) {
+            return e;
+        }
         let body = json!({ "digest": request.digest, "why": why });
         if let Err(e) = self.audit.append(None, VOID, Some(id.as_str()), body, now) {
             return e.into();

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,26 +33,43 @@ impl Lease {
     /// `None`: somebody has it.
     pub fn take(dir: &Path, id: &RequestId) -> std::io::Result<Option<Self>> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        // Read only for us too: nothing may ever stand in it.
         let path = dir.join(format!("{id}.lock"));
-        OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-        let file = File::open(&path)?;
-        match fs4::FileExt::try_lock(&file) {
-            Ok(()) => {}
-            Err(fs4::TryLockError::WouldBlock) => return Ok(None),
-            Err(fs4::TryLockError::Error(e)) => return Err(e),
-        }
+        let Some(file) = lock_at(&path)? else { return Ok(None) };
         let pid = std::process::id();
         let holder = serde_json::to_vec(&Holder { pid, started: start_of(pid) }).map_err(std::io::Error::other)?;
         let mut out = File::create(dir.join(format!("{id}.json")))?;
         out.write_all(&holder)?;
         Ok(Some(Self { file: Arc::new(file), dir: dir.to_owned(), id: id.clone() }))
     }
+}
 
-    /// Once the request is in a final state, nobody asks any more.
-    pub fn remove(self) {
+/// The file goes while it is still locked; [`lock_at`] sees to those who had opened it before.
+impl Drop for Lease {
+    fn drop(&mut self) {
         for end in ["json", "lock"] {
             let _ = fs::remove_file(self.dir.join(format!("{}.{end}", self.id)));
+        }
+    }
+}
+
+/// Locks the file of that name, and makes sure that it still has that name: its last holder may have removed it between
+/// our opening and our locking it. Opened for reading only: nothing may ever stand in it.
+fn lock_at(path: &Path) -> std::io::Result<Option<File>> {
+    loop {
+        OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let file = match File::open(path) {
+            Ok(f) => f,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e),
+        };
+        match fs4::FileExt::try_lock(&file) {
+            Ok(()) => {}
+            Err(fs4::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs4::TryLockError::Error(e)) => return Err(e),
+        }
+        let ours = file.metadata()?;
+        if fs::metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+            return Ok(Some(file));
         }
     }
 }
@@ -84,7 +101,7 @@ mod tests {
         assert_eq!(holder_lives(dir.path(), &id), Some(true));
         drop(lease);
         let again = Lease::take(dir.path(), &id).unwrap().unwrap();
-        again.remove();
+        drop(again);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         assert_eq!(holder_lives(dir.path(), &id), None);
         fs::write(dir.path().join("01J.json"), b"{\"pid\":1,\"started\":999999999999}").unwrap();

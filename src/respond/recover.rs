@@ -20,14 +20,13 @@ impl Responder {
         let inner = &self.inner;
         let mut n = 0;
         for request in inner.store.requests(&[RequestState::Executing], 1000)? {
-            let Some(lease) = orphaned(inner, &request)? else { continue };
+            let Some(_lease) = orphaned(inner, &request)? else { continue };
             match end(inner, &request, now) {
                 Ok(()) => n += 1,
                 // Its executor ended it between our reading and our taking the lock.
                 Err(RespondError::Conflict(_)) => {}
                 Err(e) => return Err(e),
             }
-            lease.remove();
         }
         Ok(n)
     }

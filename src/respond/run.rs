@@ -58,7 +58,7 @@ impl Responder {
         let (approved, receipts) = tokio::join!(running, self.keep_receipts(id, rx));
         let inner = self.inner.clone();
         let done = spawn_blocking(move || finish(&inner, &approved, receipts, clock.now())).await.map_err(lost)?;
-        lease.remove();
+        drop(lease);
         done
     }
 
@@ -90,16 +90,14 @@ struct Ready {
 fn ready(inner: &Inner, by: &PersonId, id: &RequestId, now: Timestamp) -> Result<Ready> {
     let rules = inner.in_force()?;
     inner.person(by)?;
+    startable(&inner.request(id)?)?;
+    let lease = Lease::take(&inner.run_dir, id)
+        .map_err(|e| RespondError::Unavailable(format!("{} cannot be used: {e}", inner.run_dir.display())))?
+        .ok_or_else(|| RespondError::Conflict(format!("{id} is being executed by another process")))?;
+    // From here on nobody else can begin it, so what is read now stays so.
     let request = inner.request(id)?;
+    startable(&request)?;
     let b = &request.body;
-    match request.state {
-        RequestState::Approved => {}
-        RequestState::Pending => {
-            let (have, need) = (request.approvals.len(), b.approvals_needed);
-            return refused(format!("{id} waits for approval: {have} of {need} given"));
-        }
-        _ => return Err(RespondError::Conflict(state_words(&request))),
-    }
     if let Some((who, since)) = inner.store.kill_switch()? {
         return refused(format!("nothing is started: the kill switch was set by {who} at {since}"));
     }
@@ -114,11 +112,20 @@ fn ready(inner: &Inner, by: &PersonId, id: &RequestId, now: Timestamp) -> Result
     };
     let ask = Ask { stage: Stage::Execute, action: &b.action, tier: b.tier, targets: &b.targets, by };
     Inner::obey(&inner.findings(&rules, &ask, now))?;
-    let lease = Lease::take(&inner.run_dir, id)
-        .map_err(|e| RespondError::Unavailable(format!("{} cannot be used: {e}", inner.run_dir.display())))?
-        .ok_or_else(|| RespondError::Conflict(format!("{id} is being executed by another process")))?;
     let def = rules.catalogue.get(&b.action).map_err(RespondError::Refused)?.clone();
     Ok(Ready { approved, def, lease })
+}
+
+/// Whether it waits to be started, as far as its state says.
+fn startable(request: &Request) -> Result<()> {
+    match request.state {
+        RequestState::Approved => Ok(()),
+        RequestState::Pending => {
+            let (have, need) = (request.approvals.len(), request.body.approvals_needed);
+            refused(format!("{} waits for approval: {have} of {need} given", request.body.id))
+        }
+        _ => Err(RespondError::Conflict(state_words(request))),
+    }
 }
 
 /// The audit records of a request, since it was proposed.

@@ -105,7 +105,6 @@ fn spec(body: &RequestBody, more: &[&str], home: &Path, limit: Duration) -> Resu
     let mut argv = vec![program.clone()];
     argv.extend(more.iter().map(|s| (*s).to_owned()));
     argv.extend(rest.iter().cloned());
-    let config = config(&folder).unwrap_or_else(|| "/dev/null".into());
     let mut env: BTreeMap<String, String> = [
         ("PATH", PATH),
         ("LANG", "C.UTF-8"),
@@ -120,7 +119,10 @@ fn spec(body: &RequestBody, more: &[&str], home: &Path, limit: Duration) -> Resu
     .map(|(k, v)| (k.to_owned(), v.to_owned()))
     .into();
     env.insert("HOME".into(), home.to_string_lossy().into_owned());
-    env.insert("ANSIBLE_CONFIG".into(), config.to_string_lossy().into_owned());
+    // Without one there is nothing to find either: a file that appears later voids the approval.
+    if let Some(config) = config(&folder) {
+        env.insert("ANSIBLE_CONFIG".into(), config.to_string_lossy().into_owned());
+    }
     // Keys that live in an agent are reached through this socket; it is no setting of ours.
     if let Some(agent) = std::env::var_os("SSH_AUTH_SOCK") {
         env.insert("SSH_AUTH_SOCK".into(), agent.to_string_lossy().into_owned());

@@ -1,0 +1,209 @@
+//! Real `ansible-playbook`, on this machine.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// Two hosts that are both this one, a group, and a host nobody answers for.
+const HOSTS: &str = "[web]\nweb1\nweb2\n[gone]\nlost1 ansible_connection=ssh ansible_host=127.0.0.1 ansible_port=1\n\
+    [web:vars]\nansible_connection=local\nansible_python_interpreter=/usr/bin/python3\n";
+
+const ACTIONS: &str = r#"
+[[actions]]
+name = "quarantine"
+title = "Quarantine"
+tier = "T1"
+targets = { is = { type = "host" } }
+params = [{ name = "level", is = { type = "text", max = 80 }, default = "high" }]
+executor = { kind = "ansible", playbook = "pb/quarantine.yml", inventory = "pb/hosts.ini", timeout_seconds = 60 }
+
+[[actions]]
+name = "sleep"
+title = "Sleep"
+tier = "T1"
+targets = { is = { type = "host" } }
+executor = { kind = "ansible", playbook = "pb/sleep.yml", inventory = "pb/hosts.ini", timeout_seconds = 60 }
+"#;
+
+pub fn ansible_desk(dir: &Path) -> Option<Desk> {
+    if Command::new("/usr/bin/ansible-playbook").arg("--version").output().is_err() {
+        println!("skipped: ansible is not installed");
+        return None;
+    }
+    let pb = dir.join("pb");
+    fs::create_dir_all(&pb).unwrap();
+    fs::write(pb.join("hosts.ini"), HOSTS).unwrap();
+    let quarantine = format!(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: write the rule\n      ansible.builtin.copy:\n        \
+         dest: \"{}/{{{{ inventory_hostname }}}}.conf\"\n        content: \"zone quarantine\\nlevel {{{{ level }}}}\\n\"\n    \
+         - name: refuse some\n      ansible.builtin.fail: {{ msg: \"no such level\" }}\n      \
+         when: level == 'odd' and inventory_hostname == 'web2'\n",
+        dir.display()
+    );
+    fs::write(pb.join("quarantine.yml"), quarantine).unwrap();
+    let sleep = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: long work\n      ansible.builtin.command: sleep 74\n";
+    fs::write(pb.join("sleep.yml"), sleep).unwrap();
+    Some(desk(dir, ACTIONS, ""))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_mode_diff_approval_live_run_receipts_and_nothing_left_to_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(d) = ansible_desk(dir.path()) else { return };
+    let file = dir.path().join("web1.conf");
+    let r = d.propose(draft("quarantine", &["web1", "web2"], &[])).await.unwrap();
+    assert_eq!(r.preview.len(), 2);
+    for p in &r.preview {
+        assert_eq!((p.would_change, p.failed), (Some(1), false), "{p:?}");
+        assert!(p.diff.expose().contains("+zone quarantine\n+level high"), "{p:?}");
+    }
+    assert!(!file.exists(), "a dry run changes nothing");
+    refused(d.responder.approve(&id("alice"), &r.body.id, &r.digest, now()), "somebody else");
+    d.responder.approve(&id("bob"), &r.body.id, &r.digest, now()).unwrap();
+    let done = d.execute(&r).await.unwrap();
+    assert_eq!((done.state, states(&done)), (RequestState::Done, vec![ReceiptState::Done; 2]), "{done:?}");
+    assert!(done.receipts.iter().all(|x| x.changed == Some(1)));
+    assert!(receipt(&done, "web1").detail.expose().contains("+level high"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "zone quarantine\nlevel high\n");
+
+    let again = d.approved(draft("quarantine", &["web1", "web2"], &[])).await;
+    assert!(again.preview.iter().all(|p| p.would_change == Some(0)), "{:?}", again.preview);
+    let done = d.execute(&again).await.unwrap();
+    assert!(done.receipts.iter().all(|x| x.changed == Some(0) && x.state == ReceiptState::Done), "{done:?}");
+    let intent = d.audit.records(&AuditFilter { kind: Some("action.intent".into()), ..Default::default() }, 1).unwrap();
+    let argv = intent[0].body["commands"][0].as_array().unwrap();
+    assert!(argv.contains(&"web1,web2".into()), "{argv:?}");
+    d.verify();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_approved_hosts_are_touched_and_each_has_its_own_receipt() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(d) = ansible_desk(dir.path()) else { return };
+    refused(d.propose(draft("quarantine", &["web"], &[])).await, "web1, web2 would be touched too");
+    refused(d.propose(draft("quarantine", &["web7"], &[])).await, "not in the inventory");
+    refused(d.propose(draft("quarantine", &["all"], &[])).await, "every host");
+    let template = draft("quarantine", &["web1"], &[("level", "{{ lookup('pipe','touch /tmp/wf-owned') }}")]);
+    refused(d.propose(template).await, "not allowed");
+
+    let one = d.approved(draft("quarantine", &["web2"], &[])).await;
+    d.execute(&one).await.unwrap();
+    assert!(dir.path().join("web2.conf").exists() && !dir.path().join("web1.conf").exists());
+
+    let mixed = d.approved(draft("quarantine", &["web1", "web2", "lost1"], &[("level", "odd")])).await;
+    let told = mixed.findings.iter().any(|f| f.text.contains("the dry run failed for web2, lost1"));
+    assert!(told, "{:?}", mixed.findings);
+    let done = d.execute(&mixed).await.unwrap();
+    assert_eq!(done.state, RequestState::Failed);
+    assert_eq!(receipt(&done, "web1").state, ReceiptState::Done);
+    let failed = receipt(&done, "web2");
+    assert!(failed.state == ReceiptState::Failed && failed.detail.expose().contains("no such level"), "{failed:?}");
+    let lost = receipt(&done, "lost1");
+    assert!(lost.state == ReceiptState::Failed && lost.detail.expose().contains("unreachable"), "{lost:?}");
+    assert_eq!(done.note.as_deref(), Some("1 done, 2 failed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_playbook_or_inventory_edited_after_approval_voids_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(d) = ansible_desk(dir.path()) else { return };
+    for name in ["pb/quarantine.yml", "pb/hosts.ini", "pb/roles/x/tasks/main.yml", "pb/ansible.cfg"] {
+        let r = d.approved(draft("quarantine", &["web1"], &[])).await;
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, format!("{before}\n# more\n")).unwrap();
+        refused(d.execute(&r).await, "is void");
+        assert_eq!(d.state(&r), RequestState::Stale, "{name}");
+        assert!(!dir.path().join("web1.conf").exists());
+    }
+}
+
+fn sleepers() -> usize {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter(|e| fs::read(e.path().join("cmdline")).is_ok_and(|c| c.starts_with(b"sleep\x0074"))).count()
+}
+
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kill_switch_stops_a_running_playbook_within_a_second_and_survives_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(d) = ansible_desk(dir.path()) else { return };
+    let r = d.approved(draft("sleep", &["web1", "web2"], &[])).await;
+    assert_eq!(r.preview[0].would_change, None, "check mode cannot tell what a command does");
+    let next = d.approved(draft("sleep", &["web1"], &[])).await;
+    let running = tokio::spawn({
+        let (responder, id_) = (d.responder.clone(), r.body.id.clone());
+        async move { responder.execute(&id("alice"), &id_, now()).await }
+    });
+    until("both sleep", || sleepers() == 2).await;
+    // From another process's point of view: its own store connection.
+    let other = open(dir.path());
+    let before = Instant::now();
+    other.responder.kill(&id("alice"), true, now()).unwrap();
+    let done = running.await.unwrap().unwrap();
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(sleepers(), 0, "the whole family is gone");
+    assert_eq!((done.state, states(&done)), (RequestState::Failed, vec![ReceiptState::Unknown; 2]));
+    assert!(receipt(&done, "web1").detail.expose().contains("kill switch was set by alice"));
+    drop((d, other));
+    let d = open(dir.path());
+    refused(d.execute(&next).await, "kill switch was set by alice");
+    assert!(matches!(d.responder.kill(&id("alice"), false, now()), Err(RespondError::Refused(_))));
+    d.responder.kill(&id("bob"), false, now()).unwrap();
+    assert!(d.store.kill_switch().unwrap().is_none());
+    assert_eq!(d.state(&next), RequestState::Approved);
+    d.verify();
+}
+
+/// The log breaks between the last check and the record of the intent.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_intent_cannot_be_recorded_nothing_is_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(d) = ansible_desk(dir.path()) else { return };
+    let r = d.approved(draft("quarantine", &["web1"], &[])).await;
+    let log = d.audit.log_path();
+    let lock = dir.path().join(format!("run/{}.lock", r.body.id));
+    let running = tokio::spawn({
+        let (responder, id_) = (d.responder.clone(), r.body.id.clone());
+        async move { responder.execute(&id("alice"), &id_, now()).await }
+    });
+    // From here on Ansible lists its hosts for about a second.
+    until("it is prepared", || lock.exists()).await;
+    fs::rename(&log, dir.path().join("kept")).unwrap();
+    fs::create_dir(&log).unwrap();
+    let e = running.await.unwrap();
+    assert!(
+        matches!(&e, Err(RespondError::Unavailable(w)) if w.contains("not run: the audit log cannot be written")),
+        "{e:?}"
+    );
+    let r = d.store.request(&r.body.id).unwrap().unwrap();
+    assert_eq!((r.state, states(&r)), (RequestState::Failed, vec![ReceiptState::Skipped]));
+    assert!(!dir.path().join("web1.conf").exists());
+}
+
+#[test]
+fn the_sample_playbooks_are_well_formed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/playbooks-ansible");
+    let mut n = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "yml") {
+            continue;
+        }
+        let run = Command::new("/usr/bin/ansible-playbook").args(["--syntax-check", "-i", "h,"]).arg(&path).output();
+        let Ok(out) = run else { return println!("skipped: ansible is not installed") };
+        assert!(out.status.success(), "{path:?}: {}", String::from_utf8_lossy(&out.stderr));
+        n += 1;
+    }
+    assert!(n >= 3);
+}

@@ -1,0 +1,107 @@
+//! kill -9 of the executing process, at a known point and at random ones.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::*;
+
+/// Runs in a process of its own: executes the request it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn helper_that_executes() {
+    let (Ok(dir), Ok(request)) = (std::env::var("WF_TEST_CRASH_DIR"), std::env::var("WF_TEST_CRASH_ID")) else {
+        return;
+    };
+    let d = open(Path::new(&dir));
+    let _ = d.responder.execute(&id("alice"), &RequestId::new(request).unwrap(), now()).await;
+}
+
+fn executor(dir: &Path, r: &Request) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::helper_that_executes", "--test-threads=1"])
+        .env("WF_TEST_CRASH_DIR", dir)
+        .env("WF_TEST_CRASH_ID", r.body.id.as_str())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn marked(r: &Request) -> usize {
+    let mark = format!("WATCHFLOOR_REQUEST={}\0", r.body.id);
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter(|e| {
+        fs::read(e.path().join("environ")).is_ok_and(|c| memchr::memmem::find(&c, mark.as_bytes()).is_some())
+    })
+    .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_playbook_whose_watchfloor_was_killed_is_stopped_and_unknown_and_never_runs_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(d) = super::ansible::ansible_desk(dir.path()) else { return };
+    let r = d.approved(draft("sleep", &["web1"], &[])).await;
+    let mut child = executor(dir.path(), &r);
+    super::ansible::until("it runs", || d.kinds(&r.body.id).contains(&"action.intent".into()) && marked(&r) > 1).await;
+    assert_eq!(d.responder.recover(now()).unwrap(), 0, "its executor lives");
+    assert_eq!(d.state(&r), RequestState::Executing);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(marked(&r) > 0, "the playbook is still at it");
+    assert_eq!(d.responder.recover(now()).unwrap(), 1);
+    assert_eq!(marked(&r), 0, "nobody watches it, so it was stopped");
+    let ended = d.store.request(&r.body.id).unwrap().unwrap();
+    assert_eq!((ended.state, states(&ended)), (RequestState::Failed, vec![ReceiptState::Unknown]));
+    assert_eq!(d.responder.recover(now()).unwrap(), 0);
+    assert!(matches!(d.execute(&r).await, Err(RespondError::Conflict(_))));
+    assert_eq!(d.kinds(&r.body.id), ["action.proposed", "action.approved", "action.intent", "action.outcome"]);
+    d.verify();
+}
+
+/// Each kill at another moment: nothing is sent twice, nothing is sent without its intent on the disk, nothing stays
+/// executing, and the chain holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_points_nothing_runs_twice_or_unrecorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = super::http::server();
+    let d = desk(dir.path(), &super::http::actions(s.port), "");
+    let rounds = std::env::var("WF_TEST_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(25);
+    let mut ended: BTreeMap<String, usize> = BTreeMap::new();
+    for i in 0..rounds {
+        let r = d.approved(draft("ok", &["192.0.2.1", "192.0.2.2", "192.0.2.3"], &[])).await;
+        let mut child = executor(dir.path(), &r);
+        // From before it opens the desk to after it is done.
+        let delay = (u64::from(rand::random::<u16>()) % 90) + (i % 3) * 10;
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        let _ = child.kill();
+        child.wait().unwrap();
+        d.responder.recover(now()).unwrap();
+        // Whoever comes next tries it again.
+        let again = d.execute(&r).await;
+        let now_is = d.store.request(&r.body.id).unwrap().unwrap();
+        assert!(now_is.state.is_final(), "{now_is:?} {again:?}");
+        *ended.entry(format!("{} {}", now_is.state.word(), now_is.note.unwrap_or_default())).or_default() += 1;
+        let kinds = d.kinds(&r.body.id);
+        let intents = kinds.iter().filter(|k| *k == "action.intent").count();
+        assert!(intents <= 1, "{kinds:?}");
+        for t in &r.body.targets {
+            let key = format!("idempotency-key: {}/{t}\r", r.body.id);
+            let sent = s.got.lock().unwrap().iter().filter(|g| g.head.contains(&key)).count();
+            assert!(sent <= 1, "{t} was hit {sent} times");
+            assert!(sent <= intents, "{t} was hit without a record");
+            let state = receipt(&now_is_of(&d, &r), t).state;
+            match state {
+                ReceiptState::Done => assert_eq!(sent, 1),
+                ReceiptState::Skipped => assert_eq!(sent, 0, "said to be not started, but it was"),
+                ReceiptState::Unknown => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        d.verify();
+    }
+    println!("{rounds} kills: {ended:?}");
+}
+
+fn now_is_of(d: &Desk, r: &Request) -> Request {
+    d.store.request(&r.body.id).unwrap().unwrap()
+}
