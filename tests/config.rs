@@ -242,3 +242,59 @@ fn a_closed_pipe_is_quiet() {
     let out = child.wait_with_output().unwrap();
     assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(0), ""));
 }
+
+#[test]
+fn doctor_names_what_is_wrong() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str, mode: u32| {
+        let path = home.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let doctor = || {
+        let out = watchfloor(home.path())
+            .args(["--json", "--config", "c.toml", "--data-dir", "d", "doctor"])
+            .env("TOKEN", "token-CANARY")
+            .output()
+            .unwrap();
+        assert!(!text(&out.stdout).contains("CANARY") && out.stderr.is_empty());
+        let checks: Vec<serde_json::Value> =
+            text(&out.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let all: Vec<String> =
+            checks.iter().map(|c| format!("{} {}: {}", c["state"], c["name"], c["detail"]).replace('"', "")).collect();
+        (out.status.code(), all.join("\n"))
+    };
+    write("c.toml", "[triage.openai]\napi_key='env:TOKEN'\n", 0o600);
+    let (code, all) = doctor();
+    assert_eq!(code, Some(0), "{all}");
+    for want in ["ok settings:", "will be made", "warn roster: no roster file", "ok secret: triage.openai.api_key"] {
+        assert!(all.contains(want), "{want}\n{all}");
+    }
+
+    write(
+        "c.toml",
+        "[triage.openai]\napi_key='env:ABSENT'\n[secrets]\nvault_token='cmd:touch ran'\n[desk]\ninventory='a.csv'\n",
+        0o666,
+    );
+    write("roster.toml", "[[people]]\nid='ghost'\nroles=['analyst']\n", 0o600);
+    write("a.csv", "x,heavy\n", 0o600);
+    std::fs::create_dir(home.path().join("d")).unwrap();
+    std::fs::set_permissions(home.path().join("d"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, all) = doctor();
+    assert_eq!(code, Some(1), "{all}");
+    for want in [
+        "fail file rights:",
+        "warn data folder:",
+        "fail you:",
+        "warn approvals: nobody",
+        "no account on this host and no key: ghost",
+        "fail inventory:",
+        "fail secret: triage.openai.api_key",
+        "unknown secret: secrets.vault_token",
+        "unknown terminal",
+    ] {
+        assert!(all.contains(want), "{want}\n{all}");
+    }
+    assert!(!home.path().join("ran").exists(), "doctor ran a program");
+}

@@ -13,6 +13,7 @@ pub mod config;
 pub mod console;
 pub mod ctx;
 pub mod dead_letter;
+pub mod doctor;
 pub mod error;
 pub mod import;
 pub mod live;
@@ -121,6 +122,8 @@ pub enum Command {
     Config(config::Args),
     /// Keep, fetch and remove secrets in a keyring.
     Secret(secret::Args),
+    /// Say whether this host, the settings and this terminal are fit for a desk.
+    Doctor(doctor::Args),
     /// Write a shell's completion script.
     Completions(completions::Args),
     /// Write the manual page (roff).
@@ -151,6 +154,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Screenshot(args)) => live::screenshot(ctx, args),
         Some(Command::Config(args)) => config::run(ctx, args),
         Some(Command::Secret(args)) => secret::run(ctx, args),
+        Some(Command::Doctor(args)) => doctor::run(ctx, args),
         Some(Command::Completions(args)) => completions::run(ctx, args),
         Some(Command::Man(args)) => completions::man(ctx, args),
     }

@@ -56,7 +56,7 @@ pub fn explain_one(loaded: &Loaded, key: &str) -> Result<Vec<Explained>, String>
 }
 
 /// Calls `each` for every value the pattern fits; names of tables fill in for `*`.
-fn visit(node: &Json, pattern: &[&str], path: &mut KeyPath, each: &mut impl FnMut(&KeyPath, &Json)) {
+pub fn visit(node: &Json, pattern: &[&str], path: &mut KeyPath, each: &mut impl FnMut(&KeyPath, &Json)) {
     let Some((first, rest)) = pattern.split_first() else { return each(path, node) };
     let Json::Object(map) = node else { return };
     for (name, child) in map.iter().filter(|(n, _)| *first == "*" || n == first) {

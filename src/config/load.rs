@@ -149,7 +149,7 @@ fn paths(config_file: PathBuf, settings: &Settings) -> Result<Paths, Faults> {
     Ok(Paths {
         config_dir: config_file.parent().map(PathBuf::from).unwrap_or_default(),
         config_file,
-        log_dir: data_dir.join("log"),
+        log_dir: data_dir.join(super::paths::LOG),
         data_dir,
     })
 }

@@ -13,7 +13,6 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::settings::LogSettings;
-use super::{Loaded, Paths};
 
 /// Lines that wait for the disk; beyond that lines are dropped and counted, for logging must never hold up the desk.
 const QUEUE: usize = 16 * 1024;
@@ -36,11 +35,11 @@ impl std::fmt::Debug for LogGuard {
 ///
 /// # Errors
 /// If the log folder cannot be made or written: the caller says so and goes on without.
-pub fn start(loaded: &Loaded) -> io::Result<LogGuard> {
-    let writer = Daily::open(&loaded.paths, loaded.settings.log.keep)?;
+pub fn start(data_dir: &Path, settings: &LogSettings) -> io::Result<LogGuard> {
+    let writer = Daily::open(data_dir, settings.keep)?;
     let (writer, worker) =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).thread_name("log").finish(writer);
-    let started = subscriber(&loaded.settings.log, writer)?.try_init();
+    let started = subscriber(settings, writer)?.try_init();
     started.map_err(|e| io::Error::new(io::ErrorKind::AlreadyExists, e.to_string()))?;
     log_panics();
     Ok(LogGuard { _worker: worker })
@@ -101,12 +100,14 @@ struct Daily {
 }
 
 impl Daily {
-    fn open(paths: &Paths, keep: usize) -> io::Result<Self> {
-        paths.create_data_dir()?;
+    fn open(data_dir: &Path, keep: usize) -> io::Result<Self> {
+        let dir = data_dir.join(super::paths::LOG);
+        super::paths::private_dir(data_dir)?;
+        super::paths::private_dir(&dir)?;
         let day = today();
-        let file = open(&paths.log_dir, day)?;
-        prune(&paths.log_dir, keep);
-        Ok(Self { dir: paths.log_dir.clone(), keep, day, file })
+        let file = open(&dir, day)?;
+        prune(&dir, keep);
+        Ok(Self { dir, keep, day, file })
     }
 }
 

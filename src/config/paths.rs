@@ -15,13 +15,8 @@ pub struct Paths {
     pub log_dir: PathBuf,
 }
 
-impl Paths {
-    /// Makes the data folder for its owner alone (mode 0700), and the log folder in it.
-    pub fn create_data_dir(&self) -> std::io::Result<()> {
-        private_dir(&self.data_dir)?;
-        private_dir(&self.log_dir)
-    }
-}
+/// Folder of the logs, under the data folder.
+pub const LOG: &str = "log";
 
 /// Makes a folder with mode 0700; one that is there stays as it is.
 pub fn private_dir(dir: &Path) -> std::io::Result<()> {

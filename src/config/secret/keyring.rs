@@ -107,6 +107,8 @@ enum Trouble {
 fn trouble(e: &Error) -> Trouble {
     Trouble::Away(match e {
         Error::NoEntry => return Trouble::NoEntry,
+        // zbus names the socket it missed, which helps nobody on a host that has no desktop.
+        Error::PlatformFailure(e) if e.to_string().contains("Failed to connect") => "no session bus".into(),
         Error::PlatformFailure(e) | Error::NoStorageAccess(e) => e.to_string(),
         Error::NotSupportedByStore(why) => why.clone(),
         Error::BadEncoding(_) | Error::BadDataFormat(..) => "the value is not a text".into(),

@@ -1,0 +1,123 @@
+//! `doctor`: whether this host, these settings and this terminal are fit for a desk. Looks, and changes nothing.
+
+mod host;
+mod people;
+
+use serde::Serialize;
+
+use super::{CliError, Ctx, Exit};
+use crate::config::{self, Loaded};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Ok,
+    /// Works, but somebody should know.
+    Warn,
+    /// Does not work.
+    Fail,
+    /// Could not be found out, which is not good news.
+    Unknown,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "FAIL",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    pub name: String,
+    pub state: State,
+    pub detail: String,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+impl Check {
+    pub fn new(name: impl Into<String>, state: State, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), state, detail: detail.into(), advice: None }
+    }
+
+    pub fn ok(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(name, State::Ok, detail)
+    }
+
+    pub fn warn(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(name, State::Warn, detail)
+    }
+
+    pub fn fail(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(name, State::Fail, detail)
+    }
+
+    pub fn unknown(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(name, State::Unknown, detail)
+    }
+
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+/// Exit 1 when something does not work. Under `--json` one line per check.
+pub fn run(ctx: &Ctx, _: Args) -> Result<Exit, CliError> {
+    let checks = look(ctx);
+    for c in &checks {
+        ctx.out().item(c)?;
+        ctx.out().line(format!("{:<8} {:<16} {}", c.state.word(), c.name, c.detail))?;
+        if let Some(advice) = &c.advice {
+            ctx.out().line(format!("{:<25} -> {advice}", ""))?;
+        }
+    }
+    let count = |s: State| checks.iter().filter(|c| c.state == s).count();
+    ctx.out().line(format!(
+        "{} ok, {} to know about, {} broken, {} unknown",
+        count(State::Ok),
+        count(State::Warn),
+        count(State::Fail),
+        count(State::Unknown)
+    ))?;
+    Ok(if count(State::Fail) > 0 { Exit::No } else { Exit::Done })
+}
+
+fn look(ctx: &Ctx) -> Vec<Check> {
+    let mut checks = Vec::new();
+    match config::load(&ctx.overrides(), ctx.env()) {
+        Ok(loaded) => {
+            checks.push(settings(&loaded));
+            checks.extend(host::settings_file(&loaded));
+            checks.extend(host::data_dir(&loaded));
+            checks.extend(people::roster(&loaded));
+            checks.extend(people::inventory(&loaded));
+            checks.extend(people::secrets(&loaded));
+        }
+        Err(faults) => {
+            let detail = faults.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            checks.push(Check::fail("settings", detail).advise("watchfloor config check"));
+        }
+    }
+    checks.extend(host::terminal(ctx.env(), ctx.out().stdout_is_terminal()));
+    checks
+}
+
+fn settings(loaded: &Loaded) -> Check {
+    let profile = loaded.profile.as_ref().map(|p| format!(", profile {p}")).unwrap_or_default();
+    match loaded.files.first() {
+        Some(file) => Check::ok("settings", format!("{}{profile}", file.display())),
+        None => Check::ok("settings", format!("defaults: no {}", loaded.paths.config_file.display()))
+            .advise("watchfloor config init"),
+    }
+}
