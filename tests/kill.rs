@@ -190,9 +190,22 @@ fn kill_9_loses_nothing_acknowledged_and_runs_nothing_twice() {
             .spawn()
             .unwrap();
         let stdout = child.stdout.take().unwrap();
-        let reader =
-            std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).collect::<Vec<_>>());
-        std::thread::sleep(Duration::from_millis(rand::random_range(30..450)));
+        let (first, started) = std::sync::mpsc::sync_channel(1);
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if line.contains("ack ") {
+                    let _ = first.try_send(());
+                }
+                all.push(line);
+            }
+            all
+        });
+        // Some die while they start, most while they work.
+        if round % 10 != 0 {
+            let _ = started.recv_timeout(Duration::from_secs(20));
+        }
+        std::thread::sleep(Duration::from_millis(rand::random_range(0..300)));
         let ended = child.try_wait().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
