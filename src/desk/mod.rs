@@ -17,6 +17,7 @@ mod respond;
 pub mod scenario;
 mod types;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -29,6 +30,7 @@ use crate::model::person::Role;
 use crate::model::person::Roster;
 use crate::respond::Responder;
 use crate::store::sqlite::SqliteStore;
+use crate::triage::Backends;
 
 pub use crate::intake::Summary;
 pub use crate::intake::pipeline::RetrySummary;
@@ -74,6 +76,8 @@ pub struct Desk {
     assets: AssetWeight,
     links: Arc<Mutex<Vec<Link>>>,
     health: Mutex<Option<Health>>,
+    /// By name, made when first asked.
+    backends: Mutex<BTreeMap<String, Backends>>,
 }
 
 impl Desk {

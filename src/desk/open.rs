@@ -125,6 +125,7 @@ impl Desk {
             assets: options.assets,
             links: Arc::new(Mutex::new(Vec::new())),
             health: Mutex::new(None),
+            backends: Mutex::default(),
         })
     }
 }

@@ -1,6 +1,9 @@
 //! Opinions: what the desk knows goes to a backend, what it says is checked and kept.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use super::Cancel;
 use super::Desk;
@@ -21,6 +24,7 @@ use crate::triage::Backends;
 use crate::triage::Context;
 use crate::triage::PastCount;
 use crate::triage::Question;
+use crate::triage::backend::openai::Openai;
 
 /// Neighbours told to a backend, and how far away in time they may be.
 const NEIGHBOURS: usize = 20;
@@ -72,10 +76,36 @@ impl Desk {
         }
     }
 
+    /// The backends asked for; each is made once and kept, with its connections.
     fn backends(&self, name: Option<&str>) -> Result<Backends> {
+        let name = name.unwrap_or(&self.settings.triage.backend);
+        let kept = self.backends.lock().ok().and_then(|kept| kept.get(name).cloned());
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let made = self.make_backends(name)?;
+        if let Ok(mut kept) = self.backends.lock() {
+            kept.insert(name.to_owned(), made.clone());
+        }
+        Ok(made)
+    }
+
+    fn make_backends(&self, name: &str) -> Result<Backends> {
         let actions: Vec<String> = self.catalogue().iter().map(|a| a.name.clone()).collect();
-        match name.unwrap_or(&self.settings.triage.backend) {
+        match name {
             "rules" => Ok(Backends::new(None, actions)),
+            "openai" => {
+                let settings = &self.settings.triage.openai;
+                if settings.url.is_empty() {
+                    return Err(DeskError::Usage("triage.openai.url is not set".into()));
+                }
+                let key = settings.api_key.as_deref().map(|r| (self.secrets)(r)).transpose();
+                let key = key.map_err(|e| DeskError::Usage(format!("triage.openai.api_key: {e}")))?;
+                let key = key.map(Zeroizing::new);
+                let openai =
+                    Openai::new(settings, key, actions.clone()).map_err(|e| DeskError::Usage(e.to_string()))?;
+                Ok(Backends::new(Some(Arc::new(openai)), actions))
+            }
             other => Err(DeskError::Usage(format!("{other}: rules or openai was expected as backend"))),
         }
     }
