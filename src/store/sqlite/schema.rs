@@ -186,16 +186,15 @@ CREATE TABLE repeat(
 );
 CREATE UNIQUE INDEX repeat_alert ON repeat(alert, sha256);
 
--- Text of `n` alerts from `lo` on, folded and compressed, and which trigrams stand in it.
+-- Text of the alerts from `lo` to `hi`, folded and compressed (see search::build), and which trigrams stand in it.
 CREATE TABLE search_block(
-  no INTEGER PRIMARY KEY,
+  hi INTEGER PRIMARY KEY,
   lo INTEGER NOT NULL,
-  hi INTEGER NOT NULL,
-  offsets BLOB NOT NULL,
   size INTEGER NOT NULL,
+  offsets BLOB NOT NULL,
   body BLOB NOT NULL
 );
-CREATE TABLE search_sign(no INTEGER PRIMARY KEY, bits BLOB NOT NULL);
+CREATE TABLE search_sign(hi INTEGER PRIMARY KEY, bits BLOB NOT NULL);
 
 CREATE TABLE origin(
   alert INTEGER PRIMARY KEY,

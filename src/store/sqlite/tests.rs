@@ -48,6 +48,35 @@ fn a_first_round() {
         }
         assert_eq!(s.count(&query, 100, at(1)).unwrap(), Count { n: n as u64, exact: true }, "{q}");
     }
+    let many: Vec<_> = (0..2000u32)
+        .map(|n| {
+            let mut a = alert(9, "web-2");
+            a.identity[4..8].copy_from_slice(&n.to_be_bytes());
+            a.raw = format!("Needle-{n:04} and more").into_bytes();
+            a
+        })
+        .collect();
+    s.ingest(&many, &[], None, at(1)).unwrap();
+    let searches = || {
+        ["needle-1234", "NEEDLE", "ee", "web-2", "absent", "", "needle-00", "alert 9\u{7f}"]
+            .map(|t| {
+                s.rows(
+                    &Query::Term(crate::model::query::Term::Text(t.into())),
+                    SortKey::Newest,
+                    Page::First,
+                    9999,
+                    at(2),
+                )
+            })
+            .map(|rows| rows.unwrap().iter().map(|r| r.id).collect::<Vec<_>>())
+    };
+    let slow = searches();
+    assert_eq!(slow[0].len(), 1);
+    assert_eq!(slow[1].len(), 2000);
+    assert_eq!(slow[5].len(), 2009);
+    s.forget_searches();
+    while s.index_step(1000).unwrap() > 0 {}
+    assert_eq!(searches(), slow);
     let bob = PersonId::new("bob").unwrap();
     let r = s.act(&Act::Claim, &[AlertId(1)], &bob, at(2)).unwrap();
     assert_eq!(s.alert(AlertId(1)).unwrap().unwrap().owner, Some(bob.clone()));

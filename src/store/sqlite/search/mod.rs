@@ -1,9 +1,19 @@
 //! Text search: which alerts hold a substring (ASCII case folded) in their raw bytes or in one of their values.
 //!
+//! Alerts are gathered, some time after they came, into compressed blocks of about 256 with a signature of the
+//! trigrams in each ([`build`]). A search reads the signatures, unpacks the blocks that may hold the needle on a few
+//! threads ([`scan`]), and looks at what is in no block yet row by row: its answer is always complete.
+//!
 //! The text of an alert never changes, so an answer stays true: it is remembered per needle, and only what has come
 //! since is looked at when the same needle is asked for again (the next page, the count, the next refresh).
+//!
+//! Measured against the alternatives on Wazuh records: an FTS5 trigram index costs several times the ingest itself
+//! and twice the bytes; unpacked text costs eight times the bytes for half the time; this is a fiftieth of the time of
+//! `rg` for a rare needle and about half of it for one in every block.
 
 pub(super) mod build;
+mod scan;
+mod sign;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +48,17 @@ impl Bits {
             self.bytes[at] |= mask;
             self.ones += 1;
         }
+    }
+
+    /// Adds every id of the other set.
+    fn merge(&mut self, other: &Self) {
+        if other.bytes.len() > self.bytes.len() {
+            self.bytes.resize(other.bytes.len(), 0);
+        }
+        for (a, b) in self.bytes.iter_mut().zip(&other.bytes) {
+            *a |= b;
+        }
+        self.ones = self.bytes.iter().map(|b| u64::from(b.count_ones())).sum();
     }
 
     pub(super) fn ones(&self) -> u64 {
@@ -94,7 +115,8 @@ pub(super) fn matches(store: &SqliteStore, conn: &Connection, text: &str) -> Res
         return Ok(Arc::clone(bits));
     }
     let mut bits = known.map(|b| (*b).clone()).unwrap_or_default();
-    scan_rows(conn, &needle, bits.upto + 1, &mut bits)?;
+    let tail = scan::blocks(store, conn, &needle, &mut bits)?;
+    scan_rows(conn, &needle, tail, &mut bits)?;
     bits.upto = newest;
     let bits = Arc::new(bits);
     store.search.put(needle, Arc::clone(&bits));
