@@ -4,6 +4,8 @@
 //! `Ok` for survives a kill -9. Several processes may hold the same store open; [`Store::revision`] is
 //! cheap enough to ask several times a second and grows with every change any of them makes.
 
+#[doc(hidden)]
+pub mod conformance;
 pub mod sqlite;
 
 use jiff::Timestamp;

@@ -22,6 +22,11 @@ fn alert(n: u8, host: &str) -> NewAlert {
 }
 
 #[test]
+fn it_does_what_every_store_must() {
+    crate::store::conformance::all(&|| Box::new(SqliteStore::open_temporary().unwrap()));
+}
+
+#[test]
 fn a_first_round() {
     let s = SqliteStore::open_temporary().unwrap();
     let batch: Vec<_> = (1..=9).map(|n| alert(n, if n % 2 == 0 { "web-1" } else { "db-1" })).collect();

@@ -1,0 +1,240 @@
+//! Two figures of the store, each beside its floor in the same run:
+//!
+//! - a substring over N stored alerts, beside `rg -c` over the same NDJSON file (at most 1.0 times its time);
+//! - durable ingest of Wazuh NDJSON, beside a bare loop of `serde_json` and the same inserts (at least 0.8 of its pace).
+//!
+//! `WATCHFLOOR_BENCH_N` sets N (1,000,000). The data set and its store are kept under `$XDG_CACHE_HOME/watchfloor-bench`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark prints, starts rg and stops at the first fault"
+)]
+
+#[path = "store/bare.rs"]
+mod bare;
+#[path = "store/wazuh.rs"]
+mod wazuh;
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use watchfloor::model::query::{Page, Query, SortKey, Term};
+use watchfloor::store::Store as _;
+use watchfloor::store::sqlite::SqliteStore;
+
+/// Goes up when the records or the schema change.
+const VERSION: u32 = 1;
+const BATCH: usize = 1000;
+const ROUNDS: usize = 7;
+
+fn main() {
+    let n: u64 = std::env::var("WATCHFLOOR_BENCH_N").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    let dir = folder().join(format!("v{VERSION}-{n}"));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("alerts.ndjson");
+    if !file.exists() {
+        generate(&file, n);
+    }
+    let size = file.metadata().unwrap().len();
+    println!("{n} alerts, {} MB, {} bytes each, {} cores", size / 1_000_000, size / n, cores());
+    ingest(&file, n.min(100_000) as usize);
+    search(&dir, &file, n);
+    paging(&dir, &file);
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |c| c.get())
+}
+
+fn folder() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into())).join(".cache");
+    cache.unwrap_or_else(home).join("watchfloor-bench")
+}
+
+fn generate(file: &Path, n: u64) {
+    let part = file.with_extension("part");
+    let mut out = BufWriter::new(File::create(&part).unwrap());
+    let mut rng = wazuh::Rng::new(42);
+    for i in 0..n {
+        writeln!(out, "{}", wazuh::record(&mut rng, i)).unwrap();
+    }
+    out.into_inner().unwrap().sync_all().unwrap();
+    std::fs::rename(part, file).unwrap();
+}
+
+fn lines(file: &Path) -> impl Iterator<Item = Vec<u8>> {
+    BufReader::with_capacity(1 << 20, File::open(file).unwrap()).split(b'\n').map(Result::unwrap)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Pace of durable ingest beside the bare loop, both into fresh stores, in turns.
+fn ingest(file: &Path, n: usize) {
+    let records: Vec<Vec<u8>> = lines(file).take(n).collect();
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let dir = tempfile::tempdir_in(folder()).unwrap();
+        let start = Instant::now();
+        bare::run(&dir.path().join("bare.db"), &records, BATCH);
+        bare.push(start.elapsed());
+        let dir = tempfile::tempdir_in(folder()).unwrap();
+        let start = Instant::now();
+        take_in(&SqliteStore::open(&dir.path().join("ours.db")).unwrap(), records.iter().cloned());
+        ours.push(start.elapsed());
+    }
+    let (ours, bare) = (median(ours), median(bare));
+    let pace = |t: Duration| n as f64 / t.as_secs_f64();
+    println!("\ndurable ingest of {n} records, batches of {BATCH}");
+    println!("  bare loop   {:>9.0} records/s", pace(bare));
+    println!("  watchfloor  {:>9.0} records/s", pace(ours));
+    println!("  ratio       {:>9.2} (wanted: at least 0.8)", pace(ours) / pace(bare));
+}
+
+fn take_in(store: &SqliteStore, records: impl Iterator<Item = Vec<u8>>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut flush = |batch: &mut Vec<_>| {
+        store.ingest(batch, &[], None, Timestamp::now()).unwrap();
+        batch.clear();
+    };
+    for raw in records {
+        batch.push(bare::new_alert(raw));
+        if batch.len() == BATCH {
+            flush(&mut batch);
+        }
+    }
+    flush(&mut batch);
+}
+
+fn stored(dir: &Path, file: &Path) -> SqliteStore {
+    let db = dir.join("store.db");
+    let ready = dir.join("store.ready");
+    if !ready.exists() {
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(dir.join(format!("store.db{end}")));
+        }
+        let store = SqliteStore::open(&db).unwrap();
+        let start = Instant::now();
+        take_in(&store, lines(file));
+        println!("  stored in {:.1} s", start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        while store.index_step(16_384).unwrap() > 0 {}
+        println!("  text index built in {:.1} s", start.elapsed().as_secs_f64());
+        drop(store);
+        File::create(ready).unwrap();
+    }
+    let store = SqliteStore::open(&db).unwrap();
+    println!("  store file {} MB", db.metadata().unwrap().len() / 1_000_000);
+    store
+}
+
+/// The first search for a needle (nothing remembered), all matches counted.
+fn search(dir: &Path, file: &Path, n: u64) {
+    println!("\nsubstring over {n} alerts, every match counted, beside `rg -c` (median of {ROUNDS} in turns)");
+    let store = stored(dir, file);
+    let rare = format!("{}\"", 11_000_000 + n / 3);
+    println!("  {:<24} {:>9} {:>10} {:>10} {:>7} {:>12}", "needle", "matches", "rg -c", "ours", "ratio", "first page");
+    let mut worst = 0.0f64;
+    for needle in
+        [&rare, "Invoke-Mimikatz", "conf-123.yml", "wp-admin", "Failed password", "timestamp", "no such thing"]
+    {
+        let (mut rg, mut ours, mut page) = (Vec::new(), Vec::new(), Vec::new());
+        let query = Query::Term(Term::Text(needle.into()));
+        let now = Timestamp::now();
+        let (mut theirs, mut mine) = (0, 0);
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            let out = Command::new("rg").args(["-c", "-F", needle]).arg(file).output().expect("rg is needed");
+            rg.push(start.elapsed());
+            theirs = String::from_utf8_lossy(&out.stdout).trim().parse().unwrap_or(0);
+            store.forget_searches();
+            let start = Instant::now();
+            mine = store.count(&query, u64::MAX, now).unwrap().n;
+            ours.push(start.elapsed());
+            let start = Instant::now();
+            store.rows(&query, SortKey::Risk, Page::First, 50, now).unwrap();
+            page.push(start.elapsed());
+        }
+        assert_eq!(mine, theirs, "{needle}");
+        let (rg, ours, page) = (median(rg), median(ours), median(page));
+        let ratio = ours.as_secs_f64() / rg.as_secs_f64();
+        worst = worst.max(ratio);
+        println!("  {needle:<24} {mine:>9} {:>7.1} ms {:>7.1} ms {ratio:>7.2} {:>9.1} ms", ms(rg), ms(ours), ms(page));
+    }
+    println!("  worst ratio {worst:.2} (wanted: at most 1.0)");
+}
+
+fn ms(t: Duration) -> f64 {
+    t.as_secs_f64() * 1000.0
+}
+
+/// What the console asks all day long.
+fn paging(dir: &Path, file: &Path) {
+    println!("\nwhat a console asks");
+    let store = stored(dir, file);
+    let now = Timestamp::now();
+    let q = |t: &str| watchfloor::model::query::parse(t, None).unwrap();
+    let time = |name: &str, f: &dyn Fn()| {
+        let times = (0..5).map(|_| {
+            let start = Instant::now();
+            f();
+            start.elapsed()
+        });
+        println!("  {name:<56} {:>8.2} ms", ms(median(times.collect())));
+    };
+    let open = "not status:closed not status:suppressed";
+    for text in [
+        "",
+        open,
+        "sev>=high",
+        "host:web-07",
+        "user:bob pri<=P1",
+        "host:web-* age<2h",
+        "src:10.0.0.0/8",
+        "dport:4444",
+        "tech:T1003 status:open",
+    ] {
+        let query = q(text);
+        for sort in [SortKey::Risk, SortKey::Newest] {
+            let page = store.rows(&query, sort, Page::First, 50, now).unwrap();
+            time(&format!("first page by {}: {text}", sort.word()), &|| {
+                store.rows(&query, sort, Page::First, 50, now).unwrap();
+            });
+            if let Some(last) = page.last() {
+                time("  next page", &|| {
+                    store.rows(&query, sort, Page::After(last.id), 50, now).unwrap();
+                });
+            }
+        }
+        time("  count to 10,000", &|| {
+            store.count(&query, 10_000, now).unwrap();
+        });
+    }
+    let some = store.rows(&Query::All, SortKey::Newest, Page::First, 50, now).unwrap()[20].id;
+    time("revision", &|| {
+        store.revision().unwrap();
+    });
+    time("position by risk", &|| {
+        store.position(&q(open), SortKey::Risk, some, 10_000, now).unwrap();
+    });
+    time("related", &|| {
+        store.related(some, 20).unwrap();
+    });
+    time("past dispositions", &|| {
+        store.past_dispositions(some).unwrap();
+    });
+    time("alert", &|| {
+        store.alert(some).unwrap();
+    });
+}
