@@ -1,0 +1,407 @@
+//! The action registry: one row per thing a person can do. The keymaps, `?`, `:`, the footer, the reference and the
+//! tests all read it. Adding an action is one row here and one arm in `update`.
+
+use super::state::{Overlay, State, Tab};
+use super::words::{Said, say};
+use crate::model::action::RequestState;
+use crate::model::alert::Status;
+
+/// Where an action works, and under which name its keys stand in a keymap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    Global,
+    /// Anything with a cursor or a scroll position.
+    List,
+    Queue,
+    /// The alert under the cursor, the marked ones, or the open one.
+    Alert,
+    Detail,
+    Raw,
+    Cases,
+    Approvals,
+    Views,
+    Suppressions,
+    Status,
+    /// The screen on which a request is decided.
+    Decide,
+    /// Forms: text fields and choices.
+    Form,
+    /// Lists to pick from.
+    Picker,
+}
+
+impl Scope {
+    pub const ALL: [Self; 14] = [
+        Self::Global,
+        Self::List,
+        Self::Queue,
+        Self::Alert,
+        Self::Detail,
+        Self::Raw,
+        Self::Cases,
+        Self::Approvals,
+        Self::Views,
+        Self::Suppressions,
+        Self::Status,
+        Self::Decide,
+        Self::Form,
+        Self::Picker,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::List => "list",
+            Self::Queue => "queue",
+            Self::Alert => "alert",
+            Self::Detail => "detail",
+            Self::Raw => "raw",
+            Self::Cases => "cases",
+            Self::Approvals => "approvals",
+            Self::Views => "views",
+            Self::Suppressions => "suppressions",
+            Self::Status => "status",
+            Self::Decide => "decide",
+            Self::Form => "form",
+            Self::Picker => "picker",
+        }
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Global => "Everywhere",
+            Self::List => "Moving",
+            Self::Queue => "Queue",
+            Self::Alert => "Alerts",
+            Self::Detail => "Alert in full",
+            Self::Raw => "Raw bytes",
+            Self::Cases => "Cases",
+            Self::Approvals => "Approvals",
+            Self::Views => "Saved views",
+            Self::Suppressions => "Suppressions",
+            Self::Status => "Status",
+            Self::Decide => "Deciding",
+            Self::Form => "Forms",
+            Self::Picker => "Picking",
+        }
+    }
+
+    pub fn parse(s: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|x| x.word() == s)
+    }
+}
+
+/// How much harm an action can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Danger {
+    /// Looks only.
+    Reads,
+    /// Changes the desk, with an undo or an end. Gone in read-only mode.
+    Changes,
+    /// Leads to something outside the desk. Gone in read-only mode.
+    Acts,
+}
+
+impl Danger {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reads => "reads",
+            Self::Changes => "changes",
+            Self::Acts => "acts",
+        }
+    }
+}
+
+/// One row of the registry.
+pub struct Action {
+    pub id: Do,
+    pub word: &'static str,
+    pub title: &'static str,
+    pub help: &'static str,
+    pub scope: Scope,
+    pub danger: Danger,
+    enabled: fn(&State) -> Result<(), Said>,
+}
+
+macro_rules! actions {
+    ($( $id:ident $word:literal $scope:ident $danger:ident $enabled:ident $title:literal $help:literal; )*) => {
+        /// Everything a person can do.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Do { $( $id, )* }
+
+        impl Do {
+            pub const ALL: &'static [Do] = &[ $( Do::$id, )* ];
+        }
+
+        pub const ACTIONS: &[Action] = &[ $( Action {
+            id: Do::$id, word: $word, title: $title, help: $help,
+            scope: Scope::$scope, danger: Danger::$danger, enabled: $enabled,
+        }, )* ];
+    };
+}
+
+actions! {
+    Quit "quit" Global Reads always "quit" "Leave the console; the desk's work is stored.";
+    Help "help" Global Reads always "help" "Every key that works here, and what it does.";
+    Palette "palette" Global Reads always "commands" "Any command by its name.";
+    Back "back" Global Reads always "back" "One step back: close what is open, clear marks, then the filter.";
+    Suspend "suspend" Global Reads always "suspend" "Give the terminal back to the shell; fg returns.";
+    Repaint "repaint" Global Reads always "repaint" "Draw the whole screen anew.";
+    Refresh "refresh" Global Reads always "refresh" "Load this pane anew, in its present order.";
+    Pause "pause" Global Reads always "pause" "Stop or go on with live updates of the queue.";
+    TabQueue "tab-queue" Global Reads always "queue" "Go to the alert queue.";
+    TabCases "tab-cases" Global Reads always "cases" "Go to the cases.";
+    TabApprovals "tab-approvals" Global Reads always "approvals" "Go to the requests to approve or run.";
+    TabViews "tab-views" Global Reads always "views" "Go to the saved views.";
+    TabSuppressions "tab-suppressions" Global Reads always "suppressions" "Go to the suppressions.";
+    TabStatus "tab-status" Global Reads always "status" "Go to sources, backends and switches.";
+    NextTab "next-tab" Global Reads always "next tab" "The tab to the right.";
+    PreviousTab "previous-tab" Global Reads always "previous tab" "The tab to the left.";
+    Undo "undo" Global Changes writing "undo" "Take back your newest act that nobody has changed since.";
+    Theme "theme" Global Reads always "theme" "Pick the colours of this session.";
+    Columns "columns" Global Reads always "columns" "Choose the queue's columns and their order.";
+    SwitchPerson "switch-person" Global Reads can_switch "switch person" "Demo only: act as somebody else.";
+    KillSwitch "kill-switch" Global Acts writing "kill switch" "Stop all execution of actions, or allow it again.";
+    Redraw "which-keys" Global Reads always "keys" "Show what the keys do here.";
+
+    Up "up" List Reads always "up" "One line up.";
+    Down "down" List Reads always "down" "One line down.";
+    PageUp "page-up" List Reads always "page up" "One page up.";
+    PageDown "page-down" List Reads always "page down" "One page down.";
+    Top "top" List Reads always "top" "To the first line; in the queue this follows new alerts.";
+    Bottom "bottom" List Reads always "bottom" "To the last line.";
+    Open "open" List Reads always "open" "Open what is under the cursor.";
+
+    Filter "filter" Queue Reads always "filter" "Show only what matches, such as sev>=high host:web-* not status:closed.";
+    ClearFilter "clear-filter" Queue Reads always "clear filter" "Back to the filter the console started with.";
+    Sort "sort" Queue Reads always "sort" "Order by risk, newest, oldest or severity.";
+    Mark "mark" Queue Reads has_cursor "mark" "Mark or unmark, and go on to the next line.";
+    MarkAll "mark-all" Queue Reads always "mark all" "Mark all that match the filter, up to 1000.";
+    ClearMarks "clear-marks" Queue Reads has_marks "clear marks" "Unmark everything.";
+    PickView "pick-view" Queue Reads always "view" "Switch to a saved view.";
+    SaveView "save-view" Queue Changes writing "save view" "Keep this filter and order under a name.";
+    Next "next" Queue Reads always "next alert" "The next alert, also from inside an open one.";
+    Previous "previous" Queue Reads always "previous alert" "The alert before, also from inside an open one.";
+
+    Claim "claim" Alert Changes on_alert "claim" "Take it. If somebody has it already you are told who.";
+    Release "release" Alert Changes on_alert "release" "Give it back to the queue.";
+    Assign "assign" Alert Changes on_alert "assign" "Give it to somebody, whoever has it now.";
+    Close "close" Alert Changes on_alert "close" "Disposition, reason and comment in one act.";
+    Reopen "reopen" Alert Changes on_closed "reopen" "Put a closed alert back into the queue.";
+    Snooze "snooze" Alert Changes on_alert "snooze" "Hide it until a time.";
+    Wake "wake" Alert Changes on_alert "wake" "End a snooze now.";
+    Note "note" Alert Changes on_alert "note" "Write a note on its timeline.";
+    Prioritise "prioritise" Alert Changes on_alert "priority" "Set the priority, with a reason.";
+    Merge "merge" Alert Changes on_alert "into case" "Put it into a case, old or new.";
+    Detach "detach" Alert Changes on_alert "out of case" "Take it out of its case.";
+    Triage "triage" Alert Changes on_alert "triage" "Ask the backend for an opinion. It cannot change anything but raise the priority.";
+    TriageRules "triage-rules" Alert Changes on_alert "triage by rules" "The same, without a model.";
+    CancelTriage "cancel-triage" Alert Reads triage_runs "stop triage" "Stop the opinion that is being formed.";
+    Propose "propose" Alert Acts can_propose "propose" "Propose a response action on its host, user or address.";
+    Suppress "suppress" Alert Changes on_alert "suppress" "Hide alerts like it for a while, in your name.";
+    Pivot "pivot" Alert Reads on_alert_reading "alike" "Filter by its rule, host, user, address, group or case.";
+    Explain "explain-risk" Alert Reads on_alert_reading "risk" "Why it stands where it stands.";
+    Raw "raw" Alert Reads on_alert_reading "raw" "The bytes as they came.";
+    Hex "hex" Alert Reads on_alert_reading "hex" "The bytes as they came, in hex.";
+    CopyId "copy-id" Alert Reads on_alert_reading "copy id" "Send the alert's number to the terminal's clipboard.";
+    CopyValue "copy-value" Alert Reads on_alert_reading "copy value" "Pick a value of the alert and send it, defanged, to the clipboard.";
+
+    NextSection "next-section" Detail Reads always "next section" "Jump to the next heading.";
+    PreviousSection "previous-section" Detail Reads always "previous section" "Jump to the heading before.";
+    NextClaim "next-claim" Detail Reads has_claims "next claim" "Show where the next claim's quote stands in the raw bytes.";
+    Related "related" Detail Reads on_alert_reading "related" "Open one of the related alerts.";
+
+    Execute "execute" Approvals Acts can_execute "run" "Run an approved request, once.";
+    Deny "deny" Decide Acts can_decide "deny" "Refuse the request, with a reason.";
+    Withdraw "withdraw" Decide Acts can_withdraw "withdraw" "Take your own request back.";
+    Reread "reread" Decide Reads always "read anew" "Show the request as it is now, after it changed.";
+    TypeName "type-name" Decide Reads always "type" "Begin typing what is asked for.";
+
+    DropView "drop-view" Views Changes writing "drop view" "Delete the saved view.";
+    AddSuppression "add-suppression" Suppressions Changes writing "suppress" "Hide what a query matches, with owner, reason and expiry.";
+    EndSuppression "end-suppression" Suppressions Changes writing "end" "End it now and give back what it hides.";
+
+    FormNext "form-next" Form Reads always "next field" "To the next field.";
+    FormPrevious "form-previous" Form Reads always "previous field" "To the field before.";
+    FormSubmit "form-submit" Form Reads always "submit" "Send the whole form.";
+    FormEnter "form-enter" Form Reads always "go on" "To the next field; on the last one, send the form.";
+    FormNewline "form-newline" Form Reads always "new line" "A new line in a field of several lines.";
+    FormOlder "form-older" Form Reads always "older" "An older entry of this field, or the choice before.";
+    FormNewer "form-newer" Form Reads always "newer" "A newer entry of this field, or the next choice.";
+    PickUp "pick-up" Picker Reads always "up" "One line up.";
+    PickDown "pick-down" Picker Reads always "down" "One line down.";
+    PickTake "pick-take" Picker Reads always "take" "Take what is under the cursor.";
+}
+
+impl Do {
+    pub fn action(self) -> &'static Action {
+        // The table is made by the same macro, in the same order.
+        &ACTIONS[self as usize]
+    }
+
+    pub fn word(self) -> &'static str {
+        self.action().word
+    }
+
+    pub fn title(self) -> &'static str {
+        self.action().title
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        ACTIONS.iter().find(|a| a.word == word).map(|a| a.id)
+    }
+
+    /// Whether it can be done now, or why not.
+    pub fn enabled(self, state: &State) -> Result<(), Said> {
+        let action = self.action();
+        if action.danger > Danger::Reads {
+            if state.read_only {
+                return Err(say!("this console is read-only"));
+            }
+            match &state.me {
+                None => return Err(say!("the roster does not know you: reading only")),
+                Some(p) if p.read_only() => return Err(say!("your role (", p.main_role(), ") is reading only")),
+                Some(_) => {}
+            }
+        }
+        (action.enabled)(state)
+    }
+}
+
+fn always(_: &State) -> Result<(), Said> {
+    Ok(())
+}
+
+/// The danger tier has already asked for a person who may write.
+fn writing(_: &State) -> Result<(), Said> {
+    Ok(())
+}
+
+fn can_switch(s: &State) -> Result<(), Said> {
+    if s.switchable.is_empty() { Err(say!("only a demo desk has people to switch between")) } else { Ok(()) }
+}
+
+fn on_alert_reading(s: &State) -> Result<(), Said> {
+    match s.alert_in_hand() {
+        Some(_) => Ok(()),
+        None => Err(say!("no alert is under the cursor")),
+    }
+}
+
+fn on_alert(s: &State) -> Result<(), Said> {
+    if s.alerts_in_hand().is_empty() { Err(say!("no alert is under the cursor")) } else { Ok(()) }
+}
+
+fn on_closed(s: &State) -> Result<(), Said> {
+    let ids = s.alerts_in_hand();
+    match ids.as_slice() {
+        [] => Err(say!("no alert is under the cursor")),
+        [one] if s.status_of(*one).is_some_and(|st| st != Status::Closed) => Err(say!("alert ", *one, " is not closed")),
+        _ => Ok(()),
+    }
+}
+
+fn has_cursor(s: &State) -> Result<(), Said> {
+    if s.queue.cursor.is_some() { Ok(()) } else { Err(say!("the list is empty")) }
+}
+
+fn has_marks(s: &State) -> Result<(), Said> {
+    if s.queue.marks.is_empty() { Err(say!("nothing is marked")) } else { Ok(()) }
+}
+
+fn has_claims(s: &State) -> Result<(), Said> {
+    let claims = s.detail.shown.as_ref().and_then(|d| d.verdicts.first()).map_or(0, |v| v.claims.len());
+    if claims == 0 { Err(say!("there is no opinion with claims yet")) } else { Ok(()) }
+}
+
+fn triage_runs(s: &State) -> Result<(), Said> {
+    if s.triage.is_some() { Ok(()) } else { Err(say!("no opinion is being formed")) }
+}
+
+fn can_propose(s: &State) -> Result<(), Said> {
+    if s.catalogue.is_empty() { Err(say!("this desk has no action catalogue (respond.catalogue)")) } else { Ok(()) }
+}
+
+fn can_execute(s: &State) -> Result<(), Said> {
+    match s.request_in_hand() {
+        None => Err(say!("no request is under the cursor")),
+        Some(r) if r.state != RequestState::Approved => {
+            Err(say!("it is ", r.state.word(), ", only an approved request runs"))
+        }
+        Some(_) if s.facts.kill.is_some() => Err(say!("the kill switch is on")),
+        Some(_) => Ok(()),
+    }
+}
+
+fn can_decide(s: &State) -> Result<(), Said> {
+    match s.request_in_hand() {
+        None => Err(say!("no request is under the cursor")),
+        Some(r) if r.state != RequestState::Pending => Err(say!("it is ", r.state.word(), " already")),
+        Some(_) => Ok(()),
+    }
+}
+
+fn can_withdraw(s: &State) -> Result<(), Said> {
+    match (s.request_in_hand(), &s.me) {
+        (None, _) => Err(say!("no request is under the cursor")),
+        (Some(r), _) if !matches!(r.state, RequestState::Pending | RequestState::Approved) => {
+            Err(say!("it is ", r.state.word(), " already"))
+        }
+        (Some(r), Some(me)) if r.body.requester != me.id => Err(say!("only ", r.body.requester, " can withdraw it")),
+        _ => Ok(()),
+    }
+}
+
+/// The scopes whose keys work now, nearest first.
+pub fn scopes(state: &State) -> &'static [Scope] {
+    match state.overlays.last() {
+        Some(Overlay::Form(_) | Overlay::Filter(_)) => &[Scope::Form],
+        Some(Overlay::Picker(_)) => &[Scope::Picker],
+        Some(Overlay::Decide(_)) => &[Scope::Decide, Scope::List, Scope::Global],
+        Some(Overlay::Raw(_)) => &[Scope::Raw, Scope::Detail, Scope::Alert, Scope::List, Scope::Global],
+        Some(Overlay::Sheet(_)) => &[Scope::List, Scope::Global],
+        None => match state.tab {
+            Tab::Queue if state.full => &[Scope::Detail, Scope::Alert, Scope::Queue, Scope::List, Scope::Global],
+            Tab::Queue => &[Scope::Queue, Scope::Alert, Scope::List, Scope::Global],
+            Tab::Cases => &[Scope::Cases, Scope::List, Scope::Global],
+            Tab::Approvals => &[Scope::Approvals, Scope::Decide, Scope::List, Scope::Global],
+            Tab::Views => &[Scope::Views, Scope::List, Scope::Global],
+            Tab::Suppressions => &[Scope::Suppressions, Scope::List, Scope::Global],
+            Tab::Status => &[Scope::Status, Scope::List, Scope::Global],
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keymap::{BUNDLED, Keymap};
+    use super::*;
+
+    #[test]
+    fn words_are_unique_and_documented() {
+        let mut words: Vec<&str> = ACTIONS.iter().map(|a| a.word).collect();
+        words.sort_unstable();
+        let n = words.len();
+        words.dedup();
+        assert_eq!(n, words.len());
+        for a in ACTIONS {
+            assert!(a.help.ends_with('.'), "{}: the help is a sentence", a.word);
+            assert!(a.word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", a.word);
+            assert_eq!(Do::parse(a.word), Some(a.id));
+            assert_eq!(a.id.action().word, a.word);
+        }
+    }
+
+    #[test]
+    fn every_action_can_be_reached() {
+        // The palette offers everything but what only makes sense inside a form or a list to pick from.
+        for (name, _) in BUNDLED {
+            let map = Keymap::load(name, &[]).unwrap();
+            for a in ACTIONS {
+                let by_key = map.all().any(|(_, _, act)| act == a.id);
+                let by_palette = !matches!(a.scope, Scope::Form | Scope::Picker | Scope::List);
+                assert!(by_key || by_palette, "{name}: {} cannot be reached", a.word);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Where things stand, for the views and for paging alike.
+
+use ratatui::layout::Rect;
+
+use super::state::{State, Tab};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Panes {
+    pub header: Rect,
+    /// The line of a demo or drill.
+    pub banner: Option<Rect>,
+    pub tabs: Rect,
+    /// View, filter, order, what is new.
+    pub context: Rect,
+    /// Column heads and rows, or the whole pane of another tab.
+    pub list: Rect,
+    /// The alert: beside the list, below it, or in full.
+    pub detail: Option<Rect>,
+    /// The line between list and detail.
+    pub rule: Option<Rect>,
+    pub footer: Rect,
+}
+
+/// Lines of the short preview under the list.
+const PREVIEW: u16 = 4;
+
+pub fn panes(state: &State) -> Panes {
+    let (w, h) = state.size;
+    let line = |y: u16| Rect::new(0, y.min(h.saturating_sub(1)), w, 1);
+    let mut p = Panes { header: line(0), footer: line(h.saturating_sub(1)), ..Panes::default() };
+    let mut y = 1;
+    if state.exercise.is_some() {
+        p.banner = Some(line(y));
+        y += 1;
+    }
+    p.tabs = line(y);
+    p.context = line(y + 1);
+    y += 2;
+    let body = Rect::new(0, y, w, h.saturating_sub(y + 1));
+    p.list = body;
+    if state.tab != Tab::Queue {
+        return p;
+    }
+    if state.full {
+        p.detail = Some(body);
+        return p;
+    }
+    if state.beside() {
+        let right = (u32::from(w) * 2 / 5).clamp(46, 100) as u16;
+        p.list.width = w - right - 1;
+        p.rule = Some(Rect::new(p.list.width, y, 1, body.height));
+        p.detail = Some(Rect::new(p.list.width + 1, y, right, body.height));
+    } else if body.height >= 14 {
+        p.list.height = body.height - PREVIEW - 1;
+        p.rule = Some(Rect::new(0, y + p.list.height, w, 1));
+        p.detail = Some(Rect::new(0, y + p.list.height + 1, w, PREVIEW));
+    }
+    p
+}
+
+/// Rows of the queue on screen: one line is for the column heads.
+pub fn queue_rows(state: &State) -> usize {
+    usize::from(panes(state).list.height.saturating_sub(1)).max(1)
+}
+
+/// Lines of the alert's text on screen: the head of the pane takes some.
+pub fn detail_rows(state: &State) -> usize {
+    let h = panes(state).detail.map_or(0, |r| r.height);
+    usize::from(h.saturating_sub(DETAIL_HEAD)).max(1)
+}
+
+/// Title, state and opinion of an alert stand still above its text.
+pub const DETAIL_HEAD: u16 = 3;
+
+/// Columns of the alert's text.
+pub fn detail_width(state: &State) -> usize {
+    let w = panes(state).detail.map_or(state.size.0, |r| r.width);
+    usize::from(w.saturating_sub(2))
+}
+
+/// The body of a tab, also the place of the raw view and the decision screen.
+pub fn body(state: &State) -> Rect {
+    let p = panes(state);
+    let y = p.context.y;
+    Rect::new(0, y, state.size.0, state.size.1.saturating_sub(y + 1))
+}
+
+/// Columns and lines of the raw view's text.
+pub fn raw_size(state: &State) -> (usize, usize) {
+    let b = body(state);
+    (usize::from(b.width.saturating_sub(2)), usize::from(b.height.saturating_sub(1)).max(1))
+}
+
+/// A box in the middle, at most as large as the body.
+pub fn centred(state: &State, width: u16, height: u16) -> Rect {
+    let b = body(state);
+    let w = width.min(b.width.saturating_sub(2));
+    let h = height.min(b.height);
+    Rect::new(b.x + (b.width - w) / 2, b.y + (b.height - h) / 3, w, h)
+}
+
+/// Inner columns and lines of a sheet.
+pub fn sheet_size(state: &State) -> (usize, usize) {
+    let r = sheet(state);
+    (usize::from(r.width.saturating_sub(4)), usize::from(r.height.saturating_sub(2)).max(1))
+}
+
+pub fn sheet(state: &State) -> Rect {
+    let b = body(state);
+    centred(state, 100, b.height)
+}

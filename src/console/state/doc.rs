@@ -1,0 +1,402 @@
+//! Text laid out for a width: built once when its alert is loaded or the width changes, so that a frame only copies
+//! the lines it shows.
+
+use super::super::theme::Role;
+use super::super::words::{Said, Show, say};
+use crate::desk::Detail;
+use crate::model::alert::{Disposition, ObservableKind};
+use crate::model::verdict::Verdict;
+use crate::text::{Untrusted, clean_block, defang};
+
+/// One line of the screen.
+pub type DocRow = Vec<(Said, Role)>;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Doc {
+    pub width: usize,
+    pub rows: Vec<DocRow>,
+    /// Rows on which a section begins.
+    pub sections: Vec<usize>,
+}
+
+impl Doc {
+    pub fn new(width: usize) -> Self {
+        Self { width: width.max(20), rows: Vec::new(), sections: Vec::new() }
+    }
+
+    pub fn blank(&mut self) {
+        self.rows.push(Vec::new());
+    }
+
+    pub fn heading(&mut self, title: Said) {
+        if !self.rows.is_empty() {
+            self.blank();
+        }
+        self.sections.push(self.rows.len());
+        self.rows.push(vec![(title, Role::Heading)]);
+    }
+
+    /// Wrapped text, every line indented.
+    pub fn text(&mut self, indent: usize, text: &Said, role: Role) {
+        for line in text.wrap(self.width.saturating_sub(indent)) {
+            self.rows.push(vec![(Said::repeat(" ", indent), Role::Text), (line, role)]);
+        }
+    }
+
+    /// `label      value`, the value wrapped under itself.
+    pub fn pair(&mut self, label: Said, value: &Said, role: Role) {
+        self.labelled(label, 11, value, role);
+    }
+
+    pub fn labelled(&mut self, label: Said, column: usize, value: &Said, role: Role) {
+        let indent = column + 2;
+        if label.width() > column {
+            self.rows.push(vec![(label, Role::Dim)]);
+            self.text(indent, value, role);
+            return;
+        }
+        for (i, line) in value.wrap(self.width.saturating_sub(indent)).into_iter().enumerate() {
+            let head = if i == 0 { label.clone() } else { Said::new() };
+            self.rows.push(vec![(head.padded(indent), Role::Dim), (line, role)]);
+        }
+    }
+
+    /// A mark, then text wrapped beside it.
+    pub fn marked(&mut self, mark: &'static str, mark_role: Role, text: &Said, role: Role) {
+        for (i, line) in text.wrap(self.width.saturating_sub(4)).into_iter().enumerate() {
+            let head = if i == 0 { say!("  ", mark, " ") } else { say!("    ") };
+            self.rows.push(vec![(head, mark_role), (line, role)]);
+        }
+    }
+}
+
+fn put(doc: &mut Doc, label: &'static str, value: Option<impl Show>, role: Role) {
+    if let Some(v) = value {
+        doc.pair(say!(label), &say!(v), role);
+    }
+}
+
+/// The alert: facts first, then the opinion, then what the desk knows besides, then every field.
+pub fn of_alert(detail: &Detail, width: usize) -> Doc {
+    let mut doc = Doc::new(width);
+    facts(&mut doc, detail);
+    opinion(&mut doc, detail.verdicts.first());
+    context(&mut doc, detail);
+    timeline(&mut doc, detail);
+    if !detail.fields.is_empty() {
+        doc.heading(say!("FIELDS ", detail.fields.len(), " of the record"));
+        for field in &detail.fields {
+            doc.labelled(Said::from_untrusted(&field.path), 28.min(width / 3), &block(&field.value), Role::Text);
+        }
+    }
+    doc
+}
+
+/// Several lines of untrusted text.
+pub fn block(text: &Untrusted) -> Said {
+    say!(clean_block(text))
+}
+
+fn facts(doc: &mut Doc, d: &Detail) {
+    let a = &d.alert;
+    let f = &a.fields;
+    doc.heading(say!("FACTS as the source gave them"));
+    doc.pair(say!("title"), &Said::from_untrusted(&f.title), Role::Text);
+    let mut severity = say!(f.severity.word());
+    if let Some(own) = &f.source_severity {
+        severity.push(&say!("   (source says ", own, ")"));
+    }
+    doc.pair(say!("severity"), &severity, super::super::columns::severity_role(f.severity));
+    match (&f.rule_id, &f.rule_name) {
+        (Some(id), Some(name)) => doc.pair(say!("rule"), &say!(id, "  ", name), Role::Text),
+        (Some(one), None) | (None, Some(one)) => doc.pair(say!("rule"), &say!(one), Role::Text),
+        (None, None) => {}
+    }
+    if !f.techniques.is_empty() {
+        let mut all = Said::new();
+        for (i, t) in f.techniques.iter().enumerate() {
+            all.push(&say!(if i == 0 { "" } else { "  " }, Said::of(t)));
+        }
+        doc.pair(say!("ATT&CK"), &all, Role::Info);
+    }
+    put(doc, "host", f.host.as_ref(), Role::Text);
+    put(doc, "user", f.user.as_ref(), Role::Text);
+    put(doc, "process", f.process.as_ref(), Role::Text);
+    put(doc, "command", f.command_line.as_ref(), Role::Text);
+    addresses(doc, d);
+    for o in &f.observables {
+        let value = match o.kind {
+            ObservableKind::Url | ObservableKind::Domain | ObservableKind::Email | ObservableKind::Ip => {
+                say!(defang(&o.value))
+            }
+            _ => Said::from_untrusted(&o.value),
+        };
+        doc.pair(say!(observable_word(o.kind)), &value, Role::Text);
+    }
+    put(doc, "happened", f.t_event.map(Said::moment), Role::Text);
+    put(doc, "raised", f.t_alert.map(Said::moment), Role::Text);
+    doc.pair(say!("came in"), &say!(Said::moment(a.t_ingest), " UTC"), Role::Text);
+    if a.count > 1 {
+        doc.pair(say!("repeated"), &say!(a.count, " times, last ", Said::moment(a.last_seen)), Role::Text);
+    }
+    let mut from = say!(Said::of(&a.format), " from ", a.source);
+    if let Some(p) = &f.product {
+        from.push(&say!(" (", p, ")"));
+    }
+    doc.pair(say!("source"), &from, Role::Dim);
+    doc.pair(say!("raw"), &say!(a.raw_len, " bytes, sha256 ", Said::of(&a.raw_sha256)), Role::Dim);
+}
+
+fn addresses(doc: &mut Doc, d: &Detail) {
+    let f = &d.alert.fields;
+    let end = |ip: Option<std::net::IpAddr>, port: Option<u16>| {
+        let mut said = ip.map_or_else(|| say!("?"), |ip| say!(ip));
+        if let Some(p) = port {
+            said.push(&say!(" port ", p));
+        }
+        said
+    };
+    match (f.src_ip.is_some() || f.src_port.is_some(), f.dst_ip.is_some() || f.dst_port.is_some()) {
+        (true, true) => {
+            doc.pair(
+                say!("traffic"),
+                &say!(end(f.src_ip, f.src_port), "  to  ", end(f.dst_ip, f.dst_port)),
+                Role::Text,
+            );
+        }
+        (true, false) => doc.pair(say!("from"), &end(f.src_ip, f.src_port), Role::Text),
+        (false, true) => doc.pair(say!("to"), &end(f.dst_ip, f.dst_port), Role::Text),
+        (false, false) => {}
+    }
+}
+
+pub fn observable_word(kind: ObservableKind) -> &'static str {
+    match kind {
+        ObservableKind::Ip => "address",
+        ObservableKind::Domain => "domain",
+        ObservableKind::Url => "url",
+        ObservableKind::Email => "mail",
+        ObservableKind::File => "file",
+        ObservableKind::Md5 => "md5",
+        ObservableKind::Sha1 => "sha1",
+        ObservableKind::Sha256 => "sha256",
+        ObservableKind::Hash => "hash",
+        ObservableKind::Registry => "registry",
+        ObservableKind::Host => "other host",
+        ObservableKind::User => "other user",
+        ObservableKind::Process => "process",
+        ObservableKind::Other => "other",
+    }
+}
+
+fn opinion(doc: &mut Doc, verdict: Option<&Verdict>) {
+    doc.heading(say!("OPINION it advises, people decide"));
+    let Some(v) = verdict else {
+        doc.text(2, &say!("none yet; the triage key asks for one"), Role::Dim);
+        return;
+    };
+    let mut head = say!(v.kind.label());
+    if let Some(c) = v.confidence {
+        head.push(&say!("  ", Said::decimal(f64::from(c), 2)));
+    }
+    head.push(&say!("   ", v.founded(), " of ", v.claims.len(), " claims founded"));
+    doc.text(2, &head, Role::Heading);
+    let by = say!("by ", Said::of(&v.backend), " ", v.model, " in ", v.took_ms, " ms at ", Said::moment(v.at));
+    doc.text(2, &by, Role::Dim);
+    if v.fallback {
+        doc.text(2, &say!("the rules stood in: the backend asked for did not answer"), Role::Warn);
+    }
+    if let Some(r) = &v.remark {
+        doc.text(2, &say!(r), Role::Dim);
+    }
+    if v.speaks_to_model {
+        doc.text(2, &say!("! this alert holds text that addresses the analyst or the model"), Role::Critical);
+    }
+    if let Some(p) = v.advised_priority {
+        doc.text(2, &say!("advises priority ", p.word()), Role::Text);
+    }
+    for c in &v.claims {
+        let (mark, role) = if c.founded { ("=", Role::Good) } else { ("x", Role::Bad) };
+        doc.marked(mark, role, &say!(c.text), Role::Text);
+        let place = if c.founded {
+            say!(c.field, ": ", c.quote)
+        } else {
+            say!("unfounded: ", c.field, " does not hold \"", c.quote, "\"")
+        };
+        doc.text(6, &place, Role::Dim);
+    }
+    for q in &v.questions {
+        doc.marked("?", Role::Accent, &say!(q), Role::Text);
+    }
+    for a in &v.suggested_actions {
+        doc.marked(">", Role::Accent, &say!("suggests ", Said::of(a), "; the propose key opens it"), Role::Text);
+    }
+}
+
+fn context(doc: &mut Doc, d: &Detail) {
+    doc.heading(say!("CONTEXT what the desk knows besides"));
+    let r = &d.risk;
+    let risk = say!(
+        "severity ",
+        Said::decimal(r.severity, 0),
+        " x asset ",
+        Said::decimal(r.asset, 2),
+        " x confidence ",
+        Said::decimal(r.confidence, 2),
+        " x age ",
+        Said::decimal(r.age, 2),
+        " = ",
+        Said::decimal(r.score, 1)
+    );
+    doc.pair(say!("risk"), &risk, Role::Text);
+    if let Some(c) = d.alert.case {
+        doc.pair(say!("case"), &say!("#", c), Role::Text);
+    }
+    if let Some(c) = &d.alert.closing {
+        let mut how = say!(c.disposition.word(), " by ", c.by, " at ", Said::moment(c.at), ": ", c.reason);
+        if let Some(comment) = &c.comment {
+            how.push(&say!(" / ", comment));
+        }
+        doc.pair(say!("closed"), &how, Role::Text);
+    }
+    for p in &d.past {
+        doc.pair(say!(p.alike), &past_line(&p.counts, p.total), Role::Text);
+    }
+    for row in &d.related {
+        let gap = row.t_ingest.as_second() - d.alert.t_ingest.as_second();
+        let when = if gap == 0 {
+            say!("same second")
+        } else {
+            say!(Said::span(gap), if gap < 0 { " before" } else { " after" })
+        };
+        let mut line = say!("#", row.id, "  ", row.severity.short(), "  ", row.title);
+        if let Some(h) = &row.host {
+            line.push(&say!("  ", h));
+        }
+        doc.labelled(when, 11, &line, Role::Text);
+    }
+    if d.past.iter().all(|p| p.total == 0) && d.related.is_empty() {
+        doc.text(2, &say!("nothing alike has been seen before"), Role::Dim);
+    }
+}
+
+/// `closed FP 47, TP 1 of 60 seen`.
+pub fn past_line(counts: &[(Disposition, u64)], total: u64) -> Said {
+    let closed: Vec<&(Disposition, u64)> = counts.iter().filter(|(_, n)| *n > 0).collect();
+    if closed.is_empty() {
+        return say!("none closed of ", total, " seen");
+    }
+    let mut said = say!("closed ");
+    for (i, (d, n)) in closed.iter().enumerate() {
+        said.push(&say!(if i == 0 { "" } else { ", " }, d.short(), " ", *n));
+    }
+    said.push(&say!(" of ", total, " seen"));
+    said
+}
+
+fn timeline(doc: &mut Doc, d: &Detail) {
+    doc.heading(say!("TIMELINE and notes"));
+    if d.timeline.is_empty() {
+        doc.text(2, &say!("nothing yet"), Role::Dim);
+    }
+    for e in &d.timeline {
+        let who = e.by.as_ref().map_or_else(|| say!("desk"), |p| say!(p));
+        let role = if e.kind == "note" { Role::Heading } else { Role::Text };
+        let mut line = say!(who, "  ", Said::of(&e.kind));
+        if !e.text.is_empty() {
+            line.push(&say!(": ", block(&e.text)));
+        }
+        doc.labelled(Said::moment(e.at), 19, &line, role);
+    }
+}
+
+/// Raw bytes as wrapped text: what is no UTF-8 is shown as `<xFF>`.
+pub fn of_raw(bytes: &[u8], width: usize, quote: Option<&Said>) -> Doc {
+    let mut doc = Doc::new(width);
+    let mut line = Said::new();
+    // Cleaned piece by piece, for `clean` shows only so much of one text.
+    let mut flush = |line: &mut Said, doc: &mut Doc| {
+        for row in line.wrap(doc.width) {
+            let cells = highlight(&row, quote);
+            doc.rows.push(cells);
+        }
+        *line = Said::new();
+    };
+    for chunk in bytes.utf8_chunks() {
+        for (i, part) in chunk.valid().split('\n').enumerate() {
+            if i > 0 {
+                flush(&mut line, &mut doc);
+            }
+            for piece in pieces(part, 4096) {
+                line.push(&Said::of(piece));
+            }
+        }
+        for b in chunk.invalid() {
+            line.push(&say!("<x", Said::hex(&[*b]), ">"));
+        }
+    }
+    if !line.is_empty() || doc.rows.is_empty() {
+        flush(&mut line, &mut doc);
+    }
+    doc
+}
+
+fn pieces(text: &str, most: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut end = rest.len().min(most);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (head, tail) = rest.split_at(end);
+        rest = tail;
+        Some(head)
+    })
+}
+
+fn highlight(row: &Said, quote: Option<&Said>) -> DocRow {
+    let text = row.as_str();
+    let Some(at) = quote.filter(|q| !q.is_empty()).and_then(|q| text.find(q.as_str()).map(|i| (i, i + q.as_str().len())))
+    else {
+        return vec![(row.clone(), Role::Text)];
+    };
+    vec![
+        (Said::of(&text[..at.0]), Role::Text),
+        (Said::of(&text[at.0..at.1]), Role::Input),
+        (Said::of(&text[at.1..]), Role::Text),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_bytes_are_shown_whole_and_safe() {
+        let mut bytes = b"{\"a\":\"x\xff\x1b[2J\"}\nnext line".to_vec();
+        bytes.extend(std::iter::repeat_n(b'z', 20_000));
+        let doc = of_raw(&bytes, 60, None);
+        let all: String = doc.rows.iter().flatten().map(|(s, _)| s.as_str()).collect();
+        assert!(all.contains("<xff>"), "invalid bytes are visible");
+        assert!(!all.contains('\u{1b}'));
+        assert_eq!(all.matches('z').count(), 20_000, "nothing is cut");
+        assert!(doc.rows.iter().all(|r| r.iter().map(|(s, _)| s.width()).sum::<usize>() <= 60));
+    }
+
+    #[test]
+    fn past_dispositions_read_as_a_sentence() {
+        let said = past_line(&[(Disposition::FalsePositive, 47), (Disposition::TruePositive, 1)], 60);
+        assert_eq!(said.as_str(), "closed FP 47, TP 1 of 60 seen");
+        assert_eq!(past_line(&[], 3).as_str(), "none closed of 3 seen");
+    }
+
+    #[test]
+    fn long_labels_stand_on_their_own_line() {
+        let mut doc = Doc::new(40);
+        doc.pair(say!("a label that is long"), &say!("value"), Role::Text);
+        assert_eq!(doc.rows.len(), 2);
+    }
+}

@@ -1,0 +1,392 @@
+//! What the console knows: plain data, ids instead of row numbers, no I/O.
+
+pub mod doc;
+pub mod input;
+pub mod overlay;
+pub mod queue;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::keymap::{Key, Keymap};
+use super::theme::{Role, Theme};
+use super::words::Said;
+use crate::desk::{Detail, Link};
+use crate::model::action::{ActionDef, Request};
+use crate::model::alert::Status;
+use crate::model::case::{Case, SavedView, Suppression};
+use crate::model::ids::{AlertId, CaseId, PersonId, RequestId, SuppressionId};
+use crate::model::person::{Person, Roster};
+use crate::model::query::Count;
+use crate::text::Untrusted;
+use doc::Doc;
+pub use overlay::{Decide, FilterInput, Form, Overlay, Picker, RawView, Sheet};
+pub use queue::Queue;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tab {
+    Queue,
+    Cases,
+    Approvals,
+    Views,
+    Suppressions,
+    Status,
+}
+
+impl Tab {
+    /// In the order of their numbers, from 1.
+    pub const ALL: [Self; 6] =
+        [Self::Queue, Self::Cases, Self::Approvals, Self::Views, Self::Suppressions, Self::Status];
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Queue => "Queue",
+            Self::Cases => "Cases",
+            Self::Approvals => "Approvals",
+            Self::Views => "Views",
+            Self::Suppressions => "Suppressions",
+            Self::Status => "Status",
+        }
+    }
+}
+
+/// How things look in this session.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub theme: Theme,
+    pub ascii: bool,
+    /// Columns of the queue, as indexes into [`super::columns::COLUMNS`].
+    pub columns: Vec<usize>,
+    pub keymap: Arc<Keymap>,
+    /// Names of all themes there are.
+    pub themes: Vec<String>,
+}
+
+/// What the header says about the desk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    pub backend: Option<Backend>,
+    pub links: Vec<Link>,
+    pub dead_letters: u64,
+    pub kill: Option<(PersonId, Timestamp)>,
+}
+
+/// The backend that forms opinions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    pub name: Said,
+    pub up: bool,
+    pub running: Option<u32>,
+    pub waiting: Option<u32>,
+    pub detail: Said,
+}
+
+/// Whether what is on screen is the present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Live {
+    Starting,
+    Live,
+    /// The person stopped it.
+    Paused,
+    /// The store does not answer: since when, and why.
+    Stale { since: Timestamp, why: Said },
+}
+
+/// Empty, loading, broken or ready: every pane is one of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    Waiting { since: Timestamp },
+    Ready { at: Timestamp },
+    Broken { what: Said, since: Timestamp, last_good: Option<Timestamp> },
+}
+
+impl Load {
+    pub fn last_good(&self) -> Option<Timestamp> {
+        match self {
+            Self::Ready { at } => Some(*at),
+            Self::Broken { last_good, .. } => *last_good,
+            Self::Waiting { .. } => None,
+        }
+    }
+
+    pub fn breaks(&mut self, what: Said, now: Timestamp) {
+        let since = if let Self::Broken { since, .. } = self { *since } else { now };
+        *self = Self::Broken { what, since, last_good: self.last_good() };
+    }
+}
+
+/// A short list that is held whole, with its cursor on an id.
+#[derive(Clone, Debug)]
+pub struct Table<Id, T> {
+    pub rows: Vec<T>,
+    pub cursor: Option<Id>,
+    pub scroll: usize,
+    pub load: Load,
+}
+
+impl<Id: Clone + PartialEq, T> Table<Id, T> {
+    pub fn new(now: Timestamp) -> Self {
+        Self { rows: Vec::new(), cursor: None, scroll: 0, load: Load::Waiting { since: now } }
+    }
+
+    pub fn index(&self, id_of: impl Fn(&T) -> Id) -> Option<usize> {
+        let cursor = self.cursor.as_ref()?;
+        self.rows.iter().position(|r| id_of(r) == *cursor)
+    }
+
+    /// New rows: the cursor stays on its id, or else at its place.
+    pub fn put(&mut self, rows: Vec<T>, now: Timestamp, id_of: impl Fn(&T) -> Id + Copy) {
+        let at = self.index(id_of).unwrap_or(0);
+        self.rows = rows;
+        if self.index(id_of).is_none() {
+            self.cursor = self.rows.get(at.min(self.rows.len().saturating_sub(1))).map(id_of);
+        }
+        self.load = Load::Ready { at: now };
+    }
+
+    pub fn step(&mut self, by: isize, id_of: impl Fn(&T) -> Id + Copy) {
+        let at = self.index(id_of).unwrap_or(0) as isize;
+        let last = self.rows.len() as isize - 1;
+        self.cursor = usize::try_from((at.saturating_add(by)).min(last).max(0)).ok().and_then(|i| self.rows.get(i)).map(id_of);
+    }
+}
+
+/// A line at the foot that tells what became of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub role: Role,
+    pub text: Said,
+}
+
+/// The alert in full.
+#[derive(Clone, Debug)]
+pub struct DetailPane {
+    /// The alert that should be shown.
+    pub wanted: Option<AlertId>,
+    /// A load is under way for this one; the next starts when it has answered.
+    pub loading: Option<AlertId>,
+    pub shown: Option<Box<Detail>>,
+    /// The shown alert laid out for `width`.
+    pub doc: Doc,
+    pub scroll: usize,
+    pub broken: Option<Said>,
+    /// Which claim `next-claim` showed last.
+    pub claim: Option<usize>,
+    /// Raw bytes of an alert, loaded when asked for.
+    pub raw: Option<(AlertId, Arc<Vec<u8>>)>,
+}
+
+/// An opinion being formed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriageRun {
+    pub alert: AlertId,
+    pub since: Timestamp,
+    /// What has come so far, bounded.
+    pub heard: String,
+    pub pieces: u64,
+}
+
+/// A saved view with how much it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViewRow {
+    pub view: SavedView,
+    pub count: Result<Count, Said>,
+}
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The time of the last message; views never ask a clock.
+    pub now: Timestamp,
+    pub size: (u16, u16),
+    pub look: Look,
+    pub me: Option<Person>,
+    pub roster: Arc<Roster>,
+    pub switchable: Vec<Person>,
+    pub catalogue: Arc<Vec<ActionDef>>,
+    pub environment: Said,
+    /// `normal`, `caution` or `danger`.
+    pub environment_role: Role,
+    pub desk_name: Said,
+    /// The second header line of a demo or a drill.
+    pub exercise: Option<Said>,
+    pub read_only: bool,
+    pub facts: Facts,
+    pub live: Live,
+    pub tab: Tab,
+    /// The alert fills the screen.
+    pub full: bool,
+    pub queue: Queue,
+    pub detail: DetailPane,
+    pub cases: Table<CaseId, Case>,
+    pub requests: Table<RequestId, Request>,
+    pub views: Table<String, ViewRow>,
+    pub suppressions: Table<SuppressionId, Suppression>,
+    pub status_scroll: usize,
+    /// The last one has the focus.
+    pub overlays: Vec<Overlay>,
+    /// Keys of an unfinished chord.
+    pub chord: Vec<Key>,
+    /// Show what the keys do, until the next one.
+    pub which_keys: bool,
+    pub notice: Option<Notice>,
+    pub triage: Option<TriageRun>,
+    /// Filters and reasons typed before, newest last, by the name of their field.
+    pub history: BTreeMap<&'static str, Vec<String>>,
+    /// Acts sent whose answer is awaited.
+    pub acting: usize,
+    pub quitting: bool,
+    /// Draw the whole screen anew once.
+    pub repaint: bool,
+}
+
+/// What a new console needs to know.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub now: Timestamp,
+    pub size: (u16, u16),
+    pub look: Look,
+    pub me: Option<Person>,
+    pub roster: Arc<Roster>,
+    pub switchable: Vec<Person>,
+    pub catalogue: Arc<Vec<ActionDef>>,
+    pub environment: String,
+    pub environment_class: String,
+    pub desk_name: String,
+    pub exercise: Option<String>,
+    pub read_only: bool,
+    pub filter: String,
+    pub sort: crate::model::query::SortKey,
+}
+
+impl State {
+    pub fn new(start: Start) -> Self {
+        let now = start.now;
+        Self {
+            now,
+            size: start.size,
+            look: start.look,
+            me: start.me,
+            roster: start.roster,
+            switchable: start.switchable,
+            catalogue: start.catalogue,
+            environment: Said::of(&start.environment),
+            environment_role: match start.environment_class.as_str() {
+                "danger" => Role::Critical,
+                "caution" => Role::Warn,
+                _ => Role::Good,
+            },
+            desk_name: Said::of(&start.desk_name),
+            exercise: start.exercise.map(|e| Said::of(&e)),
+            read_only: start.read_only,
+            facts: Facts::default(),
+            live: Live::Starting,
+            tab: Tab::Queue,
+            full: false,
+            queue: Queue::new(start.filter, start.sort, now),
+            detail: DetailPane {
+                wanted: None,
+                loading: None,
+                shown: None,
+                doc: Doc::default(),
+                scroll: 0,
+                broken: None,
+                claim: None,
+                raw: None,
+            },
+            cases: Table::new(now),
+            requests: Table::new(now),
+            views: Table::new(now),
+            suppressions: Table::new(now),
+            status_scroll: 0,
+            overlays: Vec::new(),
+            chord: Vec::new(),
+            which_keys: false,
+            notice: None,
+            triage: None,
+            history: BTreeMap::new(),
+            acting: 0,
+            quitting: false,
+            repaint: false,
+        }
+    }
+
+    /// The one alert that keys speak of: the raw view's, else the cursor's.
+    pub fn alert_in_hand(&self) -> Option<AlertId> {
+        if self.tab != Tab::Queue {
+            return None;
+        }
+        self.queue.cursor
+    }
+
+    /// The alerts an act is for: the marked ones in the list, else the one in hand.
+    pub fn alerts_in_hand(&self) -> Vec<AlertId> {
+        if self.tab != Tab::Queue {
+            return Vec::new();
+        }
+        if !self.full && !self.queue.marks.is_empty() {
+            return self.queue.marks.iter().copied().collect();
+        }
+        self.queue.cursor.into_iter().collect()
+    }
+
+    pub fn status_of(&self, id: AlertId) -> Option<Status> {
+        let row = self.queue.rows.iter().find(|r| r.id == id).map(|r| r.status);
+        row.or_else(|| self.detail.shown.as_ref().filter(|d| d.alert.id == id).map(|d| d.alert.status))
+    }
+
+    /// The request under the cursor or being decided.
+    pub fn request_in_hand(&self) -> Option<&Request> {
+        if let Some(Overlay::Decide(d)) = self.overlays.last() {
+            return Some(&d.request);
+        }
+        if self.tab != Tab::Approvals {
+            return None;
+        }
+        let at = self.requests.index(|r| r.body.id.clone())?;
+        self.requests.rows.get(at)
+    }
+
+    pub fn my_id(&self) -> Option<&PersonId> {
+        self.me.as_ref().map(|p| &p.id)
+    }
+
+    pub fn tell(&mut self, role: Role, text: Said) {
+        self.notice = Some(Notice { role, text });
+    }
+
+    /// Wide enough for the alert beside the list.
+    pub fn beside(&self) -> bool {
+        self.size.0 >= 120
+    }
+
+    /// Too small to show a pane.
+    pub fn tiny(&self) -> bool {
+        self.size.0 < 60 || self.size.1 < 15
+    }
+
+    /// Requests waiting for somebody, as the tab shows.
+    pub fn waiting_requests(&self) -> usize {
+        use crate::model::action::RequestState::{Approved, Pending};
+        self.requests.rows.iter().filter(|r| matches!(r.state, Pending | Approved)).count()
+    }
+
+    pub fn remember(&mut self, field: &'static str, text: &str) {
+        if text.trim().is_empty() {
+            return;
+        }
+        let list = self.history.entry(field).or_default();
+        list.retain(|t| t != text);
+        list.push(text.to_owned());
+        if list.len() > 50 {
+            list.remove(0);
+        }
+    }
+}
+
+/// Something a person typed, on its way to the desk.
+pub fn own_words(text: &str) -> Untrusted {
+    Untrusted::new(text)
+}

@@ -1,0 +1,297 @@
+//! What can stand over a pane: forms, lists to pick from, the decision screen, raw bytes, help.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::action::Do;
+use super::super::theme::Role;
+use super::super::words::Said;
+use super::doc::Doc;
+use super::input::Input;
+use crate::model::act::Act;
+use crate::model::action::Request;
+use crate::model::alert::AlertRow;
+use crate::model::ids::{AlertId, CaseId, PersonId, RequestId};
+use crate::model::query::{Count, Query, QueryError};
+
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    Filter(FilterInput),
+    Form(Form),
+    Picker(Picker),
+    Decide(Box<Decide>),
+    Raw(RawView),
+    /// Text to read: help, an explanation.
+    Sheet(Sheet),
+}
+
+/// `/`.
+#[derive(Clone, Debug)]
+pub struct FilterInput {
+    pub input: Input,
+    /// What the desk says of the text, for exactly that text.
+    pub parsed: Option<(String, Result<Query, QueryError>)>,
+}
+
+/// A field of a form.
+#[derive(Clone, Debug)]
+pub struct Field {
+    pub label: &'static str,
+    /// A name that is not ours, such as a parameter's: used instead of `label`.
+    pub name: Option<String>,
+    pub kind: FieldKind,
+    pub hint: Said,
+    pub required: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum FieldKind {
+    Text(Input),
+    /// Options with the key that picks each, and which is chosen.
+    Choice { options: Vec<(char, Said)>, chosen: Option<usize> },
+}
+
+/// What a form is for; it decides what is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Purpose {
+    Close,
+    Snooze,
+    Note,
+    Prioritise,
+    NewCase,
+    SaveView,
+    Suppress,
+    Deny(RequestId),
+    KillSwitch { on: bool },
+    Propose { action: String },
+    Columns,
+}
+
+#[derive(Clone, Debug)]
+pub struct Form {
+    pub purpose: Purpose,
+    pub title: Said,
+    /// Lines above the fields.
+    pub lead: Vec<(Said, Role)>,
+    pub fields: Vec<Field>,
+    pub focus: usize,
+    pub error: Option<Said>,
+    /// Sent and waiting for the desk, since then.
+    pub busy: Option<Timestamp>,
+    /// The alerts it is for, fixed when it was opened.
+    pub alerts: Vec<AlertId>,
+    /// For a suppression: what it would hide.
+    pub preview: Option<(String, Result<(Count, Vec<AlertRow>), Said>)>,
+}
+
+impl Form {
+    pub fn new(purpose: Purpose, title: Said) -> Self {
+        Self {
+            purpose,
+            title,
+            lead: Vec::new(),
+            fields: Vec::new(),
+            focus: 0,
+            error: None,
+            busy: None,
+            alerts: Vec::new(),
+            preview: None,
+        }
+    }
+
+    #[must_use]
+    pub fn lead(mut self, text: Said, role: Role) -> Self {
+        self.lead.push((text, role));
+        self
+    }
+
+    #[must_use]
+    pub fn text(mut self, label: &'static str, input: Input, hint: Said, required: bool) -> Self {
+        self.fields.push(Field { label, name: None, kind: FieldKind::Text(input), hint, required });
+        self
+    }
+
+    #[must_use]
+    pub fn choice(mut self, label: &'static str, options: Vec<(char, Said)>, chosen: Option<usize>) -> Self {
+        self.fields.push(Field {
+            label,
+            name: None,
+            kind: FieldKind::Choice { options, chosen },
+            hint: Said::new(),
+            required: true,
+        });
+        self
+    }
+
+    pub fn text_of(&self, label: &str) -> String {
+        self.fields
+            .iter()
+            .find(|f| f.label == label && f.name.is_none())
+            .and_then(|f| match &f.kind {
+                FieldKind::Text(i) => Some(i.text()),
+                FieldKind::Choice { .. } => None,
+            })
+            .unwrap_or_default()
+    }
+
+    pub fn chosen(&self, label: &str) -> Option<usize> {
+        self.fields.iter().find(|f| f.label == label).and_then(|f| match &f.kind {
+            FieldKind::Choice { chosen, .. } => *chosen,
+            FieldKind::Text(_) => None,
+        })
+    }
+}
+
+/// What taking a line of a picker does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pick {
+    Run(Do),
+    Filter(String),
+    View(String),
+    Act(Act),
+    IntoCase(CaseId),
+    NewCase,
+    Person(PersonId),
+    Theme(String),
+    Sort(crate::model::query::SortKey),
+    Action(String),
+    OpenAlert(AlertId),
+    Copy(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct PickItem {
+    pub pick: Pick,
+    pub label: Said,
+    pub detail: Said,
+    /// Why it cannot be taken now.
+    pub disabled: Option<Said>,
+}
+
+/// A list to pick from, narrowed by typing.
+#[derive(Clone, Debug)]
+pub struct Picker {
+    pub title: Said,
+    pub input: Input,
+    pub items: Vec<PickItem>,
+    /// Indexes of `items` that match, best first, and the cursor in them.
+    pub shown: Vec<usize>,
+    pub at: usize,
+    pub alerts: Vec<AlertId>,
+}
+
+impl Picker {
+    pub fn new(title: Said, items: Vec<PickItem>) -> Self {
+        let shown = (0..items.len()).collect();
+        Self { title, input: Input::line(""), items, shown, at: 0, alerts: Vec::new() }
+    }
+
+    /// Narrows to what matches: all letters in order; whole words and beginnings first.
+    pub fn narrow(&mut self) {
+        let wanted = self.input.text().to_lowercase();
+        let mut scored: Vec<(i32, usize)> = self
+            .items
+            .iter()
+            .enumerate()
+            .filter_map(|(i, item)| {
+                let label = item.label.as_str().to_lowercase();
+                let score = fuzzy(&wanted, &label)
+                    .or_else(|| fuzzy(&wanted, &item.detail.as_str().to_lowercase()).map(|s| s - 100))?;
+                Some((score, i))
+            })
+            .collect();
+        scored.sort_by_key(|(score, i)| (-score, *i));
+        self.shown = scored.into_iter().map(|(_, i)| i).collect();
+        self.at = 0;
+    }
+
+    pub fn current(&self) -> Option<&PickItem> {
+        self.items.get(*self.shown.get(self.at)?)
+    }
+}
+
+/// How well `wanted` is contained in `text`, letters in order; `None`: not at all.
+pub fn fuzzy(wanted: &str, text: &str) -> Option<i32> {
+    if wanted.is_empty() {
+        return Some(0);
+    }
+    if let Some(at) = text.find(wanted) {
+        let start = at == 0 || !text[..at].ends_with(char::is_alphanumeric);
+        return Some(100 + if at == 0 { 50 } else { 0 } + if start { 25 } else { 0 } - text.len() as i32 / 8);
+    }
+    let mut score = 0;
+    let mut rest = text;
+    let mut gap = 0;
+    for c in wanted.chars().filter(|c| *c != ' ') {
+        let at = rest.find(c)?;
+        score += if at == 0 { 5 } else { 1 };
+        gap += at as i32;
+        rest = &rest[at + c.len_utf8()..];
+    }
+    Some(score - gap / 4)
+}
+
+/// What the decision screen is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deciding {
+    Approve,
+    Execute,
+    /// Nothing to decide: it is read.
+    Look,
+}
+
+/// The decision screen, frozen on one digest.
+#[derive(Clone, Debug)]
+pub struct Decide {
+    pub what: Deciding,
+    pub request: Request,
+    pub opened: Timestamp,
+    /// The last key while input was still ignored.
+    pub last_key: Timestamp,
+    /// Input counts from now on.
+    pub armed: bool,
+    /// The code to type for T2.
+    pub code: String,
+    pub typed: String,
+    /// Keys go into `typed`.
+    pub typing: bool,
+    /// The request as it is now, if it is no longer what is shown.
+    pub changed: Option<Box<Request>>,
+    pub scroll: usize,
+    pub error: Option<Said>,
+    pub busy: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct RawView {
+    pub alert: AlertId,
+    pub hex: bool,
+    pub scroll: usize,
+    pub bytes: Option<Arc<Vec<u8>>>,
+    pub doc: Doc,
+    /// The quote that is being shown, cleaned.
+    pub quote: Option<Said>,
+    pub broken: Option<Said>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sheet {
+    pub title: Said,
+    pub doc: Doc,
+    pub scroll: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzzy_prefers_words_and_beginnings() {
+        let score = |t: &str| fuzzy("cl", t);
+        assert!(score("claim") > score("into close"));
+        assert!(score("into close") > score("cycle all"));
+        assert_eq!(fuzzy("xyz", "claim"), None);
+        assert!(fuzzy("tq", "tab-queue").is_some());
+    }
+}

@@ -1,0 +1,415 @@
+//! `update(&mut State, now, Msg) -> Vec<Effect>`: pure and total. What has to be done outside comes back as effects.
+
+mod approvals;
+mod forms;
+mod keys;
+mod lists;
+mod open;
+mod queue;
+mod submit;
+#[cfg(test)]
+pub mod tests;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::keymap::Key;
+use super::layout;
+use super::state::{Facts, Live, Load, Overlay, State, Tab, ViewRow, doc};
+use super::theme::Role;
+use super::words::{Said, say};
+use crate::desk::Detail;
+use crate::model::act::{Act, ActReport};
+use crate::model::action::{Draft, Request};
+use crate::model::alert::AlertRow;
+use crate::model::case::{Case, SavedView, Suppression};
+use crate::model::ids::{AlertId, PersonId, RequestId, SuppressionId};
+use crate::model::query::{Count, Page, Query, QueryError, SortKey};
+use crate::model::verdict::Verdict;
+use crate::text::Untrusted;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Msg {
+    Key(Key),
+    Paste(String),
+    Wheel {
+        up: bool,
+    },
+    Click {
+        x: u16,
+        y: u16,
+    },
+    Resize(u16, u16),
+    /// Time passed: a clock on screen, or a wait that was asked for.
+    Tick,
+    /// Back from the shell.
+    Resumed,
+    // --- from the desk -----------------------------------------------------------------------
+    Changed {
+        alerts: Vec<AlertId>,
+        overflow: bool,
+        others: bool,
+    },
+    Facts(Facts),
+    /// The store stopped answering, or answers again.
+    Link(Result<(), Said>),
+    Parsed {
+        text: String,
+        apply: bool,
+        result: Result<Query, QueryError>,
+    },
+    Rows {
+        generation: u64,
+        page: Page,
+        limit: usize,
+        result: Result<(Vec<AlertRow>, u64), Said>,
+    },
+    Refreshed(Result<Vec<AlertRow>, Said>),
+    Counted {
+        generation: u64,
+        cursor: Option<AlertId>,
+        result: Result<(Count, Option<Count>), Said>,
+    },
+    Detail {
+        id: AlertId,
+        result: Result<Option<Box<Detail>>, Said>,
+    },
+    Raw {
+        id: AlertId,
+        result: Result<Option<Arc<Vec<u8>>>, Said>,
+    },
+    AllIds {
+        generation: u64,
+        result: Result<(Vec<AlertId>, bool), Said>,
+    },
+    Acted {
+        act: Act,
+        result: Result<ActReport, Said>,
+    },
+    Undone(Result<(String, ActReport), Said>),
+    Cases(Result<Vec<Case>, Said>),
+    Requests(Result<Vec<Request>, Said>),
+    Views(Result<Vec<ViewRow>, Said>),
+    Suppressions(Result<Vec<Suppression>, Said>),
+    Preview {
+        query: String,
+        result: Result<(Count, Vec<AlertRow>), Said>,
+    },
+    /// A small write was done, or refused.
+    Done(Result<Said, Said>),
+    Proposed(Result<Box<Request>, Said>),
+    /// Approved, denied, withdrawn or executed.
+    Decided {
+        what: &'static str,
+        result: Result<Box<Request>, Said>,
+    },
+    Progress {
+        id: AlertId,
+        text: Untrusted,
+    },
+    Judged {
+        id: AlertId,
+        result: Result<Box<Verdict>, Said>,
+    },
+    Copied(Result<(), Said>),
+}
+
+/// What is to be done outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Parse { text: String, apply: bool },
+    Rows { generation: u64, query: Query, sort: SortKey, page: Page, limit: usize },
+    Refresh(Vec<AlertId>),
+    Count { generation: u64, query: Query, sort: SortKey, cursor: Option<AlertId> },
+    Detail(AlertId),
+    Raw(AlertId),
+    AllIds { generation: u64, query: Query, sort: SortKey },
+    Act { by: PersonId, act: Act, ids: Vec<AlertId> },
+    Undo { by: PersonId },
+    Cases,
+    Requests,
+    Views,
+    PutView(SavedView),
+    DropView(String),
+    Suppressions,
+    PreviewSuppression(String),
+    AddSuppression { by: PersonId, query: String, reason: Untrusted, expires: Timestamp },
+    EndSuppression { by: PersonId, id: SuppressionId },
+    Propose { by: PersonId, draft: Draft },
+    Approve { by: PersonId, id: RequestId, digest: String },
+    Deny { by: PersonId, id: RequestId, reason: Untrusted },
+    Withdraw { by: PersonId, id: RequestId },
+    Execute { by: PersonId, id: RequestId },
+    KillSwitch { by: PersonId, on: bool },
+    Triage { id: AlertId, backend: Option<&'static str> },
+    CancelTriage(AlertId),
+    /// To the terminal's clipboard; text that is safe to show.
+    Copy(Said),
+    Suspend,
+    /// A `Tick` after so many milliseconds.
+    Wait(u64),
+}
+
+type Out = Vec<Effect>;
+
+/// What a new console asks first.
+pub fn start(state: &mut State) -> Out {
+    let text = state.queue.text.clone();
+    vec![Effect::Parse { text, apply: true }, Effect::Requests, Effect::Cases, Effect::Views, Effect::Suppressions]
+}
+
+/// Takes one message.
+pub fn update(state: &mut State, now: Timestamp, msg: Msg) -> Out {
+    state.now = now;
+    let mut out = Vec::new();
+    take(state, msg, &mut out);
+    settle(state, &mut out);
+    out
+}
+
+/// A user's input is ignored from here on: it is for tests and the screenshot to see when all is at rest.
+fn take(state: &mut State, msg: Msg, out: &mut Out) {
+    match msg {
+        Msg::Key(key) => keys::key(state, key, out),
+        Msg::Paste(text) => keys::paste(state, &text, out),
+        Msg::Wheel { up } => keys::wheel(state, up, out),
+        Msg::Click { x, y } => keys::click(state, x, y, out),
+        Msg::Resize(w, h) => {
+            state.size = (w, h);
+            state.repaint = true;
+            let rows = layout::queue_rows(state);
+            state.queue.reveal(rows);
+        }
+        Msg::Tick => {}
+        Msg::Resumed => state.repaint = true,
+        Msg::Changed { alerts, overflow, others } => queue::changed(state, &alerts, overflow, others, out),
+        Msg::Facts(facts) => {
+            if facts.kill != state.facts.kill {
+                kill_switch_moved(state, &facts);
+            }
+            state.facts = facts;
+        }
+        Msg::Link(Ok(())) => {
+            if !matches!(state.live, Live::Paused) {
+                state.live = Live::Live;
+            }
+        }
+        Msg::Link(Err(why)) => {
+            let since = if let Live::Stale { since, .. } = state.live { since } else { state.now };
+            state.live = Live::Stale { since, why };
+        }
+        Msg::Parsed { text, apply, result } => queue::parsed(state, text, apply, result, out),
+        Msg::Rows { generation, page, limit, result } => queue::rows(state, generation, page, limit, result, out),
+        Msg::Refreshed(Ok(rows)) => state.queue.replace(rows),
+        Msg::Refreshed(Err(e)) => state.tell(Role::Bad, e),
+        Msg::Counted { generation, cursor, result } => queue::counted(state, generation, cursor, result, out),
+        Msg::Detail { id, result } => detail(state, id, result, out),
+        Msg::Raw { id, result } => raw(state, id, result),
+        Msg::AllIds { generation, result } => queue::all_ids(state, generation, result),
+        Msg::Acted { act, result } => queue::acted(state, &act, result, out),
+        Msg::Undone(result) => queue::undone(state, result, out),
+        Msg::Cases(r) => put(&mut state.cases, r, state.now, |c| c.id),
+        Msg::Requests(r) => approvals::loaded(state, r),
+        Msg::Views(r) => put(&mut state.views, r, state.now, |v| v.view.name.clone()),
+        Msg::Suppressions(r) => put(&mut state.suppressions, r, state.now, |s| s.id),
+        Msg::Preview { query, result } => forms::preview(state, query, result),
+        Msg::Done(r) => forms::done(state, r, out),
+        Msg::Proposed(r) => approvals::proposed(state, r, out),
+        Msg::Decided { what, result } => approvals::decided(state, what, result, out),
+        Msg::Progress { id, text } => progress(state, id, &text),
+        Msg::Judged { id, result } => judged(state, id, result, out),
+        Msg::Copied(Ok(())) => state.tell(Role::Info, say!("sent to the terminal's clipboard")),
+        Msg::Copied(Err(e)) => state.tell(Role::Bad, e),
+    }
+}
+
+fn put<Id: Clone + PartialEq, T>(
+    table: &mut super::state::Table<Id, T>,
+    result: Result<Vec<T>, Said>,
+    now: Timestamp,
+    id_of: impl Fn(&T) -> Id + Copy,
+) {
+    match result {
+        Ok(rows) => table.put(rows, now, id_of),
+        Err(e) => table.load.breaks(e, now),
+    }
+}
+
+fn kill_switch_moved(state: &mut State, facts: &Facts) {
+    match &facts.kill {
+        Some((who, _)) => state.tell(Role::Critical, say!("KILL SWITCH ON by ", who, ": nothing is executed")),
+        None => state.tell(Role::Info, say!("the kill switch is off")),
+    }
+}
+
+/// What follows from any message: the detail that belongs to the cursor, pages near the window's edge, the layout.
+fn settle(state: &mut State, out: &mut Out) {
+    if state.tab == Tab::Queue {
+        queue::near_edge(state, out);
+        want_detail(state, out);
+    }
+    relayout(state);
+}
+
+/// One detail load at a time; the newest wish wins.
+fn want_detail(state: &mut State, out: &mut Out) {
+    let visible = layout::panes(state).detail.is_some();
+    let d = &mut state.detail;
+    if !visible || d.wanted == state.queue.cursor {
+        return;
+    }
+    d.wanted = state.queue.cursor;
+    d.scroll = 0;
+    d.claim = None;
+    d.broken = None;
+    let Some(id) = d.wanted else {
+        d.shown = None;
+        return;
+    };
+    if d.loading.is_none() {
+        d.loading = Some(id);
+        out.push(Effect::Detail(id));
+    }
+}
+
+/// Loads the shown alert anew.
+fn reload_detail(state: &mut State, out: &mut Out) {
+    let d = &mut state.detail;
+    if let (Some(id), None) = (d.wanted, d.loading) {
+        d.loading = Some(id);
+        out.push(Effect::Detail(id));
+    }
+}
+
+fn detail(state: &mut State, id: AlertId, result: Result<Option<Box<Detail>>, Said>, out: &mut Out) {
+    let d = &mut state.detail;
+    d.loading = None;
+    if d.wanted != Some(id) {
+        reload_detail(state, out);
+        return;
+    }
+    match result {
+        Ok(Some(detail)) => {
+            d.broken = None;
+            d.shown = Some(detail);
+            d.doc = doc::Doc::default();
+        }
+        Ok(None) => d.broken = Some(say!("alert ", id, " is no longer in the store")),
+        Err(e) => d.broken = Some(e),
+    }
+}
+
+fn raw(state: &mut State, id: AlertId, result: Result<Option<Arc<Vec<u8>>>, Said>) {
+    let Some(Overlay::Raw(view)) = state.overlays.iter_mut().rev().find(|o| matches!(o, Overlay::Raw(r) if r.alert == id))
+    else {
+        return;
+    };
+    match result {
+        Ok(Some(bytes)) => {
+            view.bytes = Some(bytes.clone());
+            state.detail.raw = Some((id, bytes));
+        }
+        Ok(None) => view.broken = Some(say!("the raw bytes of alert ", id, " are not in the store")),
+        Err(e) => view.broken = Some(e),
+    }
+}
+
+/// Lays documents out for the width they have now, and keeps scrolls within them.
+fn relayout(state: &mut State) {
+    let width = layout::detail_width(state).max(20);
+    let d = &mut state.detail;
+    if let Some(shown) = &d.shown
+        && d.doc.width != width
+    {
+        d.doc = doc::of_alert(shown, width);
+    }
+    let last = state.detail.doc.rows.len().saturating_sub(layout::detail_rows(state));
+    state.detail.scroll = state.detail.scroll.min(last);
+    let (w, h) = layout::raw_size(state);
+    for overlay in &mut state.overlays {
+        if let Overlay::Raw(view) = overlay
+            && let Some(bytes) = &view.bytes
+        {
+            if !view.hex && view.doc.width != w.max(20) {
+                view.doc = doc::of_raw(bytes, w, view.quote.as_ref());
+                if view.quote.is_some() {
+                    let at = view.doc.rows.iter().position(|r| r.len() > 1);
+                    view.scroll = at.unwrap_or(0).saturating_sub(h / 3);
+                }
+            }
+            let lines = if view.hex { bytes.len().div_ceil(16) } else { view.doc.rows.len() };
+            view.scroll = view.scroll.min(lines.saturating_sub(h));
+        }
+    }
+}
+
+fn progress(state: &mut State, id: AlertId, text: &Untrusted) {
+    if let Some(run) = state.triage.as_mut().filter(|r| r.alert == id) {
+        run.pieces += 1;
+        run.heard.push_str(crate::text::clean(text).as_str());
+        if run.heard.len() > 400 {
+            let cut = run.heard.char_indices().map(|(i, _)| i).find(|i| run.heard.len() - i <= 200).unwrap_or(0);
+            run.heard.drain(..cut);
+        }
+    }
+}
+
+fn judged(state: &mut State, id: AlertId, result: Result<Box<Verdict>, Said>, out: &mut Out) {
+    if state.triage.as_ref().is_some_and(|r| r.alert == id) {
+        state.triage = None;
+    }
+    match result {
+        Ok(v) => {
+            let role = if v.fallback { Role::Warn } else { Role::Good };
+            let n = v.claims.len();
+            state.tell(role, say!("alert ", id, ": ", v.kind.label(), ", ", v.founded(), " of ", n, " claims founded"));
+            out.push(Effect::Refresh(vec![id]));
+            if state.detail.wanted == Some(id) {
+                reload_detail(state, out);
+            }
+        }
+        Err(e) => state.tell(Role::Bad, say!("no opinion on alert ", id, ": ", e)),
+    }
+}
+
+/// Loads the pane in front anew.
+fn refresh(state: &mut State, out: &mut Out) {
+    match state.tab {
+        Tab::Queue => queue::reload_in_place(state, out),
+        Tab::Cases => out.push(Effect::Cases),
+        Tab::Approvals => out.push(Effect::Requests),
+        Tab::Views => out.push(Effect::Views),
+        Tab::Suppressions => out.push(Effect::Suppressions),
+        Tab::Status => {}
+    }
+    if let (Tab::Queue, Some(_)) = (state.tab, state.detail.wanted) {
+        reload_detail(state, out);
+    }
+}
+
+fn go_to(state: &mut State, tab: Tab, out: &mut Out) {
+    state.tab = tab;
+    state.full = false;
+    match tab {
+        Tab::Cases => out.push(Effect::Cases),
+        Tab::Approvals => out.push(Effect::Requests),
+        Tab::Views => out.push(Effect::Views),
+        Tab::Suppressions => out.push(Effect::Suppressions),
+        Tab::Queue | Tab::Status => {}
+    }
+}
+
+impl State {
+    /// Nothing is waited for.
+    pub fn at_rest(&self) -> bool {
+        let waiting = |l: &Load| matches!(l, Load::Waiting { .. });
+        !self.queue.loading && !self.queue.counting && self.detail.loading.is_none() && !waiting(&self.queue.load)
+    }
+}
+
+/// For the decision screen: how long input is ignored after it opens.
+pub fn approvals_hold_ms() -> i64 {
+    approvals::HOLD_MS
+}

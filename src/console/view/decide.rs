@@ -1,0 +1,250 @@
+//! The decision screen. The upper part holds our own words and the request's canonical fields; what the requester
+//! wrote stands below in a box of its own, and model text never comes here.
+
+use ratatui::layout::Rect;
+
+use super::super::action::Do;
+use super::super::layout;
+use super::super::state::Decide;
+use super::super::state::doc::{Doc, block};
+use super::super::state::overlay::Deciding;
+use super::super::theme::Role;
+use super::super::update::approvals_hold_ms;
+use super::super::words::{Clock, Said, say};
+use super::paint::Canvas;
+use super::{doc_rows, key_of};
+use crate::model::action::{ReceiptState, Request, RequestState, Suggested, Tier};
+
+pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
+    let body = layout::body(c.state);
+    let r = &d.request;
+    let role = match d.what {
+        Deciding::Look => Role::Bar,
+        _ => Role::Critical,
+    };
+    let band = Rect::new(body.x, body.y, body.width, 1);
+    c.ground = Some(role);
+    c.fill(band, role);
+    let word = match (d.what, r.state) {
+        (Deciding::Approve, _) => "APPROVE?",
+        (Deciding::Execute, _) => "RUN NOW?",
+        (Deciding::Look, RequestState::Pending) => "WAITING",
+        (Deciding::Look, _) => "REQUEST",
+    };
+    let text = say!(word, "  ", Said::of(tail(r.body.id.as_str())), "  tier ", r.body.tier.word(), "  ", r.state.word());
+    c.put(body.x + 1, body.y, body.width, &text, role);
+    let signers = r.approvals.iter().fold(Said::new(), |mut s, a| {
+        s.push(&say!(if s.is_empty() { "" } else { " " }, a.by));
+        s
+    });
+    let mut have = say!("needs ", r.body.approvals_needed, ", has ", r.approvals.len());
+    if !signers.is_empty() {
+        have.push(&say!(" (", signers, ")"));
+    }
+    let until = if r.state == RequestState::Approved { r.body.execute_by } else { r.body.approve_by };
+    have.push(&say!("  expires ", Clock(until)));
+    c.put_right(body.x, body.y, body.width.saturating_sub(1), &have, role);
+    c.ground = None;
+
+    let foot = 3;
+    let text = Rect::new(body.x + 1, body.y + 1, body.width.saturating_sub(2), body.height.saturating_sub(foot + 1));
+    let doc = lay_out(r, usize::from(text.width));
+    let scroll = d.scroll.min(doc.rows.len().saturating_sub(usize::from(text.height)));
+    doc_rows(c, text, &doc.rows, scroll);
+    if doc.rows.len() > usize::from(text.height) {
+        let more = super::extent(scroll, usize::from(text.height), doc.rows.len());
+        c.put_right(text.x, text.bottom(), text.width, &more, Role::Dim);
+    }
+    decision(c, d, Rect::new(body.x, body.bottom() - foot, body.width, foot));
+}
+
+/// The last letters of an id: what people say to each other.
+fn tail(id: &str) -> &str {
+    id.get(id.len().saturating_sub(6)..).unwrap_or(id)
+}
+
+fn lay_out(r: &Request, width: usize) -> Doc {
+    let b = &r.body;
+    let mut doc = Doc::new(width);
+    let by = match b.suggested_by {
+        Suggested::Person => "their own idea",
+        Suggested::Playbook => "from a playbook",
+        Suggested::Model => "SUGGESTED BY THE MODEL",
+    };
+    doc.pair(say!("WHO"), &say!(b.requester, " asked at ", Clock(b.created), ", ", by), Role::Text);
+    let n = b.targets.len();
+    let what = say!(Said::of(&b.action), " on ", n, if n == 1 { " target" } else { " targets" });
+    doc.pair(say!("WHAT"), &what, Role::Heading);
+    for (name, value) in &b.params {
+        doc.pair(Said::new(), &say!(Said::of(name), " = ", Said::of(value)), Role::Text);
+    }
+    for command in &b.commands {
+        doc.pair(Said::new(), &Said::of(&command.argv.join(" ")), Role::Dim);
+    }
+    doc.pair(say!("TARGETS"), &Said::of(&b.targets.join("  ")), Role::Text);
+    changes(&mut doc, r);
+    match &b.undo {
+        Some(u) => doc.pair(say!("UNDO"), &say!(Said::of(u), ", on the same targets"), Role::Text),
+        None => doc.pair(say!("UNDO"), &say!("THERE IS NO UNDO"), Role::Critical),
+    }
+    for f in &r.findings {
+        let (word, role) = if f.refuses { ("REFUSED", Role::Bad) } else { ("POLICY", Role::Warn) };
+        doc.pair(say!(word), &Said::of(&f.text), role);
+    }
+    let head = b.audit_head.split(':').next().unwrap_or("?");
+    let digest = say!(
+        "sha256 ",
+        Said::of(&r.digest),
+        "   policy ",
+        Said::of(b.policy_digest.get(..8).unwrap_or("?")),
+        "   audit record ",
+        Said::of(head)
+    );
+    doc.pair(say!("DIGEST"), &digest, Role::Dim);
+    if !b.alerts.is_empty() {
+        let mut ids = Said::new();
+        for id in b.alerts.iter().take(20) {
+            ids.push(&say!("#", *id, " "));
+        }
+        doc.pair(say!("ALERTS"), &ids, Role::Text);
+    }
+    if let Some(d) = &r.denied {
+        doc.pair(say!("DENIED"), &say!("by ", d.by, " at ", Clock(d.at)), Role::Bad);
+    }
+    if let Some(n) = &r.note {
+        doc.pair(say!("NOTE"), &Said::of(n), Role::Warn);
+    }
+    receipts(&mut doc, r);
+    fence(&mut doc, "reason given by the requester (untrusted text, shown as typed):", &block(&b.reason), width);
+    if let Some(d) = &r.denied {
+        fence(&mut doc, "reason given for the denial (untrusted text, shown as typed):", &block(&d.reason), width);
+    }
+    for p in r.preview.iter().filter(|p| !p.diff.is_empty()) {
+        fence(&mut doc, "what the dry run printed (untrusted text):", &say!(Said::of(&p.target), ": ", block(&p.diff)), width);
+    }
+    doc
+}
+
+fn changes(doc: &mut Doc, r: &Request) {
+    if r.preview.is_empty() {
+        doc.pair(say!("CHANGES"), &say!("no dry run: the executor cannot tell beforehand"), Role::Warn);
+        return;
+    }
+    let changed = r.preview.iter().filter(|p| p.would_change.is_some_and(|n| n > 0)).count();
+    let same = r.preview.iter().filter(|p| p.would_change == Some(0) && !p.failed).count();
+    let failed = r.preview.iter().filter(|p| p.failed).count();
+    let unknown = r.preview.iter().filter(|p| p.would_change.is_none() && !p.failed).count();
+    let mut said = say!("dry run: ", changed, " would change, ", same, " already so");
+    if unknown > 0 {
+        said.push(&say!(", ", unknown, " unknown"));
+    }
+    if failed > 0 {
+        said.push(&say!(", ", failed, " FAILED"));
+    }
+    let role = if failed > 0 { Role::Bad } else if unknown > 0 { Role::Warn } else { Role::Text };
+    doc.pair(say!("CHANGES"), &said, role);
+}
+
+fn receipts(doc: &mut Doc, r: &Request) {
+    if r.receipts.is_empty() {
+        return;
+    }
+    doc.heading(say!("RECEIPTS one per target"));
+    for receipt in &r.receipts {
+        let (word, role) = match receipt.state {
+            ReceiptState::Pending => ("pending", Role::Dim),
+            ReceiptState::Done => ("done", Role::Good),
+            ReceiptState::Failed => ("FAILED", Role::Bad),
+            ReceiptState::Unknown => ("UNKNOWN: it may have happened", Role::Critical),
+            ReceiptState::Skipped => ("skipped", Role::Dim),
+        };
+        let changed = match receipt.changed {
+            Some(n) => say!("changed=", n),
+            None => say!("changed=?"),
+        };
+        let line = say!(word, "  ", changed, "  ", Clock(receipt.at), "  ", receipt.detail);
+        doc.labelled(Said::of(&receipt.target), 18, &line, role);
+    }
+}
+
+/// Text somebody else wrote, in a box that our own words never stand in.
+fn fence(doc: &mut Doc, title: &'static str, text: &Said, width: usize) {
+    doc.blank();
+    doc.rows.push(vec![(say!("| ", title), Role::Fence)]);
+    for line in text.wrap(width.saturating_sub(6)).into_iter().take(200) {
+        doc.rows.push(vec![(say!("|   "), Role::Fence), (line, Role::Text)]);
+    }
+}
+
+/// What can be done now, and how. Only our words.
+fn decision(c: &mut Canvas<'_>, d: &Decide, area: Rect) {
+    let s = c.state;
+    c.rule(Rect::new(area.x, area.y, area.width, 1));
+    let (x, y, room) = (area.x + 1, area.y + 1, area.width.saturating_sub(2));
+    if let Some(e) = &d.error {
+        c.put(x, y + 1, room, e, Role::Bad);
+    }
+    if d.changed.is_some() {
+        let text = say!("IT HAS CHANGED since you opened it: nothing can be signed here. ", key_of(s, Do::Reread), " shows it as it is now.");
+        c.put(x, y, room, &text, Role::Critical);
+        return;
+    }
+    if d.busy {
+        c.put(x, y, room, &say!("sent, waiting for the desk"), Role::Accent);
+        return;
+    }
+    let verb = match d.what {
+        Deciding::Look => {
+            c.put(x, y, room, &look_words(c, &d.request), Role::Text);
+            return;
+        }
+        Deciding::Approve => "sign",
+        Deciding::Execute => "run",
+    };
+    let waited = s.now.as_millisecond() - d.opened.as_millisecond();
+    if !d.armed && waited < approvals_hold_ms() {
+        c.put(x, y, room, &say!("read it first"), Role::Dim);
+        return;
+    }
+    match d.request.body.tier {
+        Tier::T0 | Tier::T1 => {
+            let at = c.put(x, y, room, &say!("y"), Role::Accent);
+            c.put(at, y, room, &say!(" to ", verb), Role::Text);
+        }
+        Tier::T2 => {
+            let mut at = c.put(x, y, room, &say!("type  "), Role::Text);
+            c.ground = Some(Role::Input);
+            at = c.put(at, y, 6, &say!(" ", Said::of(&d.code), " "), Role::Heading);
+            c.ground = None;
+            at = c.put(at, y, room, &say!("  to ", verb, ":  "), Role::Text);
+            c.put(at, y, 6, &Said::of(&d.typed), Role::Accent);
+        }
+        Tier::T3 => {
+            let asked = d.asked().unwrap_or_default();
+            if d.typing {
+                let at = c.put(x, y, room, &say!("type  ", Said::of(asked), "  to ", verb, ":  "), Role::Text);
+                let line = [d.typed.clone()];
+                c.input(Rect::new(at, y, area.right().saturating_sub(at + 1), 1), &line, (0, d.typed.len()), true);
+            } else {
+                let text = say!(key_of(s, Do::TypeName), "  then type  ", Said::of(asked), "  to ", verb);
+                c.put(x, y, room, &text, Role::Text);
+            }
+        }
+    }
+}
+
+fn look_words(c: &Canvas<'_>, r: &Request) -> Said {
+    let s = c.state;
+    let mine = s.my_id().is_some_and(|me| *me == r.body.requester);
+    let signed = s.my_id().is_some_and(|me| r.approvals.iter().any(|a| a.by == *me));
+    match r.state {
+        RequestState::Pending if mine => {
+            say!("you asked for this: somebody else must approve it. ", key_of(s, Do::Withdraw), " withdraws it")
+        }
+        RequestState::Pending if signed => say!("you have approved it; another person is needed"),
+        RequestState::Pending => say!("it waits for approval"),
+        RequestState::Approved => say!("approved: in the list, ", key_of(s, Do::Execute), " runs it, once"),
+        RequestState::Executing => say!("it is running"),
+        state => say!("it is ", state.word(), ": nothing more can happen to it"),
+    }
+}

@@ -1,0 +1,167 @@
+//! One alert: in full, beside the list, or a few lines below it.
+
+use ratatui::layout::Rect;
+
+use super::super::action::Do;
+use super::super::columns::{self, ClockState, clock, severity_glyph, severity_role};
+use super::super::layout::DETAIL_HEAD;
+use super::super::state::doc::DocRow;
+use super::super::theme::Role;
+use super::super::words::{Said, say};
+use super::paint::Canvas;
+use super::{doc_rows, extent, key_of};
+use crate::desk::Detail;
+use crate::model::alert::Status;
+
+/// What stands in the pane instead of an alert, if there is none.
+fn missing(c: &mut Canvas<'_>, area: Rect) -> bool {
+    let d = &c.state.detail;
+    let text = if let Some(why) = &d.broken {
+        (say!("cannot be shown: ", why), Role::Bad)
+    } else if d.wanted.is_none() {
+        (say!("no alert is under the cursor"), Role::Dim)
+    } else if d.shown.as_ref().map(|s| s.alert.id) != d.wanted {
+        (say!("loading the alert"), Role::Dim)
+    } else {
+        return false;
+    };
+    c.put(area.x + 1, area.y, area.width.saturating_sub(2), &text.0, text.1);
+    true
+}
+
+pub fn draw(c: &mut Canvas<'_>, area: Rect) {
+    if missing(c, area) {
+        return;
+    }
+    let s = c.state;
+    let Some(d) = &s.detail.shown else { return };
+    let inner = Rect::new(area.x + 1, area.y, area.width.saturating_sub(2), area.height);
+    head(c, inner, d);
+    let rule = Rect::new(inner.x, inner.y + 2, inner.width, 1);
+    c.rule(rule);
+    let body = Rect::new(inner.x, inner.y + DETAIL_HEAD, inner.width, inner.height.saturating_sub(DETAIL_HEAD));
+    let text = extent(s.detail.scroll, usize::from(body.height), s.detail.doc.rows.len());
+    c.put_right(rule.x, rule.y, rule.width, &text, Role::Dim);
+    doc_rows(c, body, &s.detail.doc.rows, s.detail.scroll);
+}
+
+/// Two lines: what and how sure; how bad, how urgent, whose.
+fn head(c: &mut Canvas<'_>, area: Rect, d: &Detail) {
+    let a = &d.alert;
+    let opinion = opinion(c, d);
+    let w = opinion.iter().map(|(t, _)| t.width()).sum::<usize>() as u16;
+    // Beside the list there is no room for both: the opinion goes to the second line then.
+    let wide = area.width >= 80;
+    let room = if wide { area.width.saturating_sub(w + 2) } else { area.width };
+    c.put(area.x, area.y, room, &say!("#", a.id, "  ", a.fields.title), Role::Heading);
+    if wide {
+        c.row(area.right() - w.min(area.width), area.y, w, &opinion);
+    }
+    let mut pieces = facts(c, d);
+    if !wide {
+        let used: usize = pieces.iter().map(|(t, _)| t.width()).sum();
+        if used + usize::from(w) + 2 <= usize::from(area.width) {
+            c.row(area.right() - w, area.y + 1, w, &opinion);
+        } else if let Some((label, role)) = opinion.first() {
+            pieces.push((say!("   ", label), *role));
+        }
+    }
+    c.row(area.x, area.y + 1, area.width, &pieces);
+}
+
+fn facts(c: &Canvas<'_>, d: &Detail) -> DocRow {
+    let a = &d.alert;
+    let s = c.state;
+    let sev = a.fields.severity;
+    let mut out = vec![
+        (say!(severity_glyph(sev, s.look.ascii), " ", sev.short(), " "), severity_role(sev)),
+        (say!(a.priority.word()), columns::priority_role(a.priority)),
+    ];
+    if a.priority < a.detector_priority {
+        out.push((say!(" raised from ", a.detector_priority.word()), Role::Warn));
+    }
+    let due = s.queue.rows.iter().find(|r| r.id == a.id).map(|r| clock(r, s.now));
+    match due {
+        Some(ClockState::Fine(left)) => out.push((say!("  ", Said::span(left), " left"), Role::Text)),
+        Some(ClockState::Soon(left)) => out.push((say!("  ", Said::span(left), " left"), Role::Warn)),
+        Some(ClockState::Over(by)) => out.push((say!("  ", Said::span(by), " over"), Role::Critical)),
+        Some(ClockState::Stopped) | None => {}
+    }
+    let state = match (&a.status, &a.owner) {
+        (Status::Claimed, Some(o)) => (say!("  with ", o), Role::Text),
+        (Status::Closed, _) => {
+            let how = a.closing.as_ref().map_or("closed", |c| c.disposition.word());
+            (say!("  closed: ", how), Role::Dim)
+        }
+        (st, _) => (say!("  ", st.word()), if *st == Status::New { Role::Accent } else { Role::Dim }),
+    };
+    out.push(state);
+    if let Some(case) = a.case {
+        out.push((say!("  case #", case), Role::Info));
+    }
+    out
+}
+
+fn opinion(c: &Canvas<'_>, d: &Detail) -> DocRow {
+    if let Some(run) = c.state.triage.as_ref().filter(|r| r.alert == d.alert.id) {
+        return vec![(say!("asking for an opinion, ", run.pieces, " pieces"), Role::Accent)];
+    }
+    let Some(v) = d.verdicts.first() else {
+        return vec![(say!("no opinion; ", key_of(c.state, Do::Triage), " asks"), Role::Dim)];
+    };
+    let mut out = vec![(say!("opinion ", v.kind.label()), Role::Info)];
+    if let Some(p) = v.confidence {
+        out.push((say!(" ", Said::decimal(f64::from(p), 2)), Role::Info));
+    }
+    let role = if v.founded() == v.claims.len() { Role::Good } else { Role::Bad };
+    out.push((say!("  ", v.founded(), "/", v.claims.len(), " founded"), role));
+    if v.speaks_to_model {
+        out.push((say!("  text speaks to the model"), Role::Critical));
+    }
+    out
+}
+
+/// Four lines under the list.
+pub fn preview(c: &mut Canvas<'_>, area: Rect) {
+    if missing(c, area) {
+        return;
+    }
+    let Some(d) = &c.state.detail.shown else { return };
+    let inner = Rect::new(area.x + 1, area.y, area.width.saturating_sub(2), area.height);
+    let o = opinion(c, d);
+    let w = (o.iter().map(|(t, _)| t.width()).sum::<usize>() as u16).min(inner.width / 2);
+    c.put(inner.x, inner.y, inner.width.saturating_sub(w + 2), &say!(d.alert.fields.title), Role::Heading);
+    c.row(inner.right() - w, inner.y, w, &o);
+    let pieces = facts(c, d);
+    c.row(inner.x, inner.y + 1, inner.width, &pieces);
+    let f = &d.alert.fields;
+    let mut who: DocRow = Vec::new();
+    let mut add = |label: &'static str, value: Option<Said>| {
+        if let Some(v) = value {
+            who.push((say!(label, " "), Role::Dim));
+            who.push((say!(v, "  "), Role::Text));
+        }
+    };
+    add("host", f.host.as_ref().map(Said::from_untrusted));
+    add("user", f.user.as_ref().map(Said::from_untrusted));
+    add("from", f.src_ip.map(|ip| say!(ip)));
+    add("to", f.dst_ip.map(|ip| say!(ip)));
+    add("att&ck", f.techniques.first().map(|t| Said::of(t)));
+    c.row(inner.x, inner.y + 2, inner.width, &who);
+    last_line(c, inner, d);
+}
+
+/// The command line, or else what the opinion rests on, or else how alike ones were closed.
+fn last_line(c: &mut Canvas<'_>, inner: Rect, d: &Detail) {
+    let y = inner.y + 3;
+    if let Some(cmd) = &d.alert.fields.command_line {
+        c.put(inner.x, y, inner.width, &Said::from_untrusted(cmd), Role::Text);
+    } else if let Some(claim) = d.verdicts.first().and_then(|v| v.claims.first()) {
+        let (mark, role) = if claim.founded { ("= ", Role::Good) } else { ("x ", Role::Bad) };
+        let x = c.put(inner.x, y, inner.width, &say!(mark), role);
+        c.put(x, y, inner.right().saturating_sub(x), &say!(claim.text), Role::Text);
+    } else if let Some(p) = d.past.iter().find(|p| p.total > 0) {
+        let past = super::super::state::doc::past_line(&p.counts, p.total);
+        c.put(inner.x, y, inner.width, &say!("alike (", p.alike, "): ", past), Role::Dim);
+    }
+}

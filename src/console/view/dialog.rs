@@ -1,0 +1,214 @@
+//! Forms, lists to pick from, text to read, and the filter line.
+
+use ratatui::layout::Rect;
+
+use super::super::action::Do;
+use super::super::layout;
+use super::super::state::overlay::{Field, FieldKind, FilterInput, Form, Picker, Sheet};
+use super::super::theme::Role;
+use super::super::words::{Said, say};
+use super::paint::Canvas;
+use super::{doc_rows, extent, key_of};
+
+/// `/` with what the desk says of the text, and a mark under the column it does not understand.
+pub fn filter(c: &mut Canvas<'_>, area: Rect, f: &FilterInput) {
+    let label = say!(" filter ");
+    let x = c.put(area.x, area.y, area.width, &label, Role::Accent);
+    let room = area.width.saturating_sub(x + 1);
+    let (lines, cursor) = f.input.lines();
+    c.input(Rect::new(x, area.y, room, 1), lines, cursor, true);
+    let below = Rect::new(area.x, area.y + 1, area.width, 1);
+    c.fill(below, Role::Bar);
+    c.ground = Some(Role::Bar);
+    match &f.parsed {
+        Some((text, Err(e))) if *text == f.input.text() => {
+            // The marks stand under the fault itself; the message beside them, on whichever side has room.
+            let at = x + (e.column.saturating_sub(1) as u16).min(room.saturating_sub(1));
+            let marks = Said::repeat("^", e.len.clamp(1, 20)).fit(usize::from(area.right().saturating_sub(at)), "^");
+            let end = c.put(at, below.y, area.right().saturating_sub(at), &marks, Role::Bad);
+            let words = Said::of(&e.message);
+            let w = words.width() as u16;
+            if end + 1 + w <= area.right() || at < area.width / 2 {
+                c.put(end + 1, below.y, area.right().saturating_sub(end + 1), &words, Role::Bad);
+            } else {
+                let from = at.saturating_sub(w + 1);
+                c.put(from, below.y, at.saturating_sub(from + 1), &words, Role::Bad);
+            }
+        }
+        _ => {
+            let hint = say!("such as  sev>=high host:web-* status:new age<2h not src:10.0.0.0/8   ", key_of(c.state, Do::FormOlder), " older");
+            c.put(x, below.y, room, &hint, Role::Dim);
+        }
+    }
+    c.ground = None;
+}
+
+/// Lines a field takes.
+fn height(field: &Field) -> u16 {
+    match &field.kind {
+        FieldKind::Text(i) if i.many => 5,
+        FieldKind::Text(_) => 2,
+        FieldKind::Choice { .. } => 2,
+    }
+}
+
+pub fn form(c: &mut Canvas<'_>, f: &Form) {
+    let s = c.state;
+    let width = 84.min(s.size.0.saturating_sub(4));
+    let inner = usize::from(width.saturating_sub(4));
+    let lead: Vec<(Said, Role)> =
+        f.lead.iter().flat_map(|(t, r)| t.wrap(inner).into_iter().map(|l| (l, *r))).take(6).collect();
+    let preview = if f.preview.is_some() { 6 } else { 0 };
+    let fields: u16 = f.fields.iter().map(height).sum();
+    let want = lead.len() as u16 + fields + preview + 4;
+    let area = layout::centred(s, width, want);
+    c.frame(area, &f.title, Role::Accent);
+    let x = area.x + 2;
+    let room = area.width.saturating_sub(4);
+    let mut y = area.y + 1;
+    for (text, role) in &lead {
+        c.put(x, y, room, text, *role);
+        y += 1;
+    }
+    if !lead.is_empty() {
+        y += 1;
+    }
+    // The field with the focus is always on screen, whatever has to go.
+    let last = area.bottom().saturating_sub(2);
+    let mut from = 0;
+    while f.fields[from..=f.focus.min(f.fields.len().saturating_sub(1))].iter().map(height).sum::<u16>()
+        > last.saturating_sub(y)
+        && from < f.focus
+    {
+        from += 1;
+    }
+    for (i, field) in f.fields.iter().enumerate().skip(from) {
+        if y >= last {
+            break;
+        }
+        draw_field(c, Rect::new(x, y, room, height(field).min(last - y)), field, i == f.focus && f.busy.is_none());
+        y += height(field);
+    }
+    if let Some((query, result)) = &f.preview {
+        suppression_preview(c, Rect::new(x, y, room, last.saturating_sub(y)), query, result);
+    }
+    let foot = area.bottom().saturating_sub(2);
+    if let Some(since) = f.busy {
+        let waited = s.now.as_second() - since.as_second();
+        c.put(x, foot, room, &say!("sent, waiting for the desk (", Said::span(waited), ")"), Role::Accent);
+    } else if let Some(e) = &f.error {
+        c.put(x, foot, room, e, Role::Bad);
+    }
+}
+
+const LABEL: u16 = 13;
+
+fn draw_field(c: &mut Canvas<'_>, area: Rect, field: &Field, focus: bool) {
+    let label = field.name.as_ref().map_or_else(|| say!(field.label), |n| Said::of(n));
+    c.put(area.x, area.y, LABEL - 1, &label, if focus { Role::Accent } else { Role::Dim });
+    let x = area.x + LABEL;
+    let room = area.width.saturating_sub(LABEL);
+    match &field.kind {
+        FieldKind::Text(input) => {
+            let lines = if input.many { area.height.saturating_sub(1).max(1) } else { 1 };
+            let hint = field.hint.width() as u16;
+            let fits = !input.many && hint > 0 && hint < room / 3;
+            let w = if fits { room - hint - 2 } else { room };
+            let (text, cursor) = input.lines();
+            c.input(Rect::new(x, area.y, w, lines), text, cursor, focus);
+            if fits {
+                c.put(x + w + 2, area.y, hint, &field.hint, Role::Dim);
+            } else if hint > 0 && area.height > lines {
+                c.put(x, area.y + lines, room, &field.hint, Role::Dim);
+            }
+        }
+        FieldKind::Choice { options, chosen } => {
+            let mut at = x;
+            for (i, (key, words)) in options.iter().enumerate() {
+                let here = *chosen == Some(i);
+                c.ground = here.then_some(if focus { Role::Cursor } else { Role::Input });
+                let mark = if here { if c.state.look.ascii { "*" } else { "\u{25cf}" } } else { " " };
+                at = c.put(at, area.y, area.right().saturating_sub(at), &say!(mark), Role::Mark);
+                at = c.put(at, area.y, area.right().saturating_sub(at), &Said::of(&key.to_string()), Role::Accent);
+                at = c.put(at, area.y, area.right().saturating_sub(at), &say!(" ", words, " "), Role::Text);
+                c.ground = None;
+                at += 1;
+            }
+        }
+    }
+}
+
+type Preview = Result<(crate::model::query::Count, Vec<crate::model::alert::AlertRow>), Said>;
+
+fn suppression_preview(c: &mut Canvas<'_>, area: Rect, query: &str, result: &Preview) {
+    let mut y = area.y;
+    match result {
+        Err(e) => {
+            c.put(area.x, y, area.width, e, Role::Bad);
+        }
+        Ok((count, rows)) => {
+            let n = say!(count.n, if count.exact { "" } else { "+" });
+            let role = if count.n > 100 { Role::Warn } else { Role::Text };
+            let all = if query.trim().is_empty() { " (everything!)" } else { "" };
+            c.put(area.x, y, area.width, &say!("would have hidden ", n, " alerts", all), role);
+            for row in rows {
+                y += 1;
+                if y >= area.bottom() {
+                    break;
+                }
+                let line = say!(row.severity.short(), "  ", row.title);
+                c.put(area.x + 2, y, area.width.saturating_sub(2), &line, Role::Dim);
+            }
+        }
+    }
+}
+
+pub fn picker(c: &mut Canvas<'_>, p: &Picker) {
+    let s = c.state;
+    let want = p.items.len() as u16 + 4;
+    let area = layout::centred(s, 92, want.max(8));
+    c.frame(area, &p.title, Role::Accent);
+    let x = area.x + 2;
+    let room = area.width.saturating_sub(4);
+    let (lines, cursor) = p.input.lines();
+    c.input(Rect::new(x, area.y + 1, room, 1), lines, cursor, true);
+    let body = Rect::new(x, area.y + 2, room, area.height.saturating_sub(3));
+    if p.shown.is_empty() {
+        let none = if p.items.is_empty() { say!("there is nothing to pick from") } else { say!("nothing matches") };
+        c.put(x, body.y, room, &none, Role::Dim);
+        return;
+    }
+    let rows = usize::from(body.height).max(1);
+    let from = (p.at + 1).saturating_sub(rows);
+    let label = p.items.iter().map(|i| i.label.width()).max().unwrap_or(0).clamp(10, usize::from(room) / 2) as u16;
+    for (i, at) in p.shown.iter().enumerate().skip(from).take(rows) {
+        let Some(item) = p.items.get(*at) else { continue };
+        let y = body.y + (i - from) as u16;
+        if i == p.at {
+            c.ground = Some(Role::Cursor);
+            c.fill(Rect::new(area.x + 1, y, area.width.saturating_sub(2), 1), Role::Cursor);
+        }
+        let off = item.disabled.is_some();
+        c.put(x, y, label, &item.label, if off { Role::Dim } else { Role::Text });
+        let rest = room.saturating_sub(label + 2);
+        let detail = item.disabled.as_ref().map_or_else(|| item.detail.clone(), |why| say!("not now: ", why));
+        c.put(x + label + 2, y, rest, &detail, Role::Dim);
+        c.ground = None;
+    }
+    if p.shown.len() > rows {
+        let text = say!(" ", p.at + 1, " of ", p.shown.len(), " ");
+        c.put_right(area.x, area.bottom() - 1, area.width - 2, &text, Role::Dim);
+    }
+}
+
+pub fn sheet(c: &mut Canvas<'_>, s: &Sheet) {
+    let full = layout::sheet(c.state);
+    let (_, height) = layout::sheet_size(c.state);
+    let want = (s.doc.rows.len() as u16).saturating_add(2);
+    let area = if want < full.height { layout::centred(c.state, full.width, want) } else { full };
+    c.frame(area, &s.title, Role::Accent);
+    let body = Rect::new(area.x + 2, area.y + 1, area.width.saturating_sub(4), area.height.saturating_sub(2));
+    doc_rows(c, body, &s.doc.rows, s.scroll);
+    let text = extent(s.scroll, height, s.doc.rows.len());
+    c.put_right(area.x, area.bottom() - 1, area.width.saturating_sub(2), &text, Role::Dim);
+}

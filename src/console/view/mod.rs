@@ -1,0 +1,360 @@
+//! Drawing: reads the state, fills a buffer, knows no clock and no desk.
+
+mod decide;
+mod detail;
+mod dialog;
+mod lists;
+pub mod paint;
+mod queue;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::action::{self, Do, Scope};
+use super::keymap::{Lookup, chord_text};
+use super::layout::{self, Panes};
+use super::state::doc::DocRow;
+use super::state::{Live, Load, Overlay, State, Tab};
+use super::theme::Role;
+use super::words::{Clock, Said, say};
+use paint::Canvas;
+
+/// Draws everything into `buf`, whose area is the screen.
+pub fn draw(state: &State, buf: &mut Buffer) {
+    let mut c = Canvas::new(buf, state);
+    c.fill(c.buf.area, Role::Text);
+    if state.tiny() {
+        let text = say!("watchfloor needs at least 60x15; this is ", state.size.0, "x", state.size.1, ".");
+        c.put(0, 0, state.size.0, &text, Role::Text);
+        return;
+    }
+    let panes = layout::panes(state);
+    header(&mut c, &panes);
+    if let (Some(area), Some(banner)) = (panes.banner, &state.exercise) {
+        c.fill(area, Role::Critical);
+        c.ground = Some(Role::Critical);
+        c.put(1, area.y, area.width - 2, banner, Role::Critical);
+        c.ground = None;
+    }
+    tabs(&mut c, &panes);
+    match state.overlays.iter().rev().find(|o| matches!(o, Overlay::Raw(_) | Overlay::Decide(_))) {
+        Some(Overlay::Raw(view)) => raw::draw(&mut c, view),
+        Some(Overlay::Decide(d)) => decide::draw(&mut c, d),
+        _ => pane(&mut c, &panes),
+    }
+    match state.overlays.last() {
+        Some(Overlay::Filter(f)) => dialog::filter(&mut c, panes.context, f),
+        Some(Overlay::Form(f)) => dialog::form(&mut c, f),
+        Some(Overlay::Picker(p)) => dialog::picker(&mut c, p),
+        Some(Overlay::Sheet(s)) => dialog::sheet(&mut c, s),
+        Some(Overlay::Decide(_) | Overlay::Raw(_)) | None => {}
+    }
+    footer(&mut c, &panes);
+    which_keys(&mut c, &panes);
+}
+
+fn pane(c: &mut Canvas<'_>, panes: &Panes) {
+    match c.state.tab {
+        Tab::Queue => queue::draw(c, panes),
+        Tab::Cases => lists::cases(c, panes),
+        Tab::Approvals => lists::requests(c, panes),
+        Tab::Views => lists::views(c, panes),
+        Tab::Suppressions => lists::suppressions(c, panes),
+        Tab::Status => lists::status(c, panes),
+    }
+}
+
+// --- header and tabs ---------------------------------------------------------------------------
+
+fn header(c: &mut Canvas<'_>, panes: &Panes) {
+    let s = c.state;
+    let area = panes.header;
+    c.ground = Some(Role::Bar);
+    c.fill(area, Role::Bar);
+    let who = match &s.me {
+        Some(p) => {
+            let role = if s.read_only { "read-only" } else { p.main_role() };
+            say!(Said::of(&p.name), " ", role, " ")
+        }
+        None => say!("nobody known, reading only "),
+    };
+    let room = area.width.saturating_sub(who.width() as u16 + 2);
+    let mut x = c.put(area.x, area.y, room, &say!(" ", s.environment, " "), s.environment_role);
+    x = c.put(x, area.y, room.saturating_sub(x), &say!(" "), Role::Bar);
+    let (live, role) = live(s);
+    x = c.put(x, area.y, room.saturating_sub(x), &live, role);
+    let mut pieces: Vec<(Said, Role)> = Vec::new();
+    if let Some((who, _)) = &s.facts.kill {
+        pieces.push((say!("KILL SWITCH by ", who), Role::Critical));
+    }
+    if let Some(run) = &s.triage {
+        pieces.push((say!("triage #", run.alert, " ", run.pieces, " pieces"), Role::Accent));
+    }
+    pieces.push((say!(s.desk_name), Role::Dim));
+    if let Some(b) = &s.facts.backend {
+        let role = if b.up { Role::Text } else { Role::Bad };
+        let mut said = say!("model ", b.name);
+        if !b.up {
+            said.push(&" DOWN");
+        }
+        if let (Some(r), Some(w)) = (b.running, b.waiting) {
+            said.push(&say!(" ", r, " run ", w, " wait"));
+        }
+        pieces.push((said, role));
+    }
+    if s.facts.dead_letters > 0 {
+        pieces.push((say!("dead ", s.facts.dead_letters), Role::Warn));
+    }
+    let broken = s.facts.links.iter().filter(|l| matches!(l.state, crate::desk::LinkState::Retrying)).count();
+    if broken > 0 {
+        pieces.push((say!(broken, if broken == 1 { " source down" } else { " sources down" }), Role::Bad));
+    }
+    for (text, role) in pieces {
+        // Whole or not at all: half a word in the header misleads.
+        if x + text.width() as u16 + 2 > room {
+            continue;
+        }
+        x = c.put(x + 2, area.y, room - x - 2, &text, role);
+    }
+    c.put_right(area.x, area.y, area.width, &who, Role::Text);
+    c.ground = None;
+}
+
+fn live(s: &State) -> (Said, Role) {
+    match &s.live {
+        Live::Starting => (say!("STARTING"), Role::Dim),
+        Live::Live => (say!("LIVE"), Role::Good),
+        Live::Paused => (say!("PAUSED"), Role::Warn),
+        Live::Stale { since, .. } => (say!("STALE since ", Clock(*since)), Role::Critical),
+    }
+}
+
+/// Each tab's words, in order.
+fn tab_words(s: &State) -> Vec<(Tab, Said, Option<(Said, Role)>)> {
+    Tab::ALL
+        .into_iter()
+        .enumerate()
+        .map(|(i, tab)| {
+            let badge = match tab {
+                Tab::Queue => s.queue.total.map(|t| (say!(t.n, if t.exact { "" } else { "+" }), Role::Text)),
+                Tab::Cases => some(s.cases.rows.iter().filter(|c| c.closed_at.is_none()).count(), Role::Text),
+                Tab::Approvals => some(s.waiting_requests(), Role::Warn),
+                Tab::Views => some(s.views.rows.len(), Role::Dim),
+                Tab::Suppressions => some(s.suppressions.rows.len(), Role::Dim),
+                Tab::Status => {
+                    let bad = s.facts.links.iter().any(|l| matches!(l.state, crate::desk::LinkState::Retrying))
+                        || s.facts.backend.as_ref().is_some_and(|b| !b.up);
+                    bad.then(|| (say!("!"), Role::Bad))
+                }
+            };
+            (tab, say!(i + 1, " ", tab.title()), badge)
+        })
+        .collect()
+}
+
+fn some(n: usize, role: Role) -> Option<(Said, Role)> {
+    (n > 0).then(|| (say!(n), role))
+}
+
+fn tabs(c: &mut Canvas<'_>, panes: &Panes) {
+    let y = panes.tabs.y;
+    let mut x = 0;
+    for (tab, words, badge) in tab_words(c.state) {
+        let front = tab == c.state.tab;
+        c.ground = front.then_some(Role::Cursor);
+        let room = panes.tabs.width.saturating_sub(x);
+        let role = if front { Role::Heading } else { Role::Dim };
+        let mut at = c.put(x, y, room, &say!(" ", words), role);
+        if let Some((n, role)) = badge {
+            at = c.put(at, y, panes.tabs.width.saturating_sub(at), &say!(" "), role);
+            at = c.put(at, y, panes.tabs.width.saturating_sub(at), &n, role);
+        }
+        x = c.put(at, y, panes.tabs.width.saturating_sub(at), &say!(" "), role);
+        c.ground = None;
+    }
+}
+
+/// The tab at a column of the tab line, for the mouse.
+pub fn tab_at(state: &State, column: u16) -> Option<Tab> {
+    let mut x = 0;
+    for (tab, words, badge) in tab_words(state) {
+        let w = 2 + words.width() + badge.map_or(0, |(n, _)| 1 + n.width());
+        x += w as u16;
+        if column < x {
+            return Some(tab);
+        }
+    }
+    None
+}
+
+// --- footer ------------------------------------------------------------------------------------
+
+/// The keys worth showing here, most useful first.
+fn hints(s: &State) -> &'static [Do] {
+    match s.overlays.last() {
+        Some(Overlay::Filter(_)) => &[Do::FormEnter, Do::Back, Do::FormOlder],
+        Some(Overlay::Form(f)) if f.fields.len() > 1 => {
+            &[Do::FormEnter, Do::FormNext, Do::FormSubmit, Do::FormNewline, Do::FormOlder, Do::Back]
+        }
+        Some(Overlay::Form(_)) => &[Do::FormEnter, Do::FormNewline, Do::FormOlder, Do::Back],
+        Some(Overlay::Picker(_)) => &[Do::PickTake, Do::PickDown, Do::PickUp, Do::Back],
+        Some(Overlay::Decide(_)) => &[Do::Back, Do::Deny, Do::Withdraw, Do::Reread, Do::Down],
+        Some(Overlay::Raw(_)) => &[Do::Back, Do::Raw, Do::Hex, Do::NextClaim, Do::PageDown, Do::Help],
+        Some(Overlay::Sheet(_)) => &[Do::Back, Do::PageDown, Do::PageUp],
+        None => match s.tab {
+            Tab::Queue if s.full => &[
+                Do::Claim,
+                Do::Triage,
+                Do::Close,
+                Do::Propose,
+                Do::Note,
+                Do::Raw,
+                Do::NextClaim,
+                Do::NextSection,
+                Do::Next,
+                Do::Back,
+                Do::Help,
+            ],
+            Tab::Queue => &[
+                Do::Open,
+                Do::Claim,
+                Do::Triage,
+                Do::Close,
+                Do::Snooze,
+                Do::Propose,
+                Do::Mark,
+                Do::Filter,
+                Do::Palette,
+                Do::Help,
+                Do::Undo,
+                Do::Note,
+                Do::Pivot,
+                Do::Raw,
+            ],
+            Tab::Cases => &[Do::Open, Do::Refresh, Do::Palette, Do::Help, Do::Back],
+            Tab::Approvals => &[Do::Open, Do::Execute, Do::Deny, Do::Withdraw, Do::KillSwitch, Do::Palette, Do::Help],
+            Tab::Views => &[Do::Open, Do::DropView, Do::Palette, Do::Help, Do::Back],
+            Tab::Suppressions => &[Do::AddSuppression, Do::EndSuppression, Do::Open, Do::Palette, Do::Help],
+            Tab::Status => &[Do::KillSwitch, Do::Theme, Do::Refresh, Do::Palette, Do::Help],
+        },
+    }
+}
+
+fn footer(c: &mut Canvas<'_>, panes: &Panes) {
+    let area = panes.footer;
+    let s = c.state;
+    c.ground = Some(Role::Bar);
+    c.fill(area, Role::Bar);
+    let mut x = area.x + 1;
+    let end = area.right().saturating_sub(1);
+    if let Some(n) = &s.notice {
+        c.put(x, area.y, end - x, &n.text, n.role);
+        c.ground = None;
+        return;
+    }
+    if let Live::Stale { why, .. } = &s.live {
+        c.put(x, area.y, end - x, &say!("STALE: ", why, "   reading goes on with what is here"), Role::Critical);
+        c.ground = None;
+        return;
+    }
+    let scopes = action::scopes(s);
+    for act in hints(s) {
+        if act.enabled(s).is_err() {
+            continue;
+        }
+        let chord = s.look.keymap.hint(*act, scopes).or_else(|| s.look.keymap.hint(*act, &[Scope::Global]));
+        let Some(chord) = chord else { continue };
+        let (key, title) = (Said::of(&chord), say!(act.title()));
+        let need = (key.width() + title.width() + 1) as u16;
+        if x + need > end {
+            break;
+        }
+        x = c.put(x, area.y, end - x, &key, Role::Accent);
+        x = c.put(x + 1, area.y, end - x - 1, &title, Role::Dim) + 2;
+    }
+    c.ground = None;
+}
+
+/// The box of what an unfinished chord can become.
+fn which_keys(c: &mut Canvas<'_>, panes: &Panes) {
+    let s = c.state;
+    if s.chord.is_empty() {
+        return;
+    }
+    let Lookup::Pending(next) = s.look.keymap.look_up(action::scopes(s), &s.chord) else { return };
+    let rows = next.len().min(usize::from(panes.footer.y.saturating_sub(4))) as u16;
+    let area = Rect::new(0, panes.footer.y.saturating_sub(rows + 2), 44.min(panes.footer.width), rows + 2);
+    c.frame(area, &say!(Said::of(&chord_text(&s.chord)), " then"), Role::Accent);
+    for (i, (key, act)) in next.iter().take(usize::from(rows)).enumerate() {
+        let y = area.y + 1 + i as u16;
+        let at = c.put(area.x + 2, y, 10, &Said::of(&chord_text(&[*key])).padded(9), Role::Accent);
+        let what = act.map_or("more", Do::title);
+        c.put(at + 1, y, area.right().saturating_sub(at + 2), &say!(what), Role::Text);
+    }
+}
+
+// --- what every pane shares --------------------------------------------------------------------
+
+/// Lines for a pane that has nothing to show: waiting, broken, or empty with what would fill it.
+fn state_of_load(c: &mut Canvas<'_>, area: Rect, load: &Load, what: &'static str, empty: &[Said]) {
+    let now = c.state.now;
+    let (lines, role): (Vec<Said>, Role) = match load {
+        Load::Waiting { since } => {
+            let waited = now.as_second() - since.as_second();
+            let mut said = say!("loading ", what, " from the store");
+            if waited > 1 {
+                said.push(&say!(", for ", Said::span(waited)));
+            }
+            (vec![said], Role::Dim)
+        }
+        Load::Broken { what: why, since, last_good } => {
+            let good = match last_good {
+                Some(t) => say!("last good at ", Clock(*t)),
+                None => say!("it has not worked yet in this session"),
+            };
+            let lines = vec![
+                say!(what, " cannot be shown: ", why),
+                say!("since ", Clock(*since), "; ", good, "; tried again when something changes, or on refresh"),
+                say!("what is on the other tabs still works"),
+            ];
+            (lines, Role::Bad)
+        }
+        Load::Ready { .. } => (empty.to_vec(), Role::Dim),
+    };
+    let width = usize::from(area.width.saturating_sub(4));
+    let mut y = area.y + (area.height / 4).min(4);
+    for (i, line) in lines.iter().enumerate() {
+        for part in line.wrap(width) {
+            if y < area.bottom() {
+                let role = if i == 0 || role == Role::Dim { role } else { Role::Dim };
+                c.put(area.x + 2, y, area.width.saturating_sub(4), &part, role);
+            }
+            y += 1;
+        }
+    }
+}
+
+/// `12-40 of 120`, for a text longer than its pane.
+fn extent(scroll: usize, shown: usize, all: usize) -> Said {
+    if all <= shown {
+        return Said::new();
+    }
+    say!(" ", scroll + 1, "-", (scroll + shown).min(all), " of ", all, " ")
+}
+
+fn doc_rows(c: &mut Canvas<'_>, area: Rect, rows: &[DocRow], scroll: usize) {
+    for (i, row) in rows.iter().skip(scroll).take(usize::from(area.height)).enumerate() {
+        c.row(area.x, area.y + i as u16, area.width, row);
+    }
+}
+
+/// The key of an action as it is bound now, for sentences.
+fn key_of(s: &State, act: Do) -> Said {
+    match s.look.keymap.hint(act, &Scope::ALL) {
+        Some(k) => Said::of(&k),
+        None => say!(":", act.word()),
+    }
+}

@@ -1,0 +1,172 @@
+//! The queue.
+
+use ratatui::layout::Rect;
+
+use super::super::action::Do;
+use super::super::columns::{COLUMNS, ClockState, clock, fit};
+use super::super::layout::Panes;
+use super::super::state::Live;
+use super::super::theme::Role;
+use super::super::words::{Said, say};
+use super::paint::Canvas;
+use super::{detail, key_of, state_of_load};
+use crate::model::alert::{AlertRow, Status};
+
+pub fn draw(c: &mut Canvas<'_>, panes: &Panes) {
+    context(c, panes.context);
+    if c.state.full {
+        if let Some(area) = panes.detail {
+            detail::draw(c, area);
+        }
+        return;
+    }
+    list(c, panes.list);
+    if let Some(rule) = panes.rule {
+        c.rule(rule);
+    }
+    if let Some(area) = panes.detail {
+        if c.state.beside() {
+            detail::draw(c, area);
+        } else {
+            detail::preview(c, area);
+        }
+    }
+}
+
+/// View, filter, order on the left; what is new and marked on the right.
+fn context(c: &mut Canvas<'_>, area: Rect) {
+    let q = &c.state.queue;
+    let mut right: Vec<(Said, Role)> = Vec::new();
+    if !q.marks.is_empty() {
+        right.push((say!(q.marks.len(), " marked"), Role::Mark));
+    }
+    if matches!(c.state.live, Live::Paused) {
+        right.push((say!("paused"), Role::Warn));
+    } else if q.follow {
+        right.push((say!("following"), Role::Good));
+    } else if q.new_above > 0 {
+        right.push((say!("+", q.new_above, " new above, ", key_of(c.state, Do::Top), " shows"), Role::Accent));
+    }
+    let width: usize = right.iter().map(|(t, _)| t.width() + 2).sum();
+    let room = area.width.saturating_sub(width as u16 + 1);
+    let mut x = area.x + 1;
+    if c.state.full {
+        if let (Some(id), Some(at)) = (q.cursor, q.cursor_index()) {
+            x = c.put(x, area.y, room, &say!("Queue > alert ", id), Role::Heading);
+            x = c.put(x + 2, area.y, room.saturating_sub(x), &say!(q.base + at as u64 + 1), Role::Dim);
+            if let Some(t) = q.total {
+                x = c.put(x, area.y, room.saturating_sub(x), &say!(" of ", t.n, if t.exact { "" } else { "+" }), Role::Dim);
+            }
+            x += 2;
+        }
+    }
+    if let Some(v) = &q.view {
+        x = c.put(x, area.y, room.saturating_sub(x), &Said::of(v), Role::Heading) + 2;
+    }
+    let text = if q.text.trim().is_empty() { say!("everything") } else { Said::of(&q.text) };
+    x = c.put(x, area.y, room.saturating_sub(x), &text, Role::Text);
+    c.put(x + 2, area.y, room.saturating_sub(x + 2), &say!("by ", q.sort.word()), Role::Dim);
+    let mut at = area.right().saturating_sub(width as u16);
+    for (text, role) in right {
+        at = c.put(at, area.y, area.right().saturating_sub(at), &text, role) + 2;
+    }
+}
+
+fn list(c: &mut Canvas<'_>, area: Rect) {
+    let s = c.state;
+    let q = &s.queue;
+    // Two columns for the cursor and the glyphs, one to keep the last column off the rule.
+    let widths = fit(&s.look.columns, area.width.saturating_sub(4));
+    let mut x = area.x + 3;
+    for (i, w) in &widths {
+        let col = &COLUMNS[*i];
+        if col.right {
+            c.put_right(x, area.y, *w, &say!(col.title), Role::Dim);
+        } else {
+            c.put(x, area.y, *w, &say!(col.title), Role::Dim);
+        }
+        x += w + 1;
+    }
+    let body = Rect::new(area.x, area.y + 1, area.width, area.height.saturating_sub(1));
+    if q.rows.is_empty() {
+        let filtered = q.text != q.home.0;
+        let empty = if filtered {
+            vec![
+                say!("no alert matches ", Said::of(&q.text)),
+                say!(key_of(s, Do::Filter), " changes the filter, ", key_of(s, Do::ClearFilter), " goes back to the first one"),
+            ]
+        } else {
+            vec![
+                say!("no open alerts"),
+                say!("alerts arrive from the sources of the settings, or with: watchfloor import FILE"),
+                say!(key_of(s, Do::Filter), " shows closed ones too: try status:closed"),
+            ]
+        };
+        state_of_load(c, body, &q.load, "the queue", &empty);
+        return;
+    }
+    for (i, row) in q.rows.iter().skip(q.scroll).take(usize::from(body.height)).enumerate() {
+        let y = body.y + i as u16;
+        line(c, Rect::new(body.x, y, body.width, 1), row, &widths);
+    }
+}
+
+fn line(c: &mut Canvas<'_>, area: Rect, row: &AlertRow, widths: &[(usize, u16)]) {
+    let s = c.state;
+    let q = &s.queue;
+    let here = q.cursor == Some(row.id);
+    let marked = q.marks.contains(&row.id);
+    if here {
+        c.ground = Some(Role::Cursor);
+        c.fill(area, Role::Cursor);
+    }
+    let ascii = s.look.ascii;
+    if marked {
+        c.put(area.x, area.y, 1, &say!(if ascii { "*" } else { "\u{25cf}" }), Role::Mark);
+    } else if here {
+        c.put(area.x, area.y, 1, &say!(if ascii { ">" } else { "\u{25b8}" }), Role::Accent);
+    }
+    let speaks = row.verdict.is_some_and(|v| v.speaks_to_model);
+    if row.priority < row.detector_priority {
+        c.put(area.x + 1, area.y, 1, &say!("^"), Role::Warn);
+    } else if speaks {
+        c.put(area.x + 1, area.y, 1, &say!("~"), Role::Warn);
+    }
+    let asleep = matches!(row.status, Status::Closed | Status::Suppressed | Status::Snoozed);
+    let mut x = area.x + 3;
+    for (i, w) in widths {
+        let col = &COLUMNS[*i];
+        let (text, mut role) = (col.cell)(row, s);
+        if asleep && col.word != "state" {
+            role = Role::Dim;
+        }
+        let over = col.word == "clock" && matches!(clock(row, s.now), ClockState::Over(_));
+        if over && !asleep {
+            reversed(c, Rect::new(x, area.y, *w, 1), &text);
+        } else if col.right {
+            c.put_right(x, area.y, *w, &text, role);
+        } else {
+            c.put(x, area.y, *w, &text, role);
+        }
+        x += w + 1;
+    }
+    c.ground = None;
+}
+
+/// A clock that ran out: reversed, so that it is seen without colour too.
+fn reversed(c: &mut Canvas<'_>, area: Rect, text: &Said) {
+    use ratatui::style::Modifier;
+    c.put_right(area.x, area.y, area.width, text, Role::Critical);
+    let from = area.right().saturating_sub(text.width() as u16);
+    for x in from..area.right() {
+        let cell = &mut c.buf[(x, area.y)];
+        let style = cell.style();
+        // On a reversed line, the other way round.
+        let flip = if style.add_modifier.contains(Modifier::REVERSED) && c.ground.is_some() {
+            style.remove_modifier(Modifier::REVERSED).add_modifier(Modifier::BOLD)
+        } else {
+            style.add_modifier(Modifier::REVERSED)
+        };
+        cell.set_style(flip);
+    }
+}
