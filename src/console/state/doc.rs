@@ -315,7 +315,7 @@ pub fn of_raw(bytes: &[u8], width: usize, quote: Option<&Said>) -> Doc {
     let mut doc = Doc::new(width);
     let mut line = Said::new();
     // Cleaned piece by piece, for `clean` shows only so much of one text.
-    let mut flush = |line: &mut Said, doc: &mut Doc| {
+    let flush = |line: &mut Said, doc: &mut Doc| {
         for row in line.wrap(doc.width) {
             let cells = highlight(&row, quote);
             doc.rows.push(cells);

@@ -60,8 +60,11 @@ pub struct Look {
     /// Columns of the queue, as indexes into [`super::columns::COLUMNS`].
     pub columns: Vec<usize>,
     pub keymap: Arc<Keymap>,
-    /// Names of all themes there are.
+    /// Names of all themes there are, and the person's own ones (name, TOML).
     pub themes: Vec<String>,
+    pub own_themes: Arc<Vec<(String, String)>>,
+    /// Colours the terminal has.
+    pub depth: super::theme::Depth,
 }
 
 /// What the header says about the desk.

@@ -6,7 +6,7 @@ use super::super::layout;
 use super::super::state::doc::{self, Doc};
 use super::super::state::input::Input;
 use super::super::state::overlay::{Field, FieldKind, Form, Pick, PickItem, Picker, Purpose, RawView, Sheet};
-use super::super::state::{Overlay, State, Tab};
+use super::super::state::{Overlay, State};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{Effect, Out, keys, submit};
@@ -559,9 +559,4 @@ pub fn copy(state: &mut State) {
     }
     add("raw sha256", Said::of(&d.alert.raw_sha256));
     pick(state, say!("Copy (defanged)"), items, Vec::new());
-}
-
-/// Whether the queue is in front: for those that only make sense there.
-pub fn on_queue(state: &State) -> bool {
-    state.tab == Tab::Queue
 }

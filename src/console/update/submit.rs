@@ -247,7 +247,7 @@ pub fn take(state: &mut State, out: &mut Out) {
                 out.push(Effect::Views);
             }
         }
-        Pick::Theme(name) => match Theme::load(&name, &[]) {
+        Pick::Theme(name) => match Theme::load(&name, &state.look.own_themes.clone()).map(|t| t.at_depth(state.look.depth)) {
             Ok(theme) => {
                 state.look.theme = theme;
                 state.repaint = true;

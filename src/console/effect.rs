@@ -1,0 +1,325 @@
+//! Does what `update` asked for, and answers with messages. Apart from the entry points this is the only file of the
+//! console that talks to a desk.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::state::queue::{COUNT_CAP, MARK_CAP};
+use super::state::{Backend, Facts, ViewRow};
+use super::update::{Effect, Msg};
+use super::words::{Said, say};
+use crate::desk::{Cancel, Desk, DeskError};
+use crate::model::alert::AlertRow;
+use crate::model::ids::{AlertId, PersonId};
+use crate::model::query::{Page, Query, SortKey};
+use crate::text::Untrusted;
+
+/// How often the store is asked whether something changed.
+const WATCH: Duration = Duration::from_millis(200);
+/// How often backends, sources and switches are asked for, besides when something changed.
+const FACTS: Duration = Duration::from_secs(2);
+/// Changed alerts told one by one; beyond it everything on screen is loaded anew.
+const CHANGES: usize = 500;
+const LISTED: usize = 500;
+
+type Cancels = Arc<Mutex<BTreeMap<AlertId, Cancel>>>;
+
+#[derive(Clone)]
+pub struct Runner {
+    desk: Arc<Desk>,
+    handle: Handle,
+    to: mpsc::Sender<Msg>,
+    cancels: Cancels,
+    in_flight: Arc<AtomicUsize>,
+}
+
+fn said(e: &DeskError) -> Said {
+    Said::of(&e.to_string())
+}
+
+impl Runner {
+    pub fn new(desk: Arc<Desk>, handle: Handle, to: mpsc::Sender<Msg>) -> Self {
+        Self { desk, handle, to, cancels: Cancels::default(), in_flight: Arc::default() }
+    }
+
+    /// Nothing is being done.
+    pub fn at_rest(&self) -> bool {
+        self.in_flight.load(Ordering::SeqCst) == 0
+    }
+
+    /// Starts it; the answer comes as a message. `me` is who asks, for `me` in a filter.
+    pub fn run(&self, me: Option<&PersonId>, effect: Effect) {
+        match effect {
+            Effect::Wait(ms) => self.spawn(async move {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                Msg::Tick
+            }),
+            Effect::Propose { by, draft } => {
+                let desk = Arc::clone(&self.desk);
+                self.spawn(async move {
+                    Msg::Proposed(desk.propose(&by, draft).await.map(Box::new).map_err(|e| said(&e)))
+                });
+            }
+            Effect::Execute { by, id } => {
+                let desk = Arc::clone(&self.desk);
+                self.spawn(async move {
+                    let result = desk.execute(&by, &id).await.map(Box::new).map_err(|e| said(&e));
+                    Msg::Decided { what: "it ran", result }
+                });
+            }
+            Effect::Triage { id, backend } => self.triage(id, backend),
+            Effect::CancelTriage(id) => {
+                if let Some(c) = self.cancels.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+                    c.cancel();
+                }
+            }
+            // The terminal's own, done by the loop.
+            Effect::Copy(_) | Effect::Suspend => {}
+            blocking => {
+                let (desk, to, me) = (Arc::clone(&self.desk), self.to.clone(), me.cloned());
+                let busy = Busy::new(&self.in_flight);
+                self.handle.spawn_blocking(move || {
+                    let _ = to.blocking_send(perform(&desk, me.as_ref(), blocking));
+                    drop(busy);
+                });
+            }
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = Msg> + Send + 'static) {
+        let to = self.to.clone();
+        let busy = Busy::new(&self.in_flight);
+        self.handle.spawn(async move {
+            let _ = to.send(work.await).await;
+            drop(busy);
+        });
+    }
+
+    fn triage(&self, id: AlertId, backend: Option<&'static str>) {
+        let (desk, cancels, to) = (Arc::clone(&self.desk), Arc::clone(&self.cancels), self.to.clone());
+        let cancel = Cancel::new();
+        cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(id, cancel.clone());
+        self.spawn(async move {
+            // A slow screen must not slow the backend: what does not fit is left out of the display.
+            let progress = move |text: Untrusted| drop(to.try_send(Msg::Progress { id, text }));
+            let result = desk.triage(id, backend, &progress, &cancel).await;
+            cancels.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            Msg::Judged { id, result: result.map(Box::new).map_err(|e| said(&e)) }
+        });
+    }
+
+    /// Watches the store and the desk until the console ends.
+    pub fn watch(&self, stop: Arc<AtomicBool>) -> std::io::Result<()> {
+        let (desk, to) = (Arc::clone(&self.desk), self.to.clone());
+        std::thread::Builder::new().name("console-watch".into()).spawn(move || watch(&desk, &to, &stop))?;
+        Ok(())
+    }
+}
+
+/// Counts work under way, also when it panics.
+struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    fn new(n: &Arc<AtomicUsize>) -> Self {
+        n.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(n))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn watch(desk: &Desk, to: &mpsc::Sender<Msg>, stop: &AtomicBool) {
+    let mut since = None;
+    let mut told: Option<Facts> = None;
+    let mut asked: Option<Instant> = None;
+    let mut healthy: Option<bool> = None;
+    while !stop.load(Ordering::SeqCst) {
+        let mut news = false;
+        let now = match desk.revision() {
+            Ok(now) => {
+                if healthy != Some(true) {
+                    healthy = Some(true);
+                    if to.blocking_send(Msg::Link(Ok(()))).is_err() {
+                        return;
+                    }
+                }
+                Some(now)
+            }
+            Err(e) => {
+                healthy = Some(false);
+                if to.blocking_send(Msg::Link(Err(said(&e)))).is_err() {
+                    return;
+                }
+                None
+            }
+        };
+        if let (Some(now), Some(before)) = (now, since)
+            && now != before
+        {
+            news = true;
+            let msg = match desk.changes(before, CHANGES) {
+                Ok(c) => {
+                    since = Some(c.revision.max(now));
+                    Msg::Changed { alerts: c.alerts, overflow: c.overflow, others: c.others }
+                }
+                Err(e) => Msg::Link(Err(said(&e))),
+            };
+            if to.blocking_send(msg).is_err() {
+                return;
+            }
+        }
+        since = since.or(now);
+        if asked.is_none_or(|t| t.elapsed() >= FACTS) || (news && asked.is_none_or(|t| t.elapsed() >= WATCH * 2)) {
+            let facts = facts(desk);
+            asked = Some(Instant::now());
+            if told.as_ref() != Some(&facts) {
+                told = Some(facts.clone());
+                if to.blocking_send(Msg::Facts(facts)).is_err() {
+                    return;
+                }
+            }
+        }
+        std::thread::sleep(WATCH);
+    }
+}
+
+/// What the header says.
+pub fn facts(desk: &Desk) -> Facts {
+    let h = desk.backend_health();
+    Facts {
+        backend: Some(Backend {
+            name: Said::of(&h.name),
+            up: h.up,
+            running: h.running,
+            waiting: h.waiting,
+            detail: Said::of(&h.detail),
+        }),
+        links: desk.links(),
+        dead_letters: desk.dead_letter_count().unwrap_or(0),
+        kill: desk.kill_switch().unwrap_or(None),
+    }
+}
+
+fn perform(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
+    match effect {
+        Effect::Parse { text, apply } => {
+            // Nobody has this id: `me` then matches nothing.
+            let nobody = PersonId::new("-");
+            let result = match me.or(nobody.as_ref()) {
+                Some(me) => desk.parse_query(&text, me),
+                None => Ok(Query::All),
+            };
+            Msg::Parsed { text, apply, result }
+        }
+        Effect::Rows { generation, query, sort, page, limit } => {
+            let result = rows(desk, &query, sort, page, limit).map_err(|e| said(&e));
+            Msg::Rows { generation, page, limit, result }
+        }
+        Effect::Refresh(ids) => Msg::Refreshed(desk.rows_by_id(&ids).map_err(|e| said(&e))),
+        Effect::Count { generation, query, sort, cursor } => {
+            let both = desk.count(&query, COUNT_CAP).and_then(|total| {
+                let above = cursor.map(|id| desk.position(&query, sort, id, COUNT_CAP)).transpose()?;
+                Ok((total, above))
+            });
+            Msg::Counted { generation, cursor, result: both.map_err(|e| said(&e)) }
+        }
+        Effect::Detail(id) => Msg::Detail { id, result: desk.detail(id).map(|d| d.map(Box::new)).map_err(|e| said(&e)) },
+        Effect::Raw(id) => Msg::Raw { id, result: desk.raw(id).map(|r| r.map(Arc::new)).map_err(|e| said(&e)) },
+        Effect::AllIds { generation, query, sort } => {
+            let rows = desk.rows(&query, sort, Page::First, MARK_CAP + 1);
+            let result = rows.map(|r| (r.iter().take(MARK_CAP).map(|a| a.id).collect(), r.len() > MARK_CAP));
+            Msg::AllIds { generation, result: result.map_err(|e| said(&e)) }
+        }
+        Effect::Act { by, act, ids } => {
+            let result = desk.act(&by, &act, &ids).map_err(|e| said(&e));
+            Msg::Acted { act, result }
+        }
+        Effect::Undo { by } => Msg::Undone(desk.undo(&by).map_err(|e| said(&e))),
+        other => perform_more(desk, me, other),
+    }
+}
+
+fn perform_more(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
+    match effect {
+        Effect::Cases => Msg::Cases(desk.cases(LISTED).map_err(|e| said(&e))),
+        Effect::Requests => Msg::Requests(desk.requests(&[], LISTED).map_err(|e| said(&e))),
+        Effect::Views => Msg::Views(views(desk, me).map_err(|e| said(&e))),
+        Effect::Suppressions => Msg::Suppressions(desk.suppressions().map_err(|e| said(&e))),
+        Effect::PutView(view) => {
+            let name = Said::of(&view.name);
+            let by = view.by.clone().or(me.cloned());
+            done(by.ok_or_else(unknown).and_then(|by| desk.put_view(&by, &view)), say!("saved as ", name))
+        }
+        Effect::DropView(name) => {
+            let gone = me.ok_or_else(unknown).and_then(|me| desk.drop_view(me, &name));
+            done(gone.map(drop), say!("view ", Said::of(&name), " deleted"))
+        }
+        Effect::PreviewSuppression(query) => {
+            let result = desk.preview_suppression(&query).map_err(|e| said(&e));
+            Msg::Preview { query, result }
+        }
+        Effect::AddSuppression { by, query, reason, expires } => {
+            let added = desk.add_suppression(&by, &query, reason, expires);
+            done(added.map(drop), say!("suppressed until ", Said::moment(expires), " UTC"))
+        }
+        Effect::EndSuppression { by, id } => {
+            let ended = desk.end_suppression(&by, id);
+            done(ended.map(drop), say!("suppression ended; what it hid is back in the queue"))
+        }
+        Effect::Approve { by, id, digest } => decided("approved", desk.approve(&by, &id, &digest)),
+        Effect::Deny { by, id, reason } => decided("denied", desk.deny(&by, &id, reason)),
+        Effect::Withdraw { by, id } => decided("withdrawn", desk.withdraw(&by, &id)),
+        Effect::KillSwitch { by, on } => {
+            let what = if on { say!("KILL SWITCH ON: nothing is executed") } else { say!("the kill switch is off") };
+            done(desk.set_kill_switch(&by, on), what)
+        }
+        _ => Msg::Tick,
+    }
+}
+
+fn unknown() -> DeskError {
+    DeskError::Refused("the roster does not know you".into())
+}
+
+fn done(result: Result<(), DeskError>, what: Said) -> Msg {
+    Msg::Done(result.map(|()| what).map_err(|e| said(&e)))
+}
+
+fn decided(what: &'static str, result: Result<crate::model::action::Request, DeskError>) -> Msg {
+    Msg::Decided { what, result: result.map(Box::new).map_err(|e| said(&e)) }
+}
+
+/// A page, and how many rows stand before its first one.
+fn rows(
+    desk: &Desk,
+    query: &Query,
+    sort: SortKey,
+    page: Page,
+    limit: usize,
+) -> Result<(Vec<AlertRow>, u64), DeskError> {
+    let rows = desk.rows(query, sort, page, limit)?;
+    let base = match (page, rows.first()) {
+        (Page::First, _) | (_, None) => 0,
+        (_, Some(first)) => desk.position(query, sort, first.id, COUNT_CAP)?.n,
+    };
+    Ok((rows, base))
+}
+
+fn views(desk: &Desk, me: Option<&PersonId>) -> Result<Vec<ViewRow>, DeskError> {
+    let nobody = PersonId::new("-");
+    let count = |query: &str| {
+        let me = me.or(nobody.as_ref()).ok_or_else(|| say!("nobody"))?;
+        let parsed = desk.parse_query(query, me).map_err(|e| Said::of(&e.to_string()))?;
+        desk.count(&parsed, COUNT_CAP).map_err(|e| said(&e))
+    };
+    Ok(desk.views()?.into_iter().map(|view| ViewRow { count: count(&view.query), view }).collect())
+}
