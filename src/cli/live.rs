@@ -85,8 +85,8 @@ pub fn screenshot(ctx: &Ctx, args: ScreenshotArgs) -> Result<Exit, CliError> {
             (Arc::clone(&demo.desk), Some(demo))
         }
     };
-    let svg = "";
-    let _ = (&desk, args.width, args.height, &args.keys);
+    let svg = crate::console::screenshot(&desk, args.width, args.height, &args.keys)
+        .map_err(|e| super::console::failed(&e))?;
     std::fs::write(&args.out, svg)
         .map_err(|e| CliError::unreachable(format!("{}: cannot be written: {e}", args.out.display())))?;
     ctx.out().note(format!("{} written", args.out.display()))?;

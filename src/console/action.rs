@@ -296,7 +296,9 @@ fn on_closed(s: &State) -> Result<(), Said> {
     let ids = s.alerts_in_hand();
     match ids.as_slice() {
         [] => Err(say!("no alert is under the cursor")),
-        [one] if s.status_of(*one).is_some_and(|st| st != Status::Closed) => Err(say!("alert ", *one, " is not closed")),
+        [one] if s.status_of(*one).is_some_and(|st| st != Status::Closed) => {
+            Err(say!("alert ", *one, " is not closed"))
+        }
         _ => Ok(()),
     }
 }

@@ -55,8 +55,12 @@ pub const COLUMNS: &[Column] = &[
     column("rule", "ALERT", Width::Flex(12, 55, 90), 0, "what was detected", |r, _| {
         (Said::from_untrusted(&r.title), Role::Text)
     }),
-    column("host", "HOST", Width::Flex(8, 25, 24), 3, "host", |r, _| optional(r.host.as_ref().map(Said::from_untrusted))),
-    column("user", "USER", Width::Flex(7, 20, 22), 4, "user", |r, _| optional(r.user.as_ref().map(Said::from_untrusted))),
+    column("host", "HOST", Width::Flex(8, 25, 24), 3, "host", |r, _| {
+        optional(r.host.as_ref().map(Said::from_untrusted))
+    }),
+    column("user", "USER", Width::Flex(7, 20, 22), 4, "user", |r, _| {
+        optional(r.user.as_ref().map(Said::from_untrusted))
+    }),
     right(column("count", "N", Width::Fixed(4), 5, "how often the same alert came", |r, _| {
         let role = if r.count > 1 { Role::Text } else { Role::Dim };
         (if r.count > 9999 { say!("9k+") } else { say!(r.count) }, role)

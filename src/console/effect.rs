@@ -61,9 +61,9 @@ impl Runner {
             }),
             Effect::Propose { by, draft } => {
                 let desk = Arc::clone(&self.desk);
-                self.spawn(async move {
-                    Msg::Proposed(desk.propose(&by, draft).await.map(Box::new).map_err(|e| said(&e)))
-                });
+                self.spawn(
+                    async move { Msg::Proposed(desk.propose(&by, draft).await.map(Box::new).map_err(|e| said(&e))) },
+                );
             }
             Effect::Execute { by, id } => {
                 let desk = Arc::clone(&self.desk);
@@ -232,7 +232,9 @@ fn perform(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
             });
             Msg::Counted { generation, cursor, result: both.map_err(|e| said(&e)) }
         }
-        Effect::Detail(id) => Msg::Detail { id, result: desk.detail(id).map(|d| d.map(Box::new)).map_err(|e| said(&e)) },
+        Effect::Detail(id) => {
+            Msg::Detail { id, result: desk.detail(id).map(|d| d.map(Box::new)).map_err(|e| said(&e)) }
+        }
         Effect::Raw(id) => Msg::Raw { id, result: desk.raw(id).map(|r| r.map(Arc::new)).map_err(|e| said(&e)) },
         Effect::AllIds { generation, query, sort } => {
             let rows = desk.rows(&query, sort, Page::First, MARK_CAP + 1);
@@ -268,7 +270,7 @@ fn perform_more(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
             Msg::Preview { query, result }
         }
         Effect::AddSuppression { by, query, reason, expires } => {
-            let added = desk.add_suppression(&by, &query, reason, expires);
+            let added = desk.add_suppression(&by, &query, &reason, expires);
             done(added.map(drop), say!("suppressed until ", Said::moment(expires), " UTC"))
         }
         Effect::EndSuppression { by, id } => {

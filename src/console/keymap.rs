@@ -196,7 +196,8 @@ pub fn parse_key(text: &str) -> Option<Key> {
     let lower = rest.to_ascii_lowercase();
     key.code = if let Some((_, code)) = NAMED.iter().find(|(n, _)| *n == lower) {
         *code
-    } else if let Some(n) = lower.strip_prefix('f').and_then(|n| n.parse::<u8>().ok()).filter(|n| (1..=24).contains(n)) {
+    } else if let Some(n) = lower.strip_prefix('f').and_then(|n| n.parse::<u8>().ok()).filter(|n| (1..=24).contains(n))
+    {
         Code::F(n)
     } else {
         let mut chars = rest.chars();
@@ -399,12 +400,7 @@ fn read_scope(into: &mut BTreeMap<Vec<Key>, Do>, keys: &toml::Table) -> Result<(
     Ok(())
 }
 
-fn insert(
-    root: &mut BTreeMap<Key, Node>,
-    chord: &[Key],
-    act: Do,
-    all: &BTreeMap<Vec<Key>, Do>,
-) -> Result<(), String> {
+fn insert(root: &mut BTreeMap<Key, Node>, chord: &[Key], act: Do, all: &BTreeMap<Vec<Key>, Do>) -> Result<(), String> {
     let clash = || {
         let other = all.iter().find(|(k, _)| k.as_slice() != chord && (k.starts_with(chord) || chord.starts_with(k)));
         let (keys, a) = other.map_or((String::new(), ""), |(k, a)| (chord_text(k), a.word()));

@@ -73,8 +73,8 @@ fn own_files(dir: Option<&Path>, kind: &str) -> Result<Vec<(String, String)>, Co
         let path = entry.path();
         let Some(name) = path.file_stem().and_then(|s| s.to_str()) else { continue };
         if path.extension().is_some_and(|e| e == "toml") {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|e| ConsoleError::Usage(format!("{}: {e}", path.display())))?;
+            let text =
+                std::fs::read_to_string(&path).map_err(|e| ConsoleError::Usage(format!("{}: {e}", path.display())))?;
             out.push((name.to_owned(), text));
         }
     }

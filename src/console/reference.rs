@@ -18,8 +18,11 @@ pub fn keys_reference(name: &str) -> Result<String, KeymapError> {
         }
         let _ = write!(out, "\n## {}\n\n| keys | action | what it does |\n|---|---|---|\n", scope.title());
         for a in rows {
-            let keys: Vec<String> =
-                map.chords(a.id, &Scope::ALL).iter().map(|c| format!("`{}`", chord_text(c).replace('|', "\\|"))).collect();
+            let keys: Vec<String> = map
+                .chords(a.id, &Scope::ALL)
+                .iter()
+                .map(|c| format!("`{}`", chord_text(c).replace('|', "\\|")))
+                .collect();
             let _ = writeln!(out, "| {} | `{}` | {} |", keys.join(" "), a.word, a.help);
         }
     }

@@ -163,7 +163,8 @@ impl Theme {
             return Err(fault("it inherits from itself".into()));
         }
         // A user's `dark` may inherit the bundled `dark`.
-        let own = more.iter().find(|(n, _)| n == name).map(|(_, t)| t.as_str()).filter(|_| depth == 0 || !is_bundled(name));
+        let own =
+            more.iter().find(|(n, _)| n == name).map(|(_, t)| t.as_str()).filter(|_| depth == 0 || !is_bundled(name));
         let toml = own.or_else(|| BUNDLED.iter().find(|(n, _)| *n == name).map(|(_, t)| *t));
         let Some(toml) = toml else {
             let known: Vec<&str> =

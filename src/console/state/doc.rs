@@ -359,7 +359,8 @@ fn pieces(text: &str, most: usize) -> impl Iterator<Item = &str> {
 
 fn highlight(row: &Said, quote: Option<&Said>) -> DocRow {
     let text = row.as_str();
-    let Some(at) = quote.filter(|q| !q.is_empty()).and_then(|q| text.find(q.as_str()).map(|i| (i, i + q.as_str().len())))
+    let Some(at) =
+        quote.filter(|q| !q.is_empty()).and_then(|q| text.find(q.as_str()).map(|i| (i, i + q.as_str().len())))
     else {
         return vec![(row.clone(), Role::Text)];
     };

@@ -94,7 +94,10 @@ pub enum Live {
     /// The person stopped it.
     Paused,
     /// The store does not answer: since when, and why.
-    Stale { since: Timestamp, why: Said },
+    Stale {
+        since: Timestamp,
+        why: Said,
+    },
 }
 
 /// Empty, loading, broken or ready: every pane is one of these.
@@ -152,7 +155,8 @@ impl<Id: Clone + PartialEq, T> Table<Id, T> {
     pub fn step(&mut self, by: isize, id_of: impl Fn(&T) -> Id + Copy) {
         let at = self.index(id_of).unwrap_or(0) as isize;
         let last = self.rows.len() as isize - 1;
-        self.cursor = usize::try_from((at.saturating_add(by)).min(last).max(0)).ok().and_then(|i| self.rows.get(i)).map(id_of);
+        self.cursor =
+            usize::try_from((at.saturating_add(by)).min(last).max(0)).ok().and_then(|i| self.rows.get(i)).map(id_of);
     }
 }
 

@@ -49,7 +49,10 @@ pub struct Field {
 pub enum FieldKind {
     Text(Input),
     /// Options with the key that picks each, and which is chosen.
-    Choice { options: Vec<(char, Said)>, chosen: Option<usize> },
+    Choice {
+        options: Vec<(char, Said)>,
+        chosen: Option<usize>,
+    },
 }
 
 /// What a form is for; it decides what is sent.

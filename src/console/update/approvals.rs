@@ -246,7 +246,9 @@ pub fn decided(state: &mut State, what: &'static str, result: Result<Box<Request
             let left = usize::from(request.body.approvals_needed).saturating_sub(request.approvals.len());
             let said = match request.state {
                 RequestState::Pending if left > 0 => say!(what, "; ", left, " more approval(s) needed"),
-                RequestState::Failed => say!("it failed: ", Said::of(request.note.as_deref().unwrap_or("see the receipts"))),
+                RequestState::Failed => {
+                    say!("it failed: ", Said::of(request.note.as_deref().unwrap_or("see the receipts")))
+                }
                 s => say!(what, "; it is ", s.word()),
             };
             let role = match request.state {

@@ -4,8 +4,8 @@ use super::super::action::{self, Danger, Do, Scope};
 use super::super::columns;
 use super::super::keymap::{Code, Key, Lookup, chord_text};
 use super::super::layout;
-use super::super::state::overlay::{FieldKind, FilterInput, Sheet};
 use super::super::state::input::Input;
+use super::super::state::overlay::{FieldKind, FilterInput, Sheet};
 use super::super::state::queue::MARK_CAP;
 use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
@@ -289,7 +289,10 @@ fn pause(state: &mut State, out: &mut Out) {
         state.tell(Role::Info, say!("live again"));
     } else {
         state.live = Live::Paused;
-        state.tell(Role::Warn, say!("paused: the queue shows what was there at ", super::super::words::Clock(state.now)));
+        state.tell(
+            Role::Warn,
+            say!("paused: the queue shows what was there at ", super::super::words::Clock(state.now)),
+        );
     }
 }
 

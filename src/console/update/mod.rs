@@ -119,15 +119,39 @@ pub enum Msg {
 /// What is to be done outside.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    Parse { text: String, apply: bool },
-    Rows { generation: u64, query: Query, sort: SortKey, page: Page, limit: usize },
+    Parse {
+        text: String,
+        apply: bool,
+    },
+    Rows {
+        generation: u64,
+        query: Query,
+        sort: SortKey,
+        page: Page,
+        limit: usize,
+    },
     Refresh(Vec<AlertId>),
-    Count { generation: u64, query: Query, sort: SortKey, cursor: Option<AlertId> },
+    Count {
+        generation: u64,
+        query: Query,
+        sort: SortKey,
+        cursor: Option<AlertId>,
+    },
     Detail(AlertId),
     Raw(AlertId),
-    AllIds { generation: u64, query: Query, sort: SortKey },
-    Act { by: PersonId, act: Act, ids: Vec<AlertId> },
-    Undo { by: PersonId },
+    AllIds {
+        generation: u64,
+        query: Query,
+        sort: SortKey,
+    },
+    Act {
+        by: PersonId,
+        act: Act,
+        ids: Vec<AlertId>,
+    },
+    Undo {
+        by: PersonId,
+    },
     Cases,
     Requests,
     Views,
@@ -135,15 +159,46 @@ pub enum Effect {
     DropView(String),
     Suppressions,
     PreviewSuppression(String),
-    AddSuppression { by: PersonId, query: String, reason: Untrusted, expires: Timestamp },
-    EndSuppression { by: PersonId, id: SuppressionId },
-    Propose { by: PersonId, draft: Draft },
-    Approve { by: PersonId, id: RequestId, digest: String },
-    Deny { by: PersonId, id: RequestId, reason: Untrusted },
-    Withdraw { by: PersonId, id: RequestId },
-    Execute { by: PersonId, id: RequestId },
-    KillSwitch { by: PersonId, on: bool },
-    Triage { id: AlertId, backend: Option<&'static str> },
+    AddSuppression {
+        by: PersonId,
+        query: String,
+        reason: Untrusted,
+        expires: Timestamp,
+    },
+    EndSuppression {
+        by: PersonId,
+        id: SuppressionId,
+    },
+    Propose {
+        by: PersonId,
+        draft: Draft,
+    },
+    Approve {
+        by: PersonId,
+        id: RequestId,
+        digest: String,
+    },
+    Deny {
+        by: PersonId,
+        id: RequestId,
+        reason: Untrusted,
+    },
+    Withdraw {
+        by: PersonId,
+        id: RequestId,
+    },
+    Execute {
+        by: PersonId,
+        id: RequestId,
+    },
+    KillSwitch {
+        by: PersonId,
+        on: bool,
+    },
+    Triage {
+        id: AlertId,
+        backend: Option<&'static str>,
+    },
     CancelTriage(AlertId),
     /// To the terminal's clipboard; text that is safe to show.
     Copy(Said),
@@ -302,7 +357,8 @@ fn detail(state: &mut State, id: AlertId, result: Result<Option<Box<Detail>>, Sa
 }
 
 fn raw(state: &mut State, id: AlertId, result: Result<Option<Arc<Vec<u8>>>, Said>) {
-    let Some(Overlay::Raw(view)) = state.overlays.iter_mut().rev().find(|o| matches!(o, Overlay::Raw(r) if r.alert == id))
+    let Some(Overlay::Raw(view)) =
+        state.overlays.iter_mut().rev().find(|o| matches!(o, Overlay::Raw(r) if r.alert == id))
     else {
         return;
     };

@@ -53,11 +53,7 @@ pub fn palette(state: &mut State) {
         .map(|a| {
             let near = a.scope == Scope::Global || scopes.contains(&a.scope);
             let hint = state.look.keymap.hint(a.id, &Scope::ALL).unwrap_or_default();
-            let disabled = if near {
-                a.id.enabled(state).err()
-            } else {
-                Some(say!("works under ", a.scope.title()))
-            };
+            let disabled = if near { a.id.enabled(state).err() } else { Some(say!("works under ", a.scope.title())) };
             let detail = say!(Said::of(&hint).padded(8), " ", a.help);
             PickItem { pick: Pick::Run(a.id), label: say!(a.word), detail, disabled }
         })
@@ -154,14 +150,19 @@ pub fn kill_switch(state: &mut State) {
         (
             say!("KILL SWITCH: stop all execution"),
             "stop",
-            say!("No action starts any more, and what runs is told to stop, until somebody turns it off. It survives restarts."),
+            say!(
+                "No action starts any more, and what runs is told to stop, until somebody turns it off. It survives restarts."
+            ),
         )
     } else {
         (say!("Turn the kill switch off"), "resume", say!("Approved requests can run again."))
     };
-    let f = Form::new(Purpose::KillSwitch { on }, title)
-        .lead(lead, Role::Warn)
-        .text("word", Input::line(""), say!("type ", word), true);
+    let f = Form::new(Purpose::KillSwitch { on }, title).lead(lead, Role::Warn).text(
+        "word",
+        Input::line(""),
+        say!("type ", word),
+        true,
+    );
     form(state, f, Vec::new());
 }
 
@@ -233,7 +234,11 @@ pub fn pivot(state: &mut State) {
     add("format", Some(Said::of(&row.format)));
     let group = state.detail.shown.as_ref().filter(|d| d.alert.id == row.id).map(|d| d.alert.group.clone());
     if let Some(g) = group {
-        items.push(item(Pick::Filter(format!("group:{g}")), say!("same story"), say!("rule, host, user and address alike")));
+        items.push(item(
+            Pick::Filter(format!("group:{g}")),
+            say!("same story"),
+            say!("rule, host, user and address alike"),
+        ));
     }
     pick(state, say!("Show alerts with the"), items, Vec::new());
 }
@@ -247,14 +252,22 @@ pub fn explain(state: &mut State) {
     doc.blank();
     let raised = if row.priority < row.detector_priority { "  (raised from the detector's)" } else { "" };
     doc.pair(say!("severity"), &say!(Said::decimal(r.severity, 0), "   ", row.priority.word(), raised), Role::Text);
-    doc.pair(say!("x asset"), &say!(Said::decimal(r.asset, 2), "   weight ", row.asset_weight, " % from the inventory"), Role::Text);
+    doc.pair(
+        say!("x asset"),
+        &say!(Said::decimal(r.asset, 2), "   weight ", row.asset_weight, " % from the inventory"),
+        Role::Text,
+    );
     let conf = match row.confidence {
         Some(c) => say!("the detector says ", c, " %"),
         None => say!("the detector gave none: 75 % is taken"),
     };
     doc.pair(say!("x confidence"), &say!(Said::decimal(r.confidence, 2), "   ", conf), Role::Text);
     let waited = Said::span(state.now.as_second() - row.t_ingest.as_second());
-    doc.pair(say!("x age"), &say!(Said::decimal(r.age, 2), "   waiting for ", waited, ", doubles every 24 h"), Role::Text);
+    doc.pair(
+        say!("x age"),
+        &say!(Said::decimal(r.age, 2), "   waiting for ", waited, ", doubles every 24 h"),
+        Role::Text,
+    );
     doc.pair(say!("= risk"), &Said::decimal(r.score, 1), Role::Heading);
     doc.blank();
     let text = "What waits grows, and all at the same pace, so the order of two alerts never changes with time alone. \
@@ -286,9 +299,12 @@ pub fn close(state: &mut State) {
 pub fn snooze(state: &mut State) {
     let ids = state.alerts_in_hand();
     let options = submit::presets(state.now).into_iter().map(|(k, words, _)| (k, words)).collect();
-    let f = Form::new(Purpose::Snooze, say!("Snooze ", which(&ids)))
-        .choice("until", options, Some(1))
-        .text("reason", Input::line(""), say!("what is waited for"), false);
+    let f = Form::new(Purpose::Snooze, say!("Snooze ", which(&ids))).choice("until", options, Some(1)).text(
+        "reason",
+        Input::line(""),
+        say!("what is waited for"),
+        false,
+    );
     form(state, f, ids);
 }
 
@@ -302,9 +318,12 @@ pub fn prioritise(state: &mut State) {
     let ids = state.alerts_in_hand();
     let options = Priority::ALL.into_iter().zip(['0', '1', '2', '3']).map(|(p, k)| (k, say!(p.word()))).collect();
     let now = state.queue.row_in_hand().map(|r| r.priority as usize);
-    let f = Form::new(Purpose::Prioritise, say!("Priority of ", which(&ids)))
-        .choice("priority", options, now)
-        .text("reason", Input::line(""), Said::new(), true);
+    let f = Form::new(Purpose::Prioritise, say!("Priority of ", which(&ids))).choice("priority", options, now).text(
+        "reason",
+        Input::line(""),
+        Said::new(),
+        true,
+    );
     form(state, f, ids);
 }
 
@@ -335,8 +354,12 @@ pub fn merge(state: &mut State, out: &mut Out) {
 
 pub fn new_case(state: &mut State, ids: Vec<AlertId>) {
     let title = state.queue.row_in_hand().map(|r| Said::from_untrusted(&r.title)).unwrap_or_default();
-    let f = Form::new(Purpose::NewCase, say!("New case with ", which(&ids)))
-        .text("title", Input::line(title.as_str()), Said::new(), true);
+    let f = Form::new(Purpose::NewCase, say!("New case with ", which(&ids))).text(
+        "title",
+        Input::line(title.as_str()),
+        Said::new(),
+        true,
+    );
     form(state, f, ids);
 }
 
@@ -380,9 +403,13 @@ fn entities(f: &AlertFields, kind: &ParamType) -> Vec<String> {
     let mut all: Vec<String> = match kind {
         ParamType::Host => f.host.iter().map(shown).collect(),
         ParamType::User => f.user.iter().map(shown).chain(observed(ObservableKind::User)).collect(),
-        ParamType::Ip => {
-            f.src_ip.iter().chain(f.dst_ip.iter()).map(ToString::to_string).chain(observed(ObservableKind::Ip)).collect()
-        }
+        ParamType::Ip => f
+            .src_ip
+            .iter()
+            .chain(f.dst_ip.iter())
+            .map(ToString::to_string)
+            .chain(observed(ObservableKind::Ip))
+            .collect(),
         ParamType::Domain => observed(ObservableKind::Domain).collect(),
         ParamType::Url => observed(ObservableKind::Url).collect(),
         ParamType::Sha256 => observed(ObservableKind::Sha256).collect(),
@@ -504,7 +531,8 @@ pub fn next_claim(state: &mut State, out: &mut Out) {
     let at = state.detail.claim.map_or(0, |c| (c + 1) % n.max(1));
     let Some(claim) = v.claims.get(at) else { return };
     let quote = Said::from_untrusted(&claim.quote);
-    let said = say!("claim ", at + 1, " of ", n, if claim.founded { " (founded): " } else { " (UNFOUNDED): " }, claim.text);
+    let said =
+        say!("claim ", at + 1, " of ", n, if claim.founded { " (founded): " } else { " (UNFOUNDED): " }, claim.text);
     let role = if claim.founded { Role::Good } else { Role::Bad };
     state.detail.claim = Some(at);
     raw(state, false, Some(quote), out);

@@ -254,7 +254,8 @@ pub fn step(state: &mut State, by: isize) {
     if let Some(row) = q.rows.get(to) {
         if q.cursor != Some(row.id) {
             // The count was for another row: right again with the next answer.
-            q.new_above = if q.at_top && to == 0 { q.new_above } else { q.new_above.min(super::super::state::queue::COUNT_CAP) };
+            q.new_above =
+                if q.at_top && to == 0 { q.new_above } else { q.new_above.min(super::super::state::queue::COUNT_CAP) };
         }
         q.cursor = Some(row.id);
     }

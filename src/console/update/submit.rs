@@ -109,8 +109,7 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
         }
         Purpose::SaveView => {
             let name = form.text_of("name").trim().to_owned();
-            let view =
-                SavedView { name, query: state.queue.text.clone(), sort: state.queue.sort.word().into(), by };
+            let view = SavedView { name, query: state.queue.text.clone(), sort: state.queue.sort.word().into(), by };
             state.queue.view = Some(view.name.clone());
             out.push(Effect::PutView(view));
         }
@@ -158,7 +157,8 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
 }
 
 fn draft(form: &Form, action: String, reason: &str) -> Draft {
-    let targets = form.text_of("targets").split([' ', ',', ';', '\n']).filter(|s| !s.is_empty()).map(String::from).collect();
+    let targets =
+        form.text_of("targets").split([' ', ',', ';', '\n']).filter(|s| !s.is_empty()).map(String::from).collect();
     let params = form
         .fields
         .iter()
@@ -247,13 +247,15 @@ pub fn take(state: &mut State, out: &mut Out) {
                 out.push(Effect::Views);
             }
         }
-        Pick::Theme(name) => match Theme::load(&name, &state.look.own_themes.clone()).map(|t| t.at_depth(state.look.depth)) {
-            Ok(theme) => {
-                state.look.theme = theme;
-                state.repaint = true;
+        Pick::Theme(name) => {
+            match Theme::load(&name, &state.look.own_themes.clone()).map(|t| t.at_depth(state.look.depth)) {
+                Ok(theme) => {
+                    state.look.theme = theme;
+                    state.repaint = true;
+                }
+                Err(e) => state.tell(Role::Bad, Said::of(&e.to_string())),
             }
-            Err(e) => state.tell(Role::Bad, Said::of(&e.to_string())),
-        },
+        }
         Pick::Sort(key) => queue::sort(state, key, out),
         Pick::Action(name) => open::propose_form(state, &name, ids),
         Pick::OpenAlert(id) => {

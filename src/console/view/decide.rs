@@ -31,7 +31,8 @@ pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
         (Deciding::Look, RequestState::Pending) => "WAITING",
         (Deciding::Look, _) => "REQUEST",
     };
-    let text = say!(word, "  ", Said::of(tail(r.body.id.as_str())), "  tier ", r.body.tier.word(), "  ", r.state.word());
+    let text =
+        say!(word, "  ", Said::of(tail(r.body.id.as_str())), "  tier ", r.body.tier.word(), "  ", r.state.word());
     c.put(body.x + 1, body.y, body.width, &text, role);
     let signers = r.approvals.iter().fold(Said::new(), |mut s, a| {
         s.push(&say!(if s.is_empty() { "" } else { " " }, a.by));
@@ -120,7 +121,12 @@ fn lay_out(r: &Request, width: usize) -> Doc {
         fence(&mut doc, "reason given for the denial (untrusted text, shown as typed):", &block(&d.reason), width);
     }
     for p in r.preview.iter().filter(|p| !p.diff.is_empty()) {
-        fence(&mut doc, "what the dry run printed (untrusted text):", &say!(Said::of(&p.target), ": ", block(&p.diff)), width);
+        fence(
+            &mut doc,
+            "what the dry run printed (untrusted text):",
+            &say!(Said::of(&p.target), ": ", block(&p.diff)),
+            width,
+        );
     }
     doc
 }
@@ -141,7 +147,13 @@ fn changes(doc: &mut Doc, r: &Request) {
     if failed > 0 {
         said.push(&say!(", ", failed, " FAILED"));
     }
-    let role = if failed > 0 { Role::Bad } else if unknown > 0 { Role::Warn } else { Role::Text };
+    let role = if failed > 0 {
+        Role::Bad
+    } else if unknown > 0 {
+        Role::Warn
+    } else {
+        Role::Text
+    };
     doc.pair(say!("CHANGES"), &said, role);
 }
 
@@ -185,7 +197,11 @@ fn decision(c: &mut Canvas<'_>, d: &Decide, area: Rect) {
         c.put(x, y + 1, room, e, Role::Bad);
     }
     if d.changed.is_some() {
-        let text = say!("IT HAS CHANGED since you opened it: nothing can be signed here. ", key_of(s, Do::Reread), " shows it as it is now.");
+        let text = say!(
+            "IT HAS CHANGED since you opened it: nothing can be signed here. ",
+            key_of(s, Do::Reread),
+            " shows it as it is now."
+        );
         c.put(x, y, room, &text, Role::Critical);
         return;
     }

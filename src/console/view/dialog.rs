@@ -36,7 +36,11 @@ pub fn filter(c: &mut Canvas<'_>, area: Rect, f: &FilterInput) {
             }
         }
         _ => {
-            let hint = say!("such as  sev>=high host:web-* status:new age<2h not src:10.0.0.0/8   ", key_of(c.state, Do::FormOlder), " older");
+            let hint = say!(
+                "such as  sev>=high host:web-* status:new age<2h not src:10.0.0.0/8   ",
+                key_of(c.state, Do::FormOlder),
+                " older"
+            );
             c.put(x, below.y, room, &hint, Role::Dim);
         }
     }

@@ -54,21 +54,34 @@ fn cell(text: &Said, columns: usize) -> Said {
 pub fn cases(c: &mut Canvas<'_>, panes: &Panes) {
     let s = c.state;
     let wide = usize::from(panes.list.width.saturating_sub(50)).clamp(20, 80);
-    let head = say!(cell(&say!("CASE"), 6), cell(&say!("TITLE"), wide), cell(&say!("ALERTS"), 6), cell(&say!("OPENED"), 16), "BY");
-    let empty = [
-        say!("no cases yet"),
-        say!("on alerts of the queue, ", key_of(s, Do::Merge), " puts them into a new one"),
-    ];
-    table(c, panes, "the list of cases", &s.cases, |x| x.id, &head, &empty, |case| {
-        let role = if case.closed_at.is_some() { Role::Dim } else { Role::Text };
-        vec![
-            (cell(&say!("#", case.id), 6), Role::Info),
-            (cell(&say!(case.title), wide), role),
-            (cell(&say!(case.alerts), 6), role),
-            (cell(&Said::moment(case.opened_at).fit(16, ""), 16), Role::Dim),
-            (say!(case.opened_by, if case.closed_at.is_some() { "  closed" } else { "" }), Role::Dim),
-        ]
-    });
+    let head = say!(
+        cell(&say!("CASE"), 6),
+        cell(&say!("TITLE"), wide),
+        cell(&say!("ALERTS"), 6),
+        cell(&say!("OPENED"), 16),
+        "BY"
+    );
+    let empty =
+        [say!("no cases yet"), say!("on alerts of the queue, ", key_of(s, Do::Merge), " puts them into a new one")];
+    table(
+        c,
+        panes,
+        "the list of cases",
+        &s.cases,
+        |x| x.id,
+        &head,
+        &empty,
+        |case| {
+            let role = if case.closed_at.is_some() { Role::Dim } else { Role::Text };
+            vec![
+                (cell(&say!("#", case.id), 6), Role::Info),
+                (cell(&say!(case.title), wide), role),
+                (cell(&say!(case.alerts), 6), role),
+                (cell(&Said::moment(case.opened_at).fit(16, ""), 16), Role::Dim),
+                (say!(case.opened_by, if case.closed_at.is_some() { "  closed" } else { "" }), Role::Dim),
+            ]
+        },
+    );
 }
 
 pub fn request_role(state: RequestState) -> Role {
@@ -87,7 +100,9 @@ fn next_step(s: &super::State, r: &Request) -> Said {
     let left = usize::from(r.body.approvals_needed).saturating_sub(r.approvals.len());
     match r.state {
         RequestState::Pending if mine => say!("needs ", left, " other"),
-        RequestState::Pending => say!("needs ", left, ", ", Said::span(r.body.approve_by.as_second() - s.now.as_second()), " left"),
+        RequestState::Pending => {
+            say!("needs ", left, ", ", Said::span(r.body.approve_by.as_second() - s.now.as_second()), " left")
+        }
         RequestState::Approved => say!("run within ", Said::span(r.body.execute_by.as_second() - s.now.as_second())),
         RequestState::Done | RequestState::Failed => {
             let done = r.receipts.iter().filter(|x| x.state == crate::model::action::ReceiptState::Done).count();
@@ -110,38 +125,63 @@ pub fn requests(c: &mut Canvas<'_>, panes: &Panes) {
     );
     let empty = [
         say!("no requests"),
-        say!("on an alert of the queue, ", key_of(s, Do::Propose), " proposes an action; somebody else approves it here"),
+        say!(
+            "on an alert of the queue, ",
+            key_of(s, Do::Propose),
+            " proposes an action; somebody else approves it here"
+        ),
     ];
-    table(c, panes, "the list of requests", &s.requests, |r| r.body.id.clone(), &head, &empty, |r| {
-        let final_role = if r.state.is_final() { Role::Dim } else { Role::Text };
-        let tier = say!(r.body.tier.word()).fit(2, "");
-        vec![
-            (cell(&say!(r.state.word()), 9), request_role(r.state)),
-            (cell(&tier, 4), Role::Text),
-            (cell(&Said::of(&r.body.action), 18), final_role),
-            (cell(&Said::of(&r.body.targets.join(" ")), wide), final_role),
-            (cell(&say!(r.body.requester), 9), Role::Dim),
-            (next_step(s, r), final_role),
-        ]
-    });
+    table(
+        c,
+        panes,
+        "the list of requests",
+        &s.requests,
+        |r| r.body.id.clone(),
+        &head,
+        &empty,
+        |r| {
+            let final_role = if r.state.is_final() { Role::Dim } else { Role::Text };
+            let tier = say!(r.body.tier.word()).fit(2, "");
+            vec![
+                (cell(&say!(r.state.word()), 9), request_role(r.state)),
+                (cell(&tier, 4), Role::Text),
+                (cell(&Said::of(&r.body.action), 18), final_role),
+                (cell(&Said::of(&r.body.targets.join(" ")), wide), final_role),
+                (cell(&say!(r.body.requester), 9), Role::Dim),
+                (next_step(s, r), final_role),
+            ]
+        },
+    );
 }
 
 pub fn views(c: &mut Canvas<'_>, panes: &Panes) {
     let s = c.state;
     let head = say!(cell(&say!("VIEW"), 20), cell(&say!("ALERTS"), 7), cell(&say!("ORDER"), 8), "FILTER");
-    let empty = [say!("no saved views"), say!("in the queue, ", key_of(s, Do::SaveView), " keeps the present filter under a name")];
-    table(c, panes, "the list of views", &s.views, |v| v.view.name.clone(), &head, &empty, |v| {
-        let (count, role) = match &v.count {
-            Ok(n) => (say!(n.n, if n.exact { "" } else { "+" }), Role::Text),
-            Err(e) => (say!("! ", e), Role::Bad),
-        };
-        vec![
-            (cell(&Said::of(&v.view.name), 20), Role::Heading),
-            (cell(&count, 7), role),
-            (cell(&Said::of(&v.view.sort), 8), Role::Dim),
-            (Said::of(&v.view.query), Role::Text),
-        ]
-    });
+    let empty = [
+        say!("no saved views"),
+        say!("in the queue, ", key_of(s, Do::SaveView), " keeps the present filter under a name"),
+    ];
+    table(
+        c,
+        panes,
+        "the list of views",
+        &s.views,
+        |v| v.view.name.clone(),
+        &head,
+        &empty,
+        |v| {
+            let (count, role) = match &v.count {
+                Ok(n) => (say!(n.n, if n.exact { "" } else { "+" }), Role::Text),
+                Err(e) => (say!("! ", e), Role::Bad),
+            };
+            vec![
+                (cell(&Said::of(&v.view.name), 20), Role::Heading),
+                (cell(&count, 7), role),
+                (cell(&Said::of(&v.view.sort), 8), Role::Dim),
+                (Said::of(&v.view.query), Role::Text),
+            ]
+        },
+    );
 }
 
 pub fn suppressions(c: &mut Canvas<'_>, panes: &Panes) {
@@ -156,19 +196,33 @@ pub fn suppressions(c: &mut Canvas<'_>, panes: &Panes) {
     );
     let empty = [
         say!("nothing is suppressed"),
-        say!(key_of(s, Do::AddSuppression), " adds one here; ", key_of(s, Do::Suppress), " in the queue starts from an alert"),
+        say!(
+            key_of(s, Do::AddSuppression),
+            " adds one here; ",
+            key_of(s, Do::Suppress),
+            " in the queue starts from an alert"
+        ),
     ];
-    table(c, panes, "the list of suppressions", &s.suppressions, |x| x.id, &head, &empty, |x| {
-        let left = x.expires.as_second() - s.now.as_second();
-        let (ends, role) = if left <= 0 { (say!("ended"), Role::Dim) } else { (Said::span(left), Role::Text) };
-        vec![
-            (cell(&Said::of(&x.query), wide), role),
-            (cell(&say!(x.hidden), 6), role),
-            (cell(&ends, 5), role),
-            (cell(&say!(x.owner), 10), Role::Dim),
-            (say!(x.reason), Role::Dim),
-        ]
-    });
+    table(
+        c,
+        panes,
+        "the list of suppressions",
+        &s.suppressions,
+        |x| x.id,
+        &head,
+        &empty,
+        |x| {
+            let left = x.expires.as_second() - s.now.as_second();
+            let (ends, role) = if left <= 0 { (say!("ended"), Role::Dim) } else { (Said::span(left), Role::Text) };
+            vec![
+                (cell(&Said::of(&x.query), wide), role),
+                (cell(&say!(x.hidden), 6), role),
+                (cell(&ends, 5), role),
+                (cell(&say!(x.owner), 10), Role::Dim),
+                (say!(x.reason), Role::Dim),
+            ]
+        },
+    );
 }
 
 // --- status ------------------------------------------------------------------------------------
@@ -202,7 +256,8 @@ fn status_rows(c: &Canvas<'_>) -> Vec<DocRow> {
     rows.push(item(say!("kill switch"), say!(word), role, who));
     let dead = s.facts.dead_letters;
     let (word, role) = if dead == 0 { (say!("none"), Role::Good) } else { (say!(dead), Role::Warn) };
-    let hint = if dead == 0 { Said::new() } else { say!("records that could not be read; see: watchfloor dead-letter list") };
+    let hint =
+        if dead == 0 { Said::new() } else { say!("records that could not be read; see: watchfloor dead-letter list") };
     rows.push(item(say!("dead letters"), word, role, hint));
     rows.push(Vec::new());
     rows.push(head("Opinions"));

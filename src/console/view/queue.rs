@@ -55,7 +55,13 @@ fn context(c: &mut Canvas<'_>, area: Rect) {
             x = c.put(x, area.y, room, &say!("Queue > alert ", id), Role::Heading);
             x = c.put(x + 2, area.y, room.saturating_sub(x), &say!(q.base + at as u64 + 1), Role::Dim);
             if let Some(t) = q.total {
-                x = c.put(x, area.y, room.saturating_sub(x), &say!(" of ", t.n, if t.exact { "" } else { "+" }), Role::Dim);
+                x = c.put(
+                    x,
+                    area.y,
+                    room.saturating_sub(x),
+                    &say!(" of ", t.n, if t.exact { "" } else { "+" }),
+                    Role::Dim,
+                );
             }
             x += 2;
         }
@@ -93,7 +99,12 @@ fn list(c: &mut Canvas<'_>, area: Rect) {
         let empty = if filtered {
             vec![
                 say!("no alert matches ", Said::of(&q.text)),
-                say!(key_of(s, Do::Filter), " changes the filter, ", key_of(s, Do::ClearFilter), " goes back to the first one"),
+                say!(
+                    key_of(s, Do::Filter),
+                    " changes the filter, ",
+                    key_of(s, Do::ClearFilter),
+                    " goes back to the first one"
+                ),
             ]
         } else {
             vec![
