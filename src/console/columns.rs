@@ -52,13 +52,13 @@ pub const COLUMNS: &[Column] = &[
     column("severity", "SEV", Width::Fixed(6), 1, "how bad the detector says it is", |r, s| {
         (say!(severity_glyph(r.severity, s.look.ascii), " ", r.severity.short()), severity_role(r.severity))
     }),
-    column("rule", "ALERT", Width::Flex(12, 55, 90), 0, "what was detected", |r, _| {
+    column("rule", "ALERT", Width::Flex(16, 75, 90), 0, "what was detected", |r, _| {
         (Said::from_untrusted(&r.title), Role::Text)
     }),
-    column("host", "HOST", Width::Flex(8, 25, 24), 3, "host", |r, _| {
+    column("host", "HOST", Width::Flex(9, 15, 24), 3, "host", |r, _| {
         optional(r.host.as_ref().map(Said::from_untrusted))
     }),
-    column("user", "USER", Width::Flex(7, 20, 22), 4, "user", |r, _| {
+    column("user", "USER", Width::Flex(7, 10, 22), 4, "user", |r, _| {
         optional(r.user.as_ref().map(Said::from_untrusted))
     }),
     right(column("count", "N", Width::Fixed(4), 5, "how often the same alert came", |r, _| {
@@ -283,12 +283,12 @@ mod tests {
     use super::*;
 
     fn default_columns() -> Vec<usize> {
-        by_names(&crate::config::ConsoleSettings::default().columns).0
+        by_names(&crate::config::settings::ConsoleSettings::default().columns).0
     }
 
     #[test]
     fn the_default_columns_exist() {
-        let (known, unknown) = by_names(&crate::config::ConsoleSettings::default().columns);
+        let (known, unknown) = by_names(&crate::config::settings::ConsoleSettings::default().columns);
         assert!(unknown.is_empty(), "{unknown:?}");
         assert_eq!(known.len(), 8);
     }
