@@ -25,6 +25,7 @@ use watchfloor::store::sqlite::SqliteStore;
 
 const DOCUMENTS: usize = 50_000;
 const CHUNK: usize = 1000;
+const PASSWORD: &str = "Kx7-quiet-Harbour-19";
 
 /// The node, ended by process id when the test ends.
 struct Node {
@@ -91,7 +92,7 @@ impl Node {
 
     fn settings(&self, user: &str) -> OpensearchSettings {
         serde_json::from_value(json!({
-            "url": self.url, "index": "alerts-*", "username": user, "password": format!("env:{user}"), "ca": self.ca,
+            "url": self.url, "index": "alerts-*", "username": user, "password": "env:PASSWORD", "ca": self.ca,
             "poll_seconds": 1, "timeout_seconds": 10, "write_back": true,
         }))
         .unwrap()
@@ -108,14 +109,14 @@ impl Node {
                     "allowed_actions": [
                         "indices:data/read/search", "indices:data/read/point_in_time/create",
                         "indices:data/read/point_in_time/delete", "indices:data/read/get", "indices:data/write/update",
-                        "indices:admin/mapping/auto_put",
+                        "indices:data/write/bulk*", "indices:data/write/index",
                     ],
                 }],
             }),
         )
         .await;
         for user in ["tail", "nobody"] {
-            let password = json!({ "password": format!("{user}-pass-7Xq9") });
+            let password = json!({ "password": PASSWORD });
             self.put(&format!("/_plugins/_security/api/internalusers/{user}"), password).await;
         }
         self.put("/_plugins/_security/api/rolesmapping/tail", json!({ "users": ["tail"] })).await;
@@ -124,7 +125,15 @@ impl Node {
                 &format!("/{index}"),
                 json!({
                     "settings": { "number_of_shards": shards, "number_of_replicas": 0, "refresh_interval": "500ms" },
-                    "mappings": { "properties": { "@timestamp": { "type": "date" } } },
+                    "mappings": { "properties": {
+                        "@timestamp": { "type": "date" },
+                        // Known beforehand, so that the tail needs no right to change mappings.
+                        "watchfloor": { "properties": {
+                            "status": { "type": "keyword" }, "owner": { "type": "keyword" },
+                            "disposition": { "type": "keyword" }, "rev": { "type": "long" },
+                            "at": { "type": "date" },
+                        } },
+                    } },
                 }),
             )
             .await;
@@ -172,10 +181,7 @@ fn pipeline(db: &Path) -> Pipeline {
 }
 
 fn resolver() -> SecretResolver {
-    Arc::new(|reference| match reference.strip_prefix("env:") {
-        Some(user) => Ok(format!("{user}-pass-7Xq9")),
-        None => Ok("wrong".into()),
-    })
+    Arc::new(|reference| Ok(if reference == "env:PASSWORD" { PASSWORD } else { "wrong" }.into()))
 }
 
 const CHILD: &str = "WATCHFLOOR_TEST_TAIL";
@@ -312,7 +318,13 @@ async fn write_back(node: &Node, store: &SqliteStore) {
 
     // Somebody else writes into the second document before we do.
     let path = place(&rows[1]).replace("_doc", "_update");
-    let (status, _) = node.admin("POST", &path, Some(json!({ "doc": { "watchfloor": { "status": "closed", "owner": "bob" } } }).to_string())).await;
+    let (status, _) = node
+        .admin(
+            "POST",
+            &path,
+            Some(json!({ "doc": { "watchfloor": { "status": "closed", "owner": "bob" } } }).to_string()),
+        )
+        .await;
     assert_eq!(status, 200);
 
     let now = Timestamp::now();
@@ -322,11 +334,8 @@ async fn write_back(node: &Node, store: &SqliteStore) {
     };
     act(&Act::Claim, &rows[0]);
     act(&Act::Claim, &rows[1]);
-    let close = Act::Close {
-        disposition: Disposition::FalsePositive,
-        reason: "a scanner of ours".into(),
-        comment: None,
-    };
+    let close =
+        Act::Close { disposition: Disposition::FalsePositive, reason: "a scanner of ours".into(), comment: None };
     act(&close, &rows[2]);
 
     let process = TailProcess::start(node, 2);
@@ -362,9 +371,15 @@ async fn write_back(node: &Node, store: &SqliteStore) {
     let late = Timestamp::now() - jiff::SignedDuration::from_secs(60);
     let future = Timestamp::now() + jiff::SignedDuration::from_hours(24 * 365);
     let bodies = [
-        ("late", json!({ "@timestamp": late, "rule": { "level": 5, "description": "late", "id": "1" }, "agent": { "name": "a" } })),
+        (
+            "late",
+            json!({ "@timestamp": late, "rule": { "level": 5, "description": "late", "id": "1" }, "agent": { "name": "a" } }),
+        ),
         ("untimed", json!({ "rule": { "level": 5, "description": "untimed", "id": "1" }, "agent": { "name": "a" } })),
-        ("future", json!({ "@timestamp": future, "rule": { "level": 5, "description": "future", "id": "1" }, "agent": { "name": "a" } })),
+        (
+            "future",
+            json!({ "@timestamp": future, "rule": { "level": 5, "description": "future", "id": "1" }, "agent": { "name": "a" } }),
+        ),
         ("unreadable", json!({ "@timestamp": late, "nothing": "we know" })),
     ];
     for (id, body) in &bodies {

@@ -183,7 +183,7 @@ start() {
   [ -e "$home/config/opensearch.yml" ] || prepare "$dir"
   port=$(sed -n 's/^http.port: //p' "$home/config/opensearch.yml")
   # Its own session, so that a signal to the test's group does not reach it; started again it finds its data.
-  setsid java -Xms512m -Xmx1g -XX:+UseSerialGC -cp "$CACHE/launcher:$CACHE/lib/*" -Dlog4j2.disable.jmx=true \
+  setsid java -Xms512m -Xmx1g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$CACHE/launcher:$CACHE/lib/*" -Dlog4j2.disable.jmx=true \
     -Dopensearch.path.home="$home" -Djava.io.tmpdir="${TMPDIR:-/tmp}" Launcher "$home" \
     > "$dir/out.log" 2>&1 < /dev/null 8>&- &
   pid=$!

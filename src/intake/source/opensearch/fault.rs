@@ -84,6 +84,14 @@ impl Fault {
         })
     }
 
+    /// The longest wait before another try: what a restart cures is looked for sooner.
+    pub(super) fn impatience(&self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Unreachable(_) | Self::NotReady(_) | Self::NoIndex(_) | Self::PitGone => 15,
+            _ => 60,
+        })
+    }
+
     /// From an error of the HTTP client, which hides its cause in a chain of sources.
     pub(super) fn from_transport(e: &opensearch::Error, timeout: Duration) -> Self {
         if e.is_timeout() {
@@ -160,11 +168,8 @@ impl Said {
 
     /// The security plugin says `no permissions for [RIGHT, RIGHT] and User [...]`.
     fn right(&self) -> String {
-        let named = self.reason.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(right, _)| right);
-        match named {
-            Some(right) if self.reason.starts_with("no permissions for") => right.to_owned(),
-            _ => format!("for this: {}", self.reason),
-        }
+        let named = self.reason.strip_prefix("no permissions for [").and_then(|rest| rest.split_once("] and "));
+        named.map_or_else(|| format!("for this: {}", self.reason), |(right, _)| right.to_owned())
     }
 }
 
@@ -180,6 +185,8 @@ mod tests {
     fn each_answer_gives_one_line_that_helps() {
         let denied = r#"{"error":{"root_cause":[{"type":"security_exception","reason":"no permissions for [indices:data/read/search] and User [name=tail, backend_roles=[], requestedTenant=null]"}],"type":"security_exception","reason":"x"},"status":403}"#;
         assert_eq!(said(403, denied), "tail lacks the right indices:data/read/search (403): grant it in a role");
+        let nested = r#"{"error":{"type":"security_exception","reason":"no permissions for [indices:data/write/bulk[s]] and User [name=tail]"}}"#;
+        assert!(said(403, nested).contains("right indices:data/write/bulk[s] (403)"));
         assert!(said(401, "Unauthorized").contains("password refused (401) for tail"));
         assert!(said(503, "OpenSearch Security not initialized.").contains("not ready yet: OpenSearch Security"));
         let missing = r#"{"error":{"type":"index_not_found_exception","reason":"no such index [x]"},"status":404}"#;

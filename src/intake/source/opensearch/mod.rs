@@ -9,7 +9,11 @@
 //! ```
 //!
 //! Pages are sorted by (time, `_seq_no`, `_index`): cheap for the cluster, unlike `_id`, and all but unique; see
-//! [`core::Core`] for ties and [`window`] for how nothing is taken twice.
+//! `core` for ties and `window` for how nothing is taken twice.
+//!
+//! Rights it needs on the index: `indices:data/read/search`, `indices:data/read/point_in_time/create` and `.../delete`;
+//! to write status back also `indices:data/read/get`, `indices:data/write/update`, `indices:data/write/index`,
+//! `indices:data/write/bulk*`, and `indices:admin/mapping/put` unless the mapping knows the fields of `watchfloor`.
 //!
 //! What this cannot see: a document that becomes visible more than `overlap_seconds` after newer ones did.
 
@@ -40,7 +44,6 @@ const LIGHT_SELDOM: Duration = Duration::from_secs(10);
 const UNTIMED_EVERY: Duration = Duration::from_secs(30);
 /// Documents without a time that are kept track of.
 const UNTIMED_MOST: u64 = 20_000;
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// A live tail of one source.
 pub struct Tail {
@@ -404,7 +407,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// 1, 2, 4 ... 60 s, not below what the fault asks for, give or take a quarter so that tails do not march in step.
 fn backoff(failures: u32, fault: &Fault) -> Duration {
     let grown = Duration::from_secs(1 << failures.saturating_sub(1).min(6));
-    let base = grown.max(fault.patience()).min(MAX_BACKOFF);
+    let base = grown.max(fault.patience()).min(fault.impatience());
     base.mul_f64(rand::random_range(0.75..1.25))
 }
 
@@ -415,10 +418,12 @@ mod tests {
     #[test]
     fn backoff_grows_to_a_minute_and_spares_accounts() {
         let refused = Fault::Unreachable("refused".into());
+        let hangs = Fault::Timeout(Duration::from_secs(1));
         let seconds = |n, f: &Fault| backoff(n, f).as_secs_f64();
         assert!((0.75..1.25).contains(&seconds(1, &refused)));
         assert!((6.0..10.0).contains(&seconds(4, &refused)));
-        assert!((45.0..75.0).contains(&seconds(40, &refused)));
+        assert!((11.0..19.0).contains(&seconds(40, &refused)));
+        assert!((45.0..75.0).contains(&seconds(40, &hangs)));
         assert!(seconds(1, &Fault::Unauthorized { user: None }) >= 22.0);
     }
 }
