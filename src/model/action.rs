@@ -89,6 +89,10 @@ pub enum Executor {
         #[serde(default)]
         headers: BTreeMap<String, String>,
         body: serde_json::Value,
+        /// PEM file of the authority that signed the server's certificate; no other is then trusted. Empty: the
+        /// system's.
+        #[serde(default)]
+        ca: Option<String>,
         #[serde(default = "default_timeout")]
         timeout_seconds: u64,
     },

@@ -150,7 +150,7 @@ fn check(def: &ActionDef, say: &mut dyn FnMut(&str, String)) {
             }
             check_timeout(*timeout_seconds, say);
         }
-        Executor::Http { url, headers, body, timeout_seconds } => {
+        Executor::Http { url, headers, body, timeout_seconds, ca: _ } => {
             for why in http::check_def(def, url, headers, body) {
                 say("executor", format!("executor: {why}"));
             }
@@ -185,16 +185,20 @@ fn takes_over(arg: &str) -> bool {
 }
 
 fn settle_paths(def: &mut ActionDef, folder: &Path) {
-    if let Executor::Ansible { playbook, inventory, .. } = &mut def.executor {
-        let absolute = |p: &str| {
-            let joined = folder.join(p);
-            std::path::absolute(&joined).unwrap_or(joined).to_string_lossy().into_owned()
-        };
-        *playbook = absolute(playbook);
-        // `host,` is a list of hosts and not a file.
-        if !inventory.contains(',') {
-            *inventory = absolute(inventory);
+    let absolute = |p: &str| {
+        let joined = folder.join(p);
+        std::path::absolute(&joined).unwrap_or(joined).to_string_lossy().into_owned()
+    };
+    match &mut def.executor {
+        Executor::Ansible { playbook, inventory, .. } => {
+            *playbook = absolute(playbook);
+            // `host,` is a list of hosts and not a file.
+            if !inventory.contains(',') {
+                *inventory = absolute(inventory);
+            }
         }
+        Executor::Http { ca: Some(ca), .. } => *ca = absolute(ca),
+        Executor::Http { ca: None, .. } | Executor::Demo { .. } => {}
     }
 }
 

@@ -30,6 +30,7 @@ pub mod value;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
@@ -123,6 +124,8 @@ struct Inner {
     /// Of the account this runs under, for child processes.
     home: PathBuf,
     rules: RwLock<InForce>,
+    /// Executions this process has under way.
+    running: AtomicUsize,
 }
 
 /// Catalogue and policy as they were last read.
@@ -137,7 +140,18 @@ impl Responder {
         let ResponderDeps { store, audit, roster, catalogue, policy, secrets, run_dir } = deps;
         let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
         let rules = RwLock::new(InForce { catalogue, policy });
-        Self { inner: Arc::new(Inner { store, audit, roster, secrets, run_dir, home, rules }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                audit,
+                roster,
+                secrets,
+                run_dir,
+                home,
+                rules,
+                running: AtomicUsize::new(0),
+            }),
+        }
     }
 
     /// Actions as they were last read.
@@ -145,7 +159,12 @@ impl Responder {
         self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).catalogue.defs()
     }
 
-    /// Digests that the policy file and the catalogue had when they were last read.
+    /// Executions this process has under way. Ending it now stops them, with receipts that are not known.
+    pub fn running(&self) -> usize {
+        self.inner.running.load(Ordering::Relaxed)
+    }
+
+    /// Digest the policy file had when it was last read.
     pub fn policy_digest(&self) -> String {
         self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).policy.digest.clone()
     }

@@ -1,5 +1,8 @@
 //! Executing: once, recorded before anything starts.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -21,7 +24,12 @@ impl Responder {
     /// Runs an approved request to its end. It goes on even when the caller stops waiting.
     pub async fn execute(&self, by: &PersonId, id: &RequestId, now: Timestamp) -> Result<Request> {
         let (this, by, id) = (self.clone(), by.clone(), id.clone());
-        tokio::spawn(async move { this.execute_to_the_end(by, id, now).await }).await.map_err(lost)?
+        tokio::spawn(async move {
+            let _one = Running::new(this.inner.clone());
+            this.execute_to_the_end(by, id, now).await
+        })
+        .await
+        .map_err(lost)?
     }
 
     async fn execute_to_the_end(self, by: PersonId, id: RequestId, now: Timestamp) -> Result<Request> {
@@ -77,6 +85,22 @@ impl Responder {
             all.push(receipt);
         }
         all
+    }
+}
+
+/// Counted while it lives.
+struct Running(Arc<Inner>);
+
+impl Running {
+    fn new(inner: Arc<Inner>) -> Self {
+        inner.running.fetch_add(1, Ordering::Relaxed);
+        Self(inner)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -159,7 +183,7 @@ fn begin(inner: &Inner, approved: Approved, by: &PersonId, now: Timestamp) -> Re
     Err(RespondError::Unavailable(why))
 }
 
-/// What became of it: outcome recorded, request ended, alerts contained.
+/// What became of it: outcome recorded, request ended.
 fn finish(inner: &Inner, approved: &Approved, mut receipts: Vec<Receipt>, now: Timestamp) -> Result<Request> {
     let body = approved.body();
     receipts.extend(receipt::missing(body, &receipts, ReceiptState::Unknown, "the executor said nothing of it", now));
@@ -177,14 +201,11 @@ fn finish(inner: &Inner, approved: &Approved, mut receipts: Vec<Receipt>, now: T
         (Ok(_), Event::Finish) => None,
         (Ok(_), _) => Some(receipt::summary(&receipts)),
     };
-    let ended = close(inner, body, &receipts, note, now)?;
-    if event == Event::Finish && body.contains && !body.alerts.is_empty() {
-        inner.store.mark_contained(&body.alerts, now)?;
-    }
-    Ok(ended)
+    close(inner, body, &receipts, note, now)
 }
 
-/// Stores the receipts and ends an executing request by what they say.
+/// Stores the receipts, ends an executing request by what they say, and stops the response clock of its alerts if it
+/// contained them.
 pub(super) fn close(
     inner: &Inner,
     body: &crate::model::action::RequestBody,
@@ -203,6 +224,9 @@ pub(super) fn close(
         r.finished = Some(now);
         Ok(())
     })?;
+    if event == Event::Finish && body.contains && !body.alerts.is_empty() {
+        inner.store.mark_contained(&body.alerts, now)?;
+    }
     inner.note(&ended, ended.executor.as_ref(), now, &format!("ran: {}", receipt::summary(receipts)));
     Ok(ended)
 }

@@ -105,3 +105,84 @@ async fn killed_at_random_points_nothing_runs_twice_or_unrecorded() {
 fn now_is_of(d: &Desk, r: &Request) -> Request {
     d.store.request(&r.body.id).unwrap().unwrap()
 }
+
+/// Runs in a process of its own: appends until it is killed, and says each record that is on the disk.
+#[test]
+fn helper_that_records() {
+    let Ok(dir) = std::env::var("WF_TEST_AUDIT_DIR") else { return };
+    let audit = Audit::open(Path::new(&dir)).unwrap();
+    let mut out = fs::OpenOptions::new().append(true).create(true).open(format!("{dir}.said")).unwrap();
+    for i in 0..1_000_000u64 {
+        let pad = "x".repeat((i % 97) as usize * 100);
+        match audit.append(None, "crash", None, serde_json::json!({ "i": i, "pad": pad }), now()) {
+            Ok(r) => {
+                use std::io::Write as _;
+                writeln!(out, "{} {}", r.seq, r.hash).unwrap();
+            }
+            Err(e) => {
+                fs::write(format!("{dir}.error"), e.to_string()).unwrap();
+                return;
+            }
+        }
+    }
+}
+
+fn recorder(dir: &Path, shell: &str) -> Child {
+    Command::new("/bin/sh")
+        .args(["-c", &format!("{shell} exec \"$0\" --exact crash::helper_that_records --test-threads=1")])
+        .arg(std::env::current_exe().unwrap())
+        .env("WF_TEST_AUDIT_DIR", dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Everything that was said to be recorded is there, unchanged.
+fn holds_what_was_said(dir: &Path) -> usize {
+    let audit = Audit::open(dir).unwrap();
+    audit.append(None, "after", None, serde_json::json!(null), now()).unwrap();
+    let report = audit::verify(dir, None).unwrap();
+    assert!(report.ok, "{report:?}");
+    let all = audit.records(&AuditFilter::default(), usize::MAX).unwrap();
+    let said = fs::read_to_string(dir.with_extension("said")).unwrap_or_default();
+    for line in said.split_inclusive('\n').filter(|l| l.ends_with('\n')) {
+        let (seq, hash) = line.trim().split_once(' ').unwrap();
+        assert_eq!(all[seq.parse::<usize>().unwrap()].hash, hash);
+    }
+    said.lines().count()
+}
+
+#[test]
+fn killed_while_recording_nothing_acknowledged_is_lost() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path().join("audit");
+    let mut said = 0;
+    for _ in 0..15 {
+        let mut writers = [recorder(&dir, ""), recorder(&dir, "")];
+        std::thread::sleep(Duration::from_millis(40 + u64::from(rand::random::<u8>())));
+        for w in &mut writers {
+            w.kill().unwrap();
+        }
+        for w in &mut writers {
+            w.wait().unwrap();
+        }
+        said = holds_what_was_said(&dir);
+    }
+    assert!(said > 50, "it recorded {said}");
+}
+
+/// The disk is full in the middle of a line: an error, and the log ends with the record before.
+#[test]
+fn a_full_disk_is_an_error_and_leaves_whole_records() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path().join("audit");
+    // A limit on the size of files, with its signal ignored, gives a short write and then an error.
+    recorder(&dir, "trap '' XFSZ; ulimit -f 60;").wait().unwrap();
+    let error = fs::read_to_string(dir.with_extension("error")).unwrap();
+    assert!(error.contains("cannot be written"), "{error}");
+    let bytes = fs::read(dir.join("log.ndjson")).unwrap();
+    assert!(bytes.ends_with(b"\n") && bytes.len() > 10_000, "{} bytes", bytes.len());
+    assert!(holds_what_was_said(&dir) > 5);
+    assert!(!fs::read_dir(&dir).unwrap().flatten().any(|e| e.file_name().to_string_lossy().starts_with("log.torn")));
+}

@@ -163,3 +163,69 @@ async fn the_kill_switch_stops_between_and_during_requests() {
     assert_eq!(states(&done), [ReceiptState::Unknown, ReceiptState::Skipped]);
     assert_eq!(s.got.lock().unwrap().len(), 1);
 }
+
+/// A server with a certificate of the authority given, which answers 200 to everything.
+async fn tls_server(authority: &rcgen::CertifiedIssuer<'static, rcgen::KeyPair>) -> u16 {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let cert = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, authority).unwrap();
+    let der = rustls_pki(&key);
+    let config = tokio_rustls::rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], der)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok(mut tls) = acceptor.accept(tcp).await else { continue };
+            let mut buffer = [0; 4096];
+            let _ = tls.read(&mut buffer).await;
+            let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await;
+            let _ = tls.shutdown().await;
+        }
+    });
+    port
+}
+
+fn rustls_pki(key: &rcgen::KeyPair) -> tokio_rustls::rustls::pki_types::PrivateKeyDer<'static> {
+    tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap()
+}
+
+fn authority() -> rcgen::CertifiedIssuer<'static, rcgen::KeyPair> {
+    let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_named_authority_is_trusted() {
+    let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, other) = (authority(), authority());
+    let port = tls_server(&ours).await;
+    fs::write(dir.path().join("ours.pem"), ours.pem()).unwrap();
+    fs::write(dir.path().join("other.pem"), other.pem()).unwrap();
+    let one = |name: &str, ca: &str| {
+        format!(
+            "[[actions]]\nname = \"{name}\"\ntitle = \"x\"\ntier = \"T0\"\ntargets = {{ is = {{ type = \"ip\" }} }}\n\
+             executor = {{ kind = \"http\", url = \"https://localhost:{port}/\", body = {{}}{ca} }}\n"
+        )
+    };
+    let all = [one("ours", ", ca = \"ours.pem\""), one("other", ", ca = \"other.pem\""), one("system", "")].join("\n");
+    let d = desk(dir.path(), &all, "");
+    for (action, state) in
+        [("ours", ReceiptState::Done), ("other", ReceiptState::Failed), ("system", ReceiptState::Failed)]
+    {
+        let r = d.propose(draft(action, &["192.0.2.1"], &[])).await.unwrap();
+        let done = d.execute(&r).await.unwrap();
+        let got = receipt(&done, "192.0.2.1");
+        assert_eq!(got.state, state, "{action}: {got:?}");
+        assert!(state == ReceiptState::Done || got.detail.expose().contains("not sent"), "{got:?}");
+    }
+    // The authority's file is part of what is approved.
+    let r = d.propose(draft("ours", &["192.0.2.1"], &[])).await.unwrap();
+    fs::write(dir.path().join("ours.pem"), other.pem()).unwrap();
+    refused(d.execute(&r).await, "ours.pem changed");
+}

@@ -18,7 +18,7 @@ use super::process::{self, Output, Spec};
 use super::{DETAIL_MAX, DryRun, Job, Stop, bounded};
 use crate::model::action::{Command, Finding, Preview, ReceiptState, RequestBody};
 use crate::respond::digest;
-use crate::text::Untrusted;
+use crate::text::{Untrusted, clean};
 
 /// Longest result that is read; a run with larger diffs has unknown receipts.
 const RESULT_MAX: usize = 32 << 20;
@@ -139,7 +139,10 @@ pub async fn same_hosts(body: &RequestBody, home: PathBuf, stop: Stop) -> Result
     let text = String::from_utf8_lossy(&out.stdout);
     let hosts = listed(&text);
     let targets: BTreeSet<&str> = body.targets.iter().map(String::as_str).collect();
-    let join = |names: Vec<&&str>| names.into_iter().copied().collect::<Vec<_>>().join(", ");
+    let join = |names: Vec<&&str>| {
+        let names = names.into_iter().copied().collect::<Vec<_>>().join(", ");
+        clean(&bounded(&names, 500)).to_string()
+    };
     let more = join(hosts.difference(&targets).collect());
     if !more.is_empty() {
         return Err(format!("the inventory takes a target for a group: {more} would be touched too"));
@@ -177,7 +180,7 @@ fn complaint(out: &Output) -> String {
     let ended = out.status.filter(|s| !s.success()).map(|s| format!(" ({s})")).unwrap_or_default();
     match text.trim() {
         "" => ended,
-        text => format!("{ended}: {}{hint}", bounded(text, 2000).expose()),
+        text => format!("{ended}: {}{hint}", clean(&bounded(text, 2000))),
     }
 }
 

@@ -5,6 +5,7 @@
 //! taken out of whatever the server answers. Nothing is sent twice: a POST whose answer was lost may have worked.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use super::{DryRun, Job, bounded, process};
 use crate::model::action::{ActionDef, Command, ParamType, Preview, ReceiptState, RequestBody};
+use crate::respond::digest;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Longest answer that is read.
@@ -77,13 +79,20 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     text.split("{{").skip(1).filter_map(|rest| rest.split_once("}}").map(|(name, _)| name.trim()))
 }
 
-pub fn render(
-    def: &ActionDef,
-    body: &RequestBody,
-    url: &str,
-    headers: &BTreeMap<String, String>,
-    template: &Value,
-) -> Result<Vec<Command>, String> {
+/// What the catalogue says of it.
+pub struct Template<'a> {
+    pub url: &'a str,
+    pub headers: &'a BTreeMap<String, String>,
+    pub template: &'a Value,
+    pub ca: Option<&'a str>,
+}
+
+pub fn render(def: &ActionDef, body: &RequestBody, t: &Template<'_>) -> Result<Vec<Command>, String> {
+    let Template { url, headers, template, ca } = *t;
+    let mut files = BTreeMap::new();
+    if let Some(ca) = ca {
+        files.insert(ca.to_owned(), digest::of_file(Path::new(ca))?);
+    }
     let mut out = Vec::new();
     for target in &body.targets {
         let text = fill(def, body, target, template).to_string();
@@ -94,7 +103,7 @@ pub fn render(
         argv.push(format!("idempotency-key: {}/{target}", body.id));
         argv.extend(headers.iter().map(|(name, value)| format!("{}: {value}", name.to_ascii_lowercase())));
         argv.push(text);
-        out.push(Command { targets: vec![target.clone()], argv, files: BTreeMap::new() });
+        out.push(Command { targets: vec![target.clone()], argv, files: files.clone() });
     }
     Ok(out)
 }
@@ -162,14 +171,8 @@ pub fn dry_run(body: &RequestBody) -> DryRun {
     DryRun { preview: preview.collect(), findings: Vec::new() }
 }
 
-pub async fn run(job: &Job, _url: &str, _headers: &BTreeMap<String, String>, timeout_seconds: u64) {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(timeout_seconds))
-        .connect_timeout(CONNECT_LIMIT)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .user_agent(concat!("watchfloor/", env!("CARGO_PKG_VERSION")))
-        .build();
+pub async fn run(job: &Job, ca: Option<&str>, timeout_seconds: u64) {
+    let client = client(ca, Duration::from_secs(timeout_seconds)).await;
     let mut stop = job.stop.clone();
     for command in &job.approved.body().commands {
         let target = command.targets.first().map_or("", String::as_str);
@@ -191,6 +194,21 @@ pub async fn run(job: &Job, _url: &str, _headers: &BTreeMap<String, String>, tim
         let changed = matches!(state, ReceiptState::Failed | ReceiptState::Skipped).then_some(0);
         job.tell(target, state, changed, detail).await;
     }
+}
+
+async fn client(ca: Option<&str>, limit: Duration) -> Result<reqwest::Client, String> {
+    let mut builder = reqwest::Client::builder()
+        .timeout(limit)
+        .connect_timeout(CONNECT_LIMIT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!("watchfloor/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = ca {
+        let pem = tokio::fs::read(path).await.map_err(|e| format!("{path}: {e}"))?;
+        let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| format!("{path}: {}", causes(&e)))?;
+        builder = builder.tls_certs_only(authorities);
+    }
+    builder.build().map_err(|e| causes(&e))
 }
 
 async fn send(job: &Job, client: &reqwest::Client, argv: &[String]) -> (ReceiptState, String) {
@@ -257,7 +275,12 @@ async fn read(mut answer: reqwest::Response) -> String {
 
 /// The error with everything below it, without the URL's query.
 fn causes(e: &reqwest::Error) -> String {
-    let mut out = if e.is_timeout() { "it took too long".to_owned() } else { "the connection failed".to_owned() };
+    let what = match e {
+        e if e.is_timeout() => "it took too long",
+        e if e.is_builder() => "it cannot be set up",
+        _ => "the connection failed",
+    };
+    let mut out = what.to_owned();
     let mut next = std::error::Error::source(e);
     while let Some(cause) = next {
         out.push_str(": ");

@@ -81,7 +81,7 @@ impl Job {
 pub async fn run(job: &Job) {
     match &job.def.executor {
         Executor::Ansible { timeout_seconds, .. } => ansible::run(job, *timeout_seconds).await,
-        Executor::Http { url, headers, timeout_seconds, .. } => http::run(job, url, headers, *timeout_seconds).await,
+        Executor::Http { ca, timeout_seconds, .. } => http::run(job, ca.as_deref(), *timeout_seconds).await,
         Executor::Demo { millis_per_target, changes } => demo::run(job, *millis_per_target, changes).await,
     }
 }
@@ -92,7 +92,9 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
         Executor::Ansible { playbook, inventory, extra_args, .. } => {
             ansible::render(body, playbook, inventory, extra_args).map(|c| vec![c])
         }
-        Executor::Http { url, headers, body: template, .. } => http::render(def, body, url, headers, template),
+        Executor::Http { url, headers, body: template, ca, .. } => {
+            http::render(def, body, &http::Template { url, headers, template, ca: ca.as_deref() })
+        }
         Executor::Demo { changes, .. } => Ok(demo::render(body, changes)),
     }
 }
