@@ -60,7 +60,7 @@ fn every_fault_of_every_invalid_folder_is_told() {
         let out = run(home.path(), &["--config", file.to_str().unwrap(), "config", "check"]);
         assert_eq!(out.status.code(), Some(2), "{}", fixture.display());
         snapshot(&fixture, "expected.txt", &text(&out.stdout));
-        assert!(!out.stdout.contains(&0x1b) && out.stderr.is_empty());
+        assert!(!out.stdout.contains(&0x1b) && !out.stderr.contains(&0x1b));
 
         // The same as JSON, and any other command refuses to start with the same words.
         let json = run(home.path(), &["--json", "--config", file.to_str().unwrap(), "config", "check"]);
@@ -297,4 +297,58 @@ fn doctor_names_what_is_wrong() {
         assert!(all.contains(want), "{want}\n{all}");
     }
     assert!(!home.path().join("ran").exists(), "doctor ran a program");
+}
+
+fn logged(data: &Path) -> Vec<serde_json::Value> {
+    let file = std::fs::read_dir(data.join("log")).unwrap().next().unwrap().unwrap().path();
+    std::fs::read_to_string(file).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+/// A command logs to its file under one request id, escaped, and nothing of it reaches the terminal.
+#[test]
+fn commands_log_to_a_file_of_their_own() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let mut import = watchfloor(home.path());
+    import.args(["--data-dir", "d", "alerts", "--filter", "sev>=\u{1b}[2J\u{202e}"]);
+    let out = import.env("WATCHFLOOR_LOG__LEVEL", "trace").output().unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(!text(&out.stderr).contains("request_id") && !out.stderr.contains(&0x1b));
+    let data = home.path().join("d");
+    let lines = logged(&data);
+    assert!(lines.len() >= 2);
+    let id = &lines[0]["spans"][0]["request_id"];
+    assert!(id.is_string() && lines.iter().all(|l| l["spans"][0]["request_id"] == *id));
+    assert_eq!(lines.last().unwrap()["exit"], 2);
+    let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&data), mode(&data.join("log"))), (0o700, 0o700));
+
+    // A second command adds to it; a log that cannot be written is said and does not matter.
+    assert!(run(home.path(), &["--data-dir", "d", "alerts"]).status.success());
+    assert!(logged(&data).len() > lines.len());
+    std::fs::remove_dir_all(data.join("log")).unwrap();
+    std::fs::write(data.join("log"), "in the way").unwrap();
+    let out = run(home.path(), &["--data-dir", "d", "alerts"]);
+    assert!(out.status.success() && text(&out.stderr).contains("no log is written"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn panics_are_logged() {
+    if let Some(dir) = std::env::var_os("WATCHFLOOR_TEST_PANIC") {
+        let _log = watchfloor::config::log::start(Path::new(&dir), &Default::default()).unwrap();
+        let _ = std::thread::Builder::new().name("worker".into()).spawn(|| panic!("oh \u{1b}[31mno")).unwrap().join();
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "panics_are_logged", "--nocapture"])
+        .env("WATCHFLOOR_TEST_PANIC", dir.path())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let lines = logged(dir.path());
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["message"], "panic: oh \u{1b}[31mno");
+    assert_eq!((&lines[0]["level"], &lines[0]["thread"]), (&"ERROR".into(), &"worker".into()));
+    assert!(lines[0]["place"].as_str().unwrap().starts_with("tests/config.rs:"));
 }

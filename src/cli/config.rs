@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{CliError, Ctx, Exit};
 use crate::config::{self, Faults, explain, inventory, roster, sample};
+use crate::desk::inspect;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -17,7 +18,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Sub {
-    /// Say whether settings, roster and inventory are right, or name every fault in them.
+    /// Say whether settings, roster, inventory, catalogue and policy are right, or name every fault in them.
     Check,
     /// Show each value and where it came from.
     Explain {
@@ -58,6 +59,9 @@ fn check(ctx: &Ctx) -> Result<Exit, CliError> {
                 Err(f) => faults.extend(f),
             }
             if let Some(Err(f)) = loaded.settings.desk.inventory.as_deref().map(inventory::read) {
+                faults.extend(f);
+            }
+            if let Err(f) = inspect::files(&loaded) {
                 faults.extend(f);
             }
         }

@@ -4,7 +4,10 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tracing::span::EnteredSpan;
+
 use super::{CliError, Global, Out};
+use crate::config::log::{self, LogGuard};
 use crate::config::{self, Env, Loaded, Overrides};
 use crate::desk::{Demo, Desk};
 
@@ -16,6 +19,9 @@ pub struct Ctx {
     out: Out,
     loaded: OnceCell<Loaded>,
     desk: OnceCell<Arc<Desk>>,
+    // Dropped in this order: the span ends before the log does.
+    request: OnceCell<EnteredSpan>,
+    log: OnceCell<LogGuard>,
 }
 
 impl std::fmt::Debug for Ctx {
@@ -27,7 +33,15 @@ impl std::fmt::Debug for Ctx {
 impl Ctx {
     pub fn new(global: Global, out: impl FnOnce(bool) -> Out, env: Env) -> Self {
         let out = out(global.json);
-        Self { global, env, out, loaded: OnceCell::new(), desk: OnceCell::new() }
+        Self {
+            global,
+            env,
+            out,
+            loaded: OnceCell::new(),
+            desk: OnceCell::new(),
+            request: OnceCell::new(),
+            log: OnceCell::new(),
+        }
     }
 
     pub fn out(&self) -> &Out {
@@ -80,6 +94,24 @@ impl Ctx {
             }
             _ => Desk::configured(self.loaded()?)?,
         };
+        self.start_log(&desk)?;
         Ok(Arc::clone(self.desk.get_or_init(|| Arc::new(desk))))
+    }
+
+    /// Logs into the desk's data folder from now on, everything of this command under one `request_id`. A log that
+    /// cannot be written is said and otherwise done without.
+    pub fn start_log(&self, desk: &Desk) -> Result<(), CliError> {
+        if self.log.get().is_some() {
+            return Ok(());
+        }
+        match log::start(desk.data_dir(), &desk.settings().log) {
+            Ok(guard) => {
+                self.log.get_or_init(|| guard);
+                self.request.get_or_init(|| log::request("command").entered());
+                tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "started");
+                Ok(())
+            }
+            Err(e) => self.out.note(format!("no log is written: {e}")),
+        }
     }
 }

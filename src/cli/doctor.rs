@@ -7,9 +7,14 @@ use serde::Serialize;
 
 use super::{CliError, Ctx, Exit};
 use crate::config::{self, Loaded};
+use crate::desk::inspect;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Let the store check every page of itself, which reads all of it.
+    #[arg(long)]
+    deep: bool,
+}
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -73,8 +78,8 @@ impl Check {
 }
 
 /// Exit 1 when something does not work. Under `--json` one line per check.
-pub fn run(ctx: &Ctx, _: Args) -> Result<Exit, CliError> {
-    let checks = look(ctx);
+pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
+    let checks = look(ctx, args.deep);
     for c in &checks {
         ctx.out().item(c)?;
         ctx.out().line(format!("{:<8} {:<16} {}", c.state.word(), c.name, c.detail))?;
@@ -93,15 +98,17 @@ pub fn run(ctx: &Ctx, _: Args) -> Result<Exit, CliError> {
     Ok(if count(State::Fail) > 0 { Exit::No } else { Exit::Done })
 }
 
-fn look(ctx: &Ctx) -> Vec<Check> {
+fn look(ctx: &Ctx, deep: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     match config::load(&ctx.overrides(), ctx.env()) {
         Ok(loaded) => {
             checks.push(settings(&loaded));
             checks.extend(host::settings_file(&loaded));
             checks.extend(host::data_dir(&loaded));
+            checks.extend(kept(&loaded, deep));
             checks.extend(people::roster(&loaded));
             checks.extend(people::inventory(&loaded));
+            checks.extend(respond(&loaded));
             checks.extend(people::secrets(&loaded));
         }
         Err(faults) => {
@@ -120,4 +127,43 @@ fn settings(loaded: &Loaded) -> Check {
         None => Check::ok("settings", format!("defaults: no {}", loaded.paths.config_file.display()))
             .advise("watchfloor config init"),
     }
+}
+
+/// What the desk keeps.
+fn kept(loaded: &Loaded, deep: bool) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some(answer) = inspect::store(loaded, deep) {
+        checks.push(match answer {
+            Ok(said) if !deep || said == "ok" => Check::ok("store", said),
+            Ok(damage) => Check::fail("store", damage).advise("restore a backup; the damaged file is kept as it is"),
+            Err(e) => Check::fail("store", e.to_string()),
+        });
+    }
+    if let Some((whole, said)) = inspect::audit_log(loaded) {
+        checks.push(match whole {
+            true => Check::ok("audit log", said),
+            false => Check::fail("audit log", said).advise("watchfloor audit verify"),
+        });
+    }
+    checks
+}
+
+fn respond(loaded: &Loaded) -> Vec<Check> {
+    let files = match inspect::files(loaded) {
+        Ok(files) => files,
+        Err(faults) => {
+            return faults.0.iter().map(|f| Check::fail("files", f.to_string())).collect();
+        }
+    };
+    vec![
+        match files.catalogue {
+            Some((path, 0)) => Check::warn("actions", format!("{} has none", path.display())),
+            Some((path, n)) => Check::ok("actions", format!("{n} in {}", path.display())),
+            None => Check::warn("actions", "no catalogue: nothing can be proposed").advise("respond.catalogue"),
+        },
+        match files.policy {
+            Some(path) => Check::ok("policy", path.display().to_string()),
+            None => Check::ok("policy", "built in"),
+        },
+    ]
 }

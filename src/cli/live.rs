@@ -28,6 +28,7 @@ pub fn demo(ctx: &Ctx, args: DemoArgs) -> Result<Exit, CliError> {
         return Err(CliError::usage(format!("--speed {}: 1 to 60 was expected", args.speed)));
     }
     let demo = Demo::open(ctx.global.data_dir.clone(), ctx.global.as_person.as_deref())?;
+    ctx.start_log(&demo.desk)?;
     demo.fill(args.skip)?;
     if args.headless {
         if ctx.global.data_dir.is_none() {

@@ -179,8 +179,14 @@ pub fn run_with(
     let ctx = Ctx::new(cli.global, out, env);
     let result = dispatch(&ctx, cli.command).and_then(|exit| ctx.out().flush().map(|()| exit));
     match result {
-        Ok(exit) => exit,
-        Err(e) => e.report(ctx.out()),
+        Ok(exit) => {
+            tracing::info!(exit = exit as u8, "ended");
+            exit
+        }
+        Err(e) => {
+            tracing::warn!(exit = e.exit() as u8, error = %e, "ended");
+            e.report(ctx.out())
+        }
     }
 }
 

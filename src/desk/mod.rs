@@ -8,6 +8,7 @@
 mod acts;
 mod demo;
 mod error;
+pub mod inspect;
 mod intake;
 mod live;
 mod open;

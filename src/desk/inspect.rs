@@ -1,0 +1,107 @@
+//! Looking at what a desk is made of without opening it for work: for `config check` and `doctor`.
+
+use std::path::PathBuf;
+
+use super::Result;
+use crate::audit;
+use crate::config::Faults;
+use crate::config::Loaded;
+use crate::config::fault::Place;
+use crate::config::keys::dotted;
+use crate::config::settings::SourceSettings;
+use crate::intake::format::Reader;
+use crate::respond::Catalogue;
+use crate::respond::Policy;
+use crate::store::Store as _;
+use crate::store::sqlite::SqliteStore;
+
+/// What the files say, when they are right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The catalogue and how many actions it has.
+    pub catalogue: Option<(PathBuf, usize)>,
+    /// `None`: the built-in policy.
+    pub policy: Option<PathBuf>,
+}
+
+/// A file of the settings, else one of that name beside them, if it is there.
+pub fn beside(loaded: &Loaded, given: &Option<PathBuf>, name: &str) -> Option<PathBuf> {
+    given.clone().or_else(|| Some(loaded.paths.config_dir.join(name)).filter(|p| p.exists()))
+}
+
+/// Reads catalogue and policy, and checks the formats and field maps of sources, which only the rooms behind a desk
+/// know. Tells every fault.
+pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
+    let mut faults = Faults::default();
+    let mut files = Files::default();
+    let respond = &loaded.settings.respond;
+    if let Some(path) = beside(loaded, &respond.catalogue, "actions.toml") {
+        match Catalogue::load(&path) {
+            Ok(c) => files.catalogue = Some((path, c.defs().len())),
+            Err(f) => faults.extend(f),
+        }
+    }
+    if let Some(path) = beside(loaded, &respond.policy, "policy.toml") {
+        match Policy::load(&path) {
+            Ok(_) => files.policy = Some(path),
+            Err(f) => faults.extend(f),
+        }
+    }
+    formats(loaded, &mut faults);
+    faults.sort();
+    faults.or(files)
+}
+
+fn formats(loaded: &Loaded, faults: &mut Faults) {
+    let intake = &loaded.settings.intake;
+    let whole = || loaded.files.first().cloned().unwrap_or_default();
+    let place = |under: &[&str]| {
+        let mut here = loaded
+            .origins
+            .iter()
+            .filter(|(path, _)| path.iter().zip(under).filter(|(p, u)| p == *u).count() == under.len());
+        here.find_map(|(_, origin)| origin.place.clone()).unwrap_or_else(|| Place::Whole(whole()))
+    };
+    let mut maps_are_good = true;
+    for (name, map) in &intake.generic {
+        let one = [(name.clone(), map.clone())].into();
+        if let Err(why) = Reader::new(None, &one) {
+            maps_are_good = false;
+            faults.add(place(&["intake", "generic", name]), why);
+        }
+    }
+    for (name, source) in intake.sources.iter().filter(|_| maps_are_good) {
+        let format = match source {
+            SourceSettings::Follow { format, .. } | SourceSettings::Directory { format, .. } => format,
+            SourceSettings::Opensearch(os) => &os.format,
+        };
+        if let Err(why) = Reader::new(format.as_deref(), &intake.generic) {
+            let path = ["intake", "sources", name, "format"];
+            faults.add(place(&path), format!("{}: {why}", dotted(&path)));
+        }
+    }
+}
+
+/// Whether the store opens, and with `deep` its own check of every page (which reads it whole): `ok`, or what is
+/// damaged. `None` when there is no store yet. Opening it may bring it up to this version, as any command would.
+pub fn store(loaded: &Loaded, deep: bool) -> Option<Result<String>> {
+    let path = loaded.paths.data_dir.join("desk.sqlite");
+    path.exists().then(|| {
+        let store = SqliteStore::open(&path)?;
+        let revision = store.revision()?;
+        if deep { Ok(store.integrity_check()?) } else { Ok(format!("revision {revision}")) }
+    })
+}
+
+/// Whether the audit log is whole, and the sentence about it. `None` when there is no log yet.
+pub fn audit_log(loaded: &Loaded) -> Option<(bool, String)> {
+    let dir = loaded.paths.data_dir.join("audit");
+    dir.exists().then(|| match audit::verify(&dir, None) {
+        Ok(report) if report.ok => (true, format!("{} records, root {}", report.size, report.root)),
+        Ok(report) => {
+            let first = report.faults.first().map(|f| f.what.clone()).unwrap_or_default();
+            (false, format!("{} faults, the first: {first}", report.faults.len() as u64 + report.more_faults))
+        }
+        Err(e) => (false, e.to_string()),
+    })
+}
