@@ -7,13 +7,17 @@
 //!
 //! This module sees nothing else of ours.
 
+mod chars;
 mod clean;
 mod defang;
+#[doc(hidden)]
+pub mod hostile;
 mod json;
 mod width;
 
-pub use clean::{Clean, clean, clean_block};
-pub use defang::defang;
+pub use chars::is_hidden;
+pub use clean::{Clean, SHOWN_MAX, clean, clean_block};
+pub use defang::{defang, refang};
 pub use json::{to_safe_json, to_safe_json_pretty};
 pub use width::{fit, width};
 
