@@ -8,6 +8,8 @@ pub mod directory;
 pub mod file;
 pub mod follow;
 pub mod opensearch;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
