@@ -221,6 +221,13 @@ fn usage_and_exit_statuses() {
         (&["--profile", "absent", "config", "explain"], 2),
         (&["man", "config", "explain"], 0),
         (&["man", "nonsense"], 2),
+        (&["keys"], 0),
+        (&["keys", "vim", "--markdown"], 0),
+        (&["keys", "--columns"], 0),
+        (&["keys", "nonsense"], 2),
+        (&["themes"], 0),
+        (&["themes", "mono"], 0),
+        (&["themes", "nonsense"], 2),
     ] {
         let out = run(home.path(), args);
         assert_eq!(out.status.code(), Some(code), "{args:?}: {}", text(&out.stderr));
@@ -351,4 +358,30 @@ fn panics_are_logged() {
     assert_eq!(lines[0]["message"], "panic: oh \u{1b}[31mno");
     assert_eq!((&lines[0]["level"], &lines[0]["thread"]), (&"ERROR".into(), &"worker".into()));
     assert!(lines[0]["place"].as_str().unwrap().starts_with("tests/config.rs:"));
+}
+
+/// With `--json` stdout is NDJSON and nothing else, whatever is asked.
+#[test]
+fn json_is_all_there_is_on_stdout() {
+    let home = tempfile::tempdir().unwrap();
+    for args in [
+        &["keys"][..],
+        &["keys", "--list"],
+        &["keys", "--columns"],
+        &["themes"],
+        &["themes", "dark"],
+        &["doctor"],
+        &["config", "explain"],
+        &["config", "check"],
+        &["config", "path"],
+        &["config", "init"],
+        &["secret", "list"],
+    ] {
+        let out = run(home.path(), &[&["--json"], args].concat());
+        let lines = text(&out.stdout);
+        assert!(args == ["secret", "list"] || !lines.is_empty(), "{args:?}");
+        for line in lines.lines() {
+            assert!(serde_json::from_str::<serde_json::Value>(line).unwrap().is_object(), "{args:?}: {line}");
+        }
+    }
 }

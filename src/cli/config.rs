@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Ctx, Exit};
+use super::{CliError, Ctx, Exit, keys};
 use crate::config::{self, Faults, explain, inventory, roster, sample};
 use crate::desk::inspect;
 
@@ -64,6 +64,7 @@ fn check(ctx: &Ctx) -> Result<Exit, CliError> {
             if let Err(f) = inspect::files(&loaded) {
                 faults.extend(f);
             }
+            faults.extend(keys::faults(&loaded));
         }
         Err(f) => faults = f,
     }

@@ -5,7 +5,7 @@ mod people;
 
 use serde::Serialize;
 
-use super::{CliError, Ctx, Exit};
+use super::{CliError, Ctx, Exit, keys};
 use crate::config::{self, Loaded};
 use crate::desk::inspect;
 
@@ -109,6 +109,7 @@ fn look(ctx: &Ctx, deep: bool) -> Vec<Check> {
             checks.extend(people::roster(&loaded));
             checks.extend(people::inventory(&loaded));
             checks.extend(respond(&loaded));
+            checks.push(screen(&loaded));
             checks.extend(people::secrets(&loaded));
         }
         Err(faults) => {
@@ -166,4 +167,13 @@ fn respond(loaded: &Loaded) -> Vec<Check> {
             None => Check::ok("policy", "built in"),
         },
     ]
+}
+
+fn screen(loaded: &Loaded) -> Check {
+    let faults = keys::faults(loaded);
+    let set = &loaded.settings.console;
+    match faults.is_empty() {
+        true => Check::ok("screen", format!("theme {}, keymap {}", set.theme, set.keymap)),
+        false => Check::fail("screen", faults.to_string().replace('\n', "; ")),
+    }
 }

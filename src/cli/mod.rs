@@ -16,6 +16,7 @@ pub mod dead_letter;
 pub mod doctor;
 pub mod error;
 pub mod import;
+pub mod keys;
 pub mod live;
 pub mod organise;
 pub mod out;
@@ -122,6 +123,10 @@ pub enum Command {
     Config(config::Args),
     /// Keep, fetch and remove secrets in a keyring.
     Secret(secret::Args),
+    /// Show every key and what it does, keymaps, and the columns of the queue.
+    Keys(keys::Args),
+    /// Show the themes, or how one looks.
+    Themes(keys::ThemesArgs),
     /// Say whether this host, the settings and this terminal are fit for a desk.
     Doctor(doctor::Args),
     /// Write a shell's completion script.
@@ -154,6 +159,8 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Screenshot(args)) => live::screenshot(ctx, args),
         Some(Command::Config(args)) => config::run(ctx, args),
         Some(Command::Secret(args)) => secret::run(ctx, args),
+        Some(Command::Keys(args)) => keys::run(ctx, args),
+        Some(Command::Themes(args)) => keys::themes(ctx, args),
         Some(Command::Doctor(args)) => doctor::run(ctx, args),
         Some(Command::Completions(args)) => completions::run(ctx, args),
         Some(Command::Man(args)) => completions::man(ctx, args),

@@ -131,8 +131,16 @@ pub const KEYS: &[Key] = &[
     )
     .like("\"assets.csv\""),
     key("desk.read_only", Kind::Bool, "Take no action that changes anything."),
-    key("console.theme", Kind::Text, "A theme of `watchfloor themes`, or a path to a TOML file of your own."),
-    key("console.keymap", Kind::Text, "A keymap of `watchfloor keys`, or a path to a TOML file of your own."),
+    key(
+        "console.theme",
+        Kind::Text,
+        "A theme of `watchfloor themes`: a bundled one, or themes/NAME.toml beside this file.",
+    ),
+    key(
+        "console.keymap",
+        Kind::Text,
+        "A keymap of `watchfloor keys --list`: a bundled one, or keymaps/NAME.toml beside this file.",
+    ),
     key(
         "console.mouse",
         Kind::Bool,
@@ -144,7 +152,7 @@ pub const KEYS: &[Key] = &[
         "How often clocks on screen move by themselves. off: an idle screen sends nothing.",
     ),
     key("console.ascii", Kind::Bool, "Draw with ASCII only."),
-    key("console.columns", Kind::Texts, "Columns of the queue, in order."),
+    key("console.columns", Kind::Texts, "Columns of the queue, in order; see `watchfloor keys --columns`."),
     key("console.filter", Kind::Query, "Filter of the first view, as typed after `/`."),
     key("console.sort", Kind::Word(&["risk", "newest", "oldest", "severity"]), "Order of the queue."),
     key(

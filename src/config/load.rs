@@ -76,6 +76,15 @@ pub struct Loaded {
     pub env: Env,
 }
 
+impl Loaded {
+    /// Where the value at a path, or the first value under it, was written; the settings file if it is a default.
+    pub fn place_of(&self, path: &[&str]) -> Place {
+        let under = |p: &KeyPath| p.len() >= path.len() && p.iter().zip(path).all(|(a, b)| a == b);
+        let first = self.origins.iter().find(|(p, _)| under(p)).and_then(|(_, origin)| origin.place.clone());
+        first.unwrap_or_else(|| Place::Whole(self.paths.config_file.clone()))
+    }
+}
+
 /// Reads every layer. All faults of all layers are told at once, those of profiles not in use too.
 pub fn load(over: &Overrides, env: &Env) -> Result<Loaded, Faults> {
     let (config_file, asked_for) = config_file(over, env)?;

@@ -65,7 +65,7 @@ pub fn run(desk: Arc<Desk>, options: ConsoleOptions) -> Result<(), ConsoleError>
 }
 
 /// A person's own files of one kind, as (name, text).
-fn own_files(dir: Option<&Path>, kind: &str) -> Result<Vec<(String, String)>, ConsoleError> {
+pub fn own_files(dir: Option<&Path>, kind: &str) -> Result<Vec<(String, String)>, ConsoleError> {
     let Some(dir) = dir.map(|d| d.join(kind)) else { return Ok(Vec::new()) };
     let Ok(entries) = std::fs::read_dir(&dir) else { return Ok(Vec::new()) };
     let mut out = Vec::new();

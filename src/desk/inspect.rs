@@ -6,7 +6,6 @@ use super::Result;
 use crate::audit;
 use crate::config::Faults;
 use crate::config::Loaded;
-use crate::config::fault::Place;
 use crate::config::keys::dotted;
 use crate::config::settings::SourceSettings;
 use crate::intake::format::Reader;
@@ -54,20 +53,12 @@ pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
 
 fn formats(loaded: &Loaded, faults: &mut Faults) {
     let intake = &loaded.settings.intake;
-    let whole = || loaded.files.first().cloned().unwrap_or_default();
-    let place = |under: &[&str]| {
-        let mut here = loaded
-            .origins
-            .iter()
-            .filter(|(path, _)| path.iter().zip(under).filter(|(p, u)| p == *u).count() == under.len());
-        here.find_map(|(_, origin)| origin.place.clone()).unwrap_or_else(|| Place::Whole(whole()))
-    };
     let mut maps_are_good = true;
     for (name, map) in &intake.generic {
         let one = [(name.clone(), map.clone())].into();
         if let Err(why) = Reader::new(None, &one) {
             maps_are_good = false;
-            faults.add(place(&["intake", "generic", name]), why);
+            faults.add(loaded.place_of(&["intake", "generic", name]), why);
         }
     }
     for (name, source) in intake.sources.iter().filter(|_| maps_are_good) {
@@ -77,7 +68,7 @@ fn formats(loaded: &Loaded, faults: &mut Faults) {
         };
         if let Err(why) = Reader::new(format.as_deref(), &intake.generic) {
             let path = ["intake", "sources", name, "format"];
-            faults.add(place(&path), format!("{}: {why}", dotted(&path)));
+            faults.add(loaded.place_of(&path), format!("{}: {why}", dotted(&path)));
         }
     }
 }
