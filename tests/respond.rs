@@ -1,7 +1,11 @@
 //! Acting, with real servers and programs: the embedded store, the audit log on disk, real Ansible, a real HTTP server,
 //! real processes killed with -9.
 
-#![expect(clippy::disallowed_methods, reason = "tests start processes")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests start processes and say what they skip"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -108,10 +108,9 @@ pub(super) fn shape_fault(path: &Path, text: &str, e: &toml::de::Error) -> Fault
     let mut names = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown")
         && let Some(typed) = names.next()
+        && let Some(near) = nearest(typed, names)
     {
-        if let Some(near) = nearest(typed, names) {
-            message = format!("{message}; did you mean {near:?}?");
-        }
+        message = format!("{message}; did you mean {near:?}?");
     }
     Faults::one(place, message)
 }

@@ -19,6 +19,13 @@ params = [{ name = "level", is = { type = "text", max = 80 }, default = "high" }
 executor = { kind = "ansible", playbook = "pb/quarantine.yml", inventory = "pb/hosts.ini", timeout_seconds = 60 }
 
 [[actions]]
+name = "ask"
+title = "Ask on the terminal"
+tier = "T0"
+targets = { is = { type = "host" } }
+executor = { kind = "ansible", playbook = "pb/ask.yml", inventory = "pb/hosts.ini", timeout_seconds = 60 }
+
+[[actions]]
 name = "sleep"
 title = "Sleep"
 tier = "T1"
@@ -44,6 +51,9 @@ pub fn ansible_desk(dir: &Path) -> Option<Desk> {
     fs::write(pb.join("quarantine.yml"), quarantine).unwrap();
     let sleep = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: long work\n      ansible.builtin.command: sleep 74\n";
     fs::write(pb.join("sleep.yml"), sleep).unwrap();
+    let ask = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: ask\n      \
+               ansible.builtin.shell: (echo HACKED > /dev/tty) 2>&1; true\n";
+    fs::write(pb.join("ask.yml"), ask).unwrap();
     Some(desk(dir, ACTIONS, ""))
 }
 
@@ -206,4 +216,32 @@ fn the_sample_playbooks_are_well_formed() {
         n += 1;
     }
     assert!(n >= 3);
+}
+
+/// The executing process has a terminal; what it runs must not.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_runs_can_reach_the_terminal() {
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+    let dir = tempfile::tempdir().unwrap();
+    let Some(d) = ansible_desk(dir.path()) else { return };
+    let r = d.propose(draft("ask", &["web1"], &[])).await.unwrap();
+    let pty = native_pty_system().openpty(PtySize { rows: 24, cols: 200, pixel_width: 0, pixel_height: 0 }).unwrap();
+    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "crash::helper_that_executes", "--test-threads=1", "--nocapture"]);
+    command.env("WF_TEST_CRASH_DIR", dir.path());
+    command.env("WF_TEST_CRASH_ID", r.body.id.as_str());
+    let mut child = pty.slave.spawn_command(command).unwrap();
+    drop(pty.slave);
+    let mut reader = pty.master.try_clone_reader().unwrap();
+    let seen = std::thread::spawn(move || {
+        let mut out = Vec::new();
+        // A closed terminal is an error on Linux.
+        let _ = std::io::Read::read_to_end(&mut reader, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    });
+    tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    let seen = seen.join().unwrap();
+    assert_eq!(d.state(&r), RequestState::Done, "{seen}");
+    assert!(seen.contains("helper_that_executes"), "the helper has this terminal: {seen}");
+    assert!(!seen.contains("HACKED"), "{seen}");
 }

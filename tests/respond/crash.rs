@@ -68,10 +68,10 @@ async fn killed_at_random_points_nothing_runs_twice_or_unrecorded() {
     let rounds = std::env::var("WF_TEST_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(25);
     let mut ended: BTreeMap<String, usize> = BTreeMap::new();
     for i in 0..rounds {
-        let r = d.approved(draft("ok", &["192.0.2.1", "192.0.2.2", "192.0.2.3"], &[])).await;
+        let r = d.approved(draft("paced", &["192.0.2.1", "192.0.2.2", "192.0.2.3"], &[])).await;
         let mut child = executor(dir.path(), &r);
         // From before it opens the desk to after it is done.
-        let delay = (u64::from(rand::random::<u16>()) % 90) + (i % 3) * 10;
+        let delay = (u64::from(rand::random::<u16>()) % 130) + (i % 3) * 10;
         tokio::time::sleep(Duration::from_millis(delay)).await;
         let _ = child.kill();
         child.wait().unwrap();

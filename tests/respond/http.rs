@@ -13,7 +13,7 @@ pub struct Got {
     pub body: String,
 }
 
-/// Answers by the path: `/ok`, `/redirect`, `/broken`, `/slow`.
+/// Answers by the path: `/ok`, `/paced`, `/redirect`, `/broken`, `/slow`.
 pub struct Server {
     pub port: u16,
     pub got: Arc<Mutex<Vec<Got>>>,
@@ -52,6 +52,10 @@ fn serve(mut stream: TcpStream, keep: &Mutex<Vec<Got>>) -> std::io::Result<()> {
     keep.lock().unwrap().push(Got { head, body: String::from_utf8(body).unwrap() });
     let (status, text) = match path.as_str() {
         "/ok" => ("200 OK", "{\"ticket\":42}".to_owned()),
+        "/paced" => {
+            std::thread::sleep(Duration::from_millis(15));
+            ("200 OK", String::new())
+        }
         "/redirect" => ("302 Found\r\nlocation: /ok", String::new()),
         "/broken" => ("500 Internal Server Error", format!("oops \u{1b}[31m {echo}")),
         _ => {
@@ -78,8 +82,16 @@ pub fn actions(port: u16) -> String {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut missing = one("nosecret", port);
     missing = missing.replace("keyring:soar", "keyring:nothing");
-    [one("ok", port), one("redirect", port), one("broken", port), one("slow", port), one("closed", closed), missing]
-        .join("\n")
+    [
+        one("ok", port),
+        one("paced", port),
+        one("redirect", port),
+        one("broken", port),
+        one("slow", port),
+        one("closed", closed),
+        missing,
+    ]
+    .join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,6 +115,9 @@ fn spec(body: &RequestBody, more: &[&str], home: &Path, limit: Duration) -> Resu
         ("ANSIBLE_DEPRECATION_WARNINGS", "0"),
         ("ANSIBLE_LOCALHOST_WARNING", "0"),
         ("ANSIBLE_INVENTORY_UNPARSED_FAILED", "1"),
+        // Nobody is there to be asked for a passphrase.
+        ("SSH_ASKPASS_REQUIRE", "force"),
+        ("SSH_ASKPASS", "/bin/false"),
     ]
     .map(|(k, v)| (k.to_owned(), v.to_owned()))
     .into();
@@ -348,7 +351,7 @@ fn told(result: &Outcome, target: &str) -> Told {
             out.text.push_str(&format!("\nunreachable: {name}: {msg}"));
         } else if is("failed") {
             let stderr = r.get("stderr").map(text_of).unwrap_or_default();
-            out.text.push_str(&format!("\nfailed: {name}: {msg} {stderr}").trim_end().to_owned());
+            out.text.push_str(format!("\nfailed: {name}: {msg} {stderr}").trim_end());
         } else if is("changed") {
             out.text.push_str(&format!("\nchanged: {name}"));
             diffs(r.get("diff"), &mut out.text);

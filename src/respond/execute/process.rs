@@ -1,4 +1,8 @@
-//! Child processes: an argument vector, a clean environment, a process group of their own, and an end.
+//! Child processes: an argument vector, a clean environment, a session of their own, and an end.
+//!
+//! A session of its own has no terminal: a program below (ssh, sudo) that asks for a password on `/dev/tty` would write
+//! into the console and read its keys. It is made by `setsid` of util-linux; where there is none, a process group of its
+//! own must do, and ssh is told to ask nobody.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -55,8 +59,14 @@ pub async fn run(spec: Spec, mut stop: Stop) -> Result<Output, String> {
     if let Some(why) = stop.borrow().clone() {
         return Err(format!("not started: {why}"));
     }
+    let setsid = ["/usr/bin/setsid", "/bin/setsid"].into_iter().find(|p| std::path::Path::new(p).is_file());
     #[expect(clippy::disallowed_methods, reason = "the one place approved commands are started from")]
-    let mut command = tokio::process::Command::new(program);
+    let mut command = tokio::process::Command::new(setsid.unwrap_or(program));
+    match setsid {
+        // It replaces itself by the program: one process, which leads its session and its group.
+        Some(_) => command.arg("--").arg(program),
+        None => command.process_group(0),
+    };
     command
         .args(args)
         .env_clear()
@@ -66,8 +76,10 @@ pub async fn run(spec: Spec, mut stop: Stop) -> Result<Output, String> {
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
         .kill_on_drop(true);
+    if !std::path::Path::new(program).is_file() {
+        return Err(format!("{program} cannot be started: there is no such file"));
+    }
     let mut child = command.spawn().map_err(|e| format!("{program} cannot be started: {e}"))?;
     let mut group = Group { leader: pid(&child), mark: spec.mark.clone(), done: false };
     let out = Kept::reading(child.stdout.take(), spec.max_stdout);
@@ -114,7 +126,7 @@ async fn end(child: &mut Child, group: &Group) -> Option<ExitStatus> {
     }
 }
 
-/// Kills what is left when the run is given up half way, such as when the runtime shuts down.
+/// Everything a run started. Kills what is left when the run is given up half way, such as when the runtime shuts down.
 struct Group {
     leader: Option<Pid>,
     mark: String,
