@@ -327,6 +327,48 @@ mod tests {
         assert!(Scenario::parse("{\"at\": 0, \"record\": \"@@T+1:\u{1b}]0;x\"}").unwrap_err().to_string().is_ascii());
     }
 
+    /// Every record is read by a parser that knows its format, and says what an analyst needs first.
+    #[test]
+    fn every_record_parses_with_entity_rule_and_severity() {
+        use crate::intake::format::Reader;
+        use crate::model::severity::Severity;
+        let start: Timestamp = "2026-03-02T10:00:00Z".parse().unwrap();
+        let s = Scenario::bundled().unwrap().starting(start, 1.0);
+        let mut reader = Reader::auto();
+        let (mut formats, mut lacking) = (std::collections::BTreeMap::<String, usize>::new(), Vec::new());
+        for (at, record) in s.due(0.0, f64::INFINITY) {
+            let shown = String::from_utf8_lossy(&record).into_owned();
+            let (format, alerts) = reader.read(&record).unwrap_or_else(|e| panic!("{at}: {e}: {shown}"));
+            *formats.entry(format.clone()).or_default() += 1;
+            assert!(!alerts.is_empty(), "{shown}");
+            for a in alerts {
+                let entity = a.host.is_some() || a.user.is_some() || a.src_ip.is_some();
+                let rule = a.rule_id.is_some() || a.rule_name.is_some();
+                let when = a.t_event.or(a.t_alert);
+                let late = when.map(|w| w.as_second() - start.as_second() - at as i64);
+                let timed = late.is_some_and(|l| (-60..=1).contains(&l) || at < 2.0 && (-11_000..=1).contains(&l) || format == "alertmanager");
+                if !entity || !rule || a.severity == Severity::Unknown || !timed || a.title.is_empty() {
+                    lacking.push(format!("{format}: {entity} {rule} {:?} {late:?} {shown:.300}", a.severity));
+                }
+            }
+        }
+        assert!(formats.len() >= 7, "{formats:?}");
+        println!("{formats:?}");
+        assert!(lacking.is_empty(), "{} lack something:\n{}", lacking.len(), lacking.join("\n"));
+    }
+
+    #[test]
+    fn the_people_and_assets_of_the_demo_are_read() {
+        let demo = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo").join(name);
+        let people = crate::config::roster::read(&demo("roster.toml")).unwrap().roster.people;
+        assert_eq!(people.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(), ["alice", "bob", "carol"]);
+        let assets = crate::config::inventory::read(&demo("inventory.csv")).unwrap();
+        assert!(assets.len() > 40);
+        let actions = crate::respond::catalogue::Catalogue::load(&demo("actions.toml")).unwrap();
+        assert!(actions.defs().iter().all(|a| a.executor.word() == "demo") && actions.defs().len() >= 8);
+        crate::respond::policy::Policy::load(&demo("policy.toml")).unwrap();
+    }
+
     #[test]
     fn only_reserved_addresses_and_names() {
         let ip = regex::Regex::new(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b").unwrap();
