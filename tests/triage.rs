@@ -3,9 +3,19 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde_json::Value;
+use watchfloor::desk::scenario::Scenario;
+use watchfloor::intake::format;
+use watchfloor::model::alert::{Alert, AlertFields};
 use watchfloor::model::fields::flatten;
+use watchfloor::model::priority::Priority;
+use watchfloor::model::verdict::{Claim, Verdict, VerdictKind};
+use watchfloor::text::Untrusted;
+use watchfloor::triage::backend::rules::Rules;
+use watchfloor::triage::check::check;
 use watchfloor::triage::detect::{self, Kind};
+use watchfloor::triage::{Context, Question};
 
 fn data(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("WATCHFLOOR_TEST_DATA")
@@ -98,4 +108,91 @@ fn general_injections_are_mostly_found() {
     let total = all.iter().filter_map(|r| r["user_input"].as_str()).filter(|t| detect::kinds(t).is_empty()).count();
     println!("all: missed {total} of {}", all.len());
     assert!(missed * 3 <= n, "{which:#?}");
+}
+
+fn alert(fields: AlertFields, format: &str, priority: Priority) -> Alert {
+    let shell = serde_json::json!({
+        "id": 1, "title": "", "severity": "unknown", "format": format, "source": "test", "raw_sha256": "",
+        "raw_len": 0, "identity": "", "group": "", "count": 1, "last_seen": "2026-01-05T09:00:00Z", "status": "new",
+        "priority": priority, "detector_priority": priority, "asset_weight": 100, "t_ingest": "2026-01-05T09:00:00Z", "rev": 1,
+    });
+    Alert { fields, ..serde_json::from_value(shell).unwrap() }
+}
+
+/// Every alert of the demo as a question, with what came before it on the same host, user or address.
+fn demo_questions() -> Vec<(bool, Question)> {
+    let start: Timestamp = "2026-03-02T10:00:00Z".parse().unwrap();
+    let scenario = Scenario::bundled().unwrap().starting(start, 1.0);
+    let intrusion: Vec<f64> = scenario.steps().map(|(at, _)| at).collect();
+    let mut reader = format::Reader::auto();
+    let mut before: Vec<(f64, AlertFields)> = Vec::new();
+    let mut out = Vec::new();
+    for (at, record) in scenario.due(0.0, f64::INFINITY) {
+        let (id, alerts) = reader.read(&record).unwrap();
+        for f in alerts {
+            let same = |a: &AlertFields| {
+                (f.host.is_some() && a.host == f.host)
+                    || (f.user.is_some() && a.user == f.user)
+                    || (f.src_ip.is_some() && a.src_ip == f.src_ip)
+            };
+            let near = before.iter().filter(|(_, a)| same(a)).map(|(t, a)| (a.title.clone(), (at - t) as i64));
+            let context = Context {
+                neighbours: near.collect(),
+                rule_seen: before.iter().filter(|(_, a)| a.title == f.title).count() as u64,
+                all_seen: before.len() as u64,
+                ..Context::default()
+            };
+            let bad = intrusion.contains(&at);
+            before.push((at, f.clone()));
+            let priority = Priority::from_severity(f.severity);
+            let q = Question {
+                alert: alert(f, &id, priority),
+                fields: format::leaves(&id, &record),
+                context,
+                request_id: "r".into(),
+            };
+            out.push((bad, q));
+        }
+    }
+    out
+}
+
+#[test]
+fn rules_tell_the_intrusion_of_the_demo_from_its_noise() {
+    let now = Timestamp::UNIX_EPOCH;
+    let (mut found, mut bad_n, mut false_alarms, mut noise_n) = (0, 0, Vec::new(), 0);
+    for (bad, q) in demo_questions() {
+        let v = check(Rules::default().opinion(&q, now), &q, &[]);
+        let title = q.alert.fields.title.expose();
+        assert!(v.claims.iter().all(|c| c.founded), "{title}: {:#?}", v.claims);
+        assert!(!v.claims.is_empty(), "{title}: no claim; {:#?}", q.fields);
+        let positive = v.kind == VerdictKind::TruePositive;
+        if bad {
+            bad_n += 1;
+            found += usize::from(positive);
+            println!("{:?} {:?} {title}: {}", v.kind, v.advised_priority, v.remark.as_ref().unwrap().expose());
+            assert!(!matches!(v.kind, VerdictKind::FalsePositive | VerdictKind::BenignTruePositive), "{title}");
+        } else {
+            noise_n += 1;
+            if positive {
+                false_alarms.push(format!("{title}: {}", v.remark.as_ref().unwrap().expose()));
+            }
+        }
+    }
+    println!(
+        "intrusion: {found} of {bad_n} true positive; noise: {} of {noise_n} {false_alarms:#?}",
+        false_alarms.len()
+    );
+    assert!(found * 2 >= bad_n, "{found} of {bad_n}");
+    assert!(false_alarms.len() * 50 <= noise_n, "{false_alarms:#?}");
+}
+
+#[test]
+fn text_that_speaks_to_the_reader_is_found_in_the_demo_and_only_there() {
+    let hits: Vec<String> = demo_questions()
+        .into_iter()
+        .filter(|(_, q)| !detect::scan(&q.fields).is_empty())
+        .map(|(_, q)| q.alert.fields.title.into_exposed())
+        .collect();
+    assert!((4..=6).contains(&hits.len()), "{hits:#?}");
 }

@@ -346,7 +346,9 @@ mod tests {
                 let rule = a.rule_id.is_some() || a.rule_name.is_some();
                 let when = a.t_event.or(a.t_alert);
                 let late = when.map(|w| w.as_second() - start.as_second() - at as i64);
-                let timed = late.is_some_and(|l| (-60..=1).contains(&l) || at < 2.0 && (-11_000..=1).contains(&l) || format == "alertmanager");
+                let timed = late.is_some_and(|l| {
+                    (-60..=1).contains(&l) || at < 2.0 && (-11_000..=1).contains(&l) || format == "alertmanager"
+                });
                 if !entity || !rule || a.severity == Severity::Unknown || !timed || a.title.is_empty() {
                     lacking.push(format!("{format}: {entity} {rule} {:?} {late:?} {shown:.300}", a.severity));
                 }

@@ -26,8 +26,10 @@ const PRIOR_RATE: f64 = 0.25;
 const ENOUGH_HISTORY: u64 = 5;
 /// Alerts seen in all from which rare and frequent mean something.
 const ENOUGH_SEEN: u64 = 200;
-/// From this probability on it says true positive; under 1 minus this, and with history, false positive.
-const SURE: f64 = 0.8;
+/// From this probability on it says true positive, if two reasons of their own support it.
+const LIKELY: f64 = 0.7;
+/// Up to this, and with a history that says so, false or benign.
+const UNLIKELY: f64 = 0.2;
 /// A weight that counts as support of its own.
 const SUPPORT: f64 = 0.4;
 /// Weight of an asset, in percent, from which a raise is advised sooner.
@@ -363,7 +365,7 @@ fn asset(q: &Question) -> Option<Reason> {
 
 fn conclude(q: &Question, reasons: &[Reason], p: f64) -> (VerdictKind, Option<f64>) {
     let supports = reasons.iter().filter(|r| r.weight >= SUPPORT && r.quote.is_some()).count();
-    if p >= SURE && supports >= 2 {
+    if p >= LIKELY && supports >= 2 {
         return (VerdictKind::TruePositive, Some(p));
     }
     let Some(past) = narrowest(&q.context.past).filter(|p| decided(p) >= ENOUGH_HISTORY) else {
@@ -373,7 +375,7 @@ fn conclude(q: &Question, reasons: &[Reason], p: f64) -> (VerdictKind, Option<f6
     let telling =
         reasons.iter().any(|r| r.word.starts_with("command ") || (r.word.ends_with("nearby") && r.weight >= 1.0));
     let grave = q.alert.fields.severity >= Severity::Critical;
-    if p > 1.0 - SURE || telling || grave || past.true_positive * 10 > decided(past) {
+    if p > UNLIKELY || telling || grave || past.true_positive * 10 > decided(past) {
         return (VerdictKind::NeedsInvestigation, None);
     }
     let benign = past.benign_true_positive > past.false_positive;
