@@ -8,7 +8,7 @@
 //! | does not connect, 502, 503, 504 | tried again twice with growing, jittered pauses, then `Unavailable` |
 //! | 429, 500, silence past a time limit, a cut stream | `Unavailable` |
 //! | 401, 403, 404, 3xx, other 4xx | `Configuration` |
-//! | 400 for a prompt too long | a shorter prompt, twice, then `Configuration` |
+//! | 400 for a prompt too long | a shorter prompt, three times, then `Configuration` |
 //! | no event stream, no JSON, no verdict, `finish_reason` other than `stop`, our own prompt | `Invalid` |
 
 mod fault;
@@ -35,7 +35,7 @@ use crate::triage::{Backend, Cancel, Health, Question, TriageError, schema};
 /// Tries of one request in all.
 const TRIES: u32 = 3;
 /// Times a prompt is made shorter when the server finds it too long.
-const TRIMS: u32 = 2;
+const TRIMS: u32 = 3;
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Of a metrics page, bytes.
 const METRICS_MAX: usize = 4 << 20;

@@ -208,7 +208,7 @@ async fn a_prompt_too_long_is_shortened_and_logprobs_are_given_up() {
     assert!(seen[1].len() + 2000 < seen[0].len(), "{} {}", seen[0].len(), seen[1].len());
     assert!(seen[1].contains("\"logprobs\":true") && !seen[2].contains("logprobs"));
     let (got, seen) = ask(vec![bad(long)]).await;
-    assert!(matches!(got, Err(TriageError::Configuration(_))) && seen.len() == 3, "{got:?}");
+    assert!(matches!(got, Err(TriageError::Configuration(_))) && seen.len() == 4, "{got:?}");
 }
 
 #[tokio::test]
