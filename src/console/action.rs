@@ -166,8 +166,8 @@ actions! {
 
     Up "up" List Reads always "up" "One line up.";
     Down "down" List Reads always "down" "One line down.";
-    PageUp "page-up" List Reads always "page up" "One page up.";
-    PageDown "page-down" List Reads always "page down" "One page down.";
+    PageUp "page-up" List Reads always "previous page" "One page up.";
+    PageDown "page-down" List Reads always "next page" "One page down.";
     Top "top" List Reads always "top" "To the first line; in the queue this follows new alerts.";
     Bottom "bottom" List Reads always "bottom" "To the last line.";
     Open "open" List Reads always "open" "Open what is under the cursor.";
@@ -214,8 +214,8 @@ actions! {
     Execute "execute" Approvals Acts can_execute "run" "Run an approved request, once.";
     Deny "deny" Decide Acts can_decide "deny" "Refuse the request, with a reason.";
     Withdraw "withdraw" Decide Acts can_withdraw "withdraw" "Take your own request back.";
-    Reread "reread" Decide Reads always "read anew" "Show the request as it is now, after it changed.";
-    TypeName "type-name" Decide Reads always "type" "Begin typing what is asked for.";
+    Reread "reread" Decide Reads has_changed "read anew" "Show the request as it is now, after it changed.";
+    TypeName "type-name" Decide Reads asks_for_name "type" "Begin typing what is asked for.";
 
     DropView "drop-view" Views Changes writing "drop view" "Delete the saved view.";
     AddSuppression "add-suppression" Suppressions Changes writing "suppress" "Hide what a query matches, with owner, reason and expiry.";
@@ -351,6 +351,20 @@ fn can_withdraw(s: &State) -> Result<(), Said> {
         }
         (Some(r), Some(me)) if r.body.requester != me.id => Err(say!("only ", r.body.requester, " can withdraw it")),
         _ => Ok(()),
+    }
+}
+
+fn has_changed(s: &State) -> Result<(), Said> {
+    match s.overlays.last() {
+        Some(Overlay::Decide(d)) if d.changed.is_some() => Ok(()),
+        _ => Err(say!("it has not changed")),
+    }
+}
+
+fn asks_for_name(s: &State) -> Result<(), Said> {
+    match s.overlays.last() {
+        Some(Overlay::Decide(d)) if d.asked().is_some() => Ok(()),
+        _ => Err(say!("nothing is to be typed here")),
     }
 }
 

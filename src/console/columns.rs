@@ -52,13 +52,13 @@ pub const COLUMNS: &[Column] = &[
     column("severity", "SEV", Width::Fixed(6), 1, "how bad the detector says it is", |r, s| {
         (say!(severity_glyph(r.severity, s.look.ascii), " ", r.severity.short()), severity_role(r.severity))
     }),
-    column("rule", "ALERT", Width::Flex(16, 75, 90), 0, "what was detected", |r, _| {
+    column("rule", "ALERT", Width::Flex(20, 60, 90), 0, "what was detected", |r, _| {
         (Said::from_untrusted(&r.title), Role::Text)
     }),
-    column("host", "HOST", Width::Flex(9, 15, 24), 3, "host", |r, _| {
+    column("host", "HOST", Width::Flex(9, 22, 24), 3, "host", |r, _| {
         optional(r.host.as_ref().map(Said::from_untrusted))
     }),
-    column("user", "USER", Width::Flex(7, 10, 22), 4, "user", |r, _| {
+    column("user", "USER", Width::Flex(7, 18, 22), 4, "user", |r, _| {
         optional(r.user.as_ref().map(Said::from_untrusted))
     }),
     right(column("count", "N", Width::Fixed(4), 5, "how often the same alert came", |r, _| {

@@ -49,6 +49,24 @@ impl Said {
         wrap(&self.0, columns).into_iter().map(Said).collect()
     }
 
+    /// Cut into lines of at most `columns`, keeping every character: for bytes, where a lost space matters.
+    pub fn chunks(&self, columns: usize) -> Vec<Said> {
+        let mut out = Vec::new();
+        let mut rest = self.0.as_str();
+        while !rest.is_empty() {
+            let n = match cut(rest, columns.max(1)).len() {
+                0 => rest.chars().next().map_or(1, char::len_utf8),
+                n => n,
+            };
+            out.push(Self(rest[..n].to_owned()));
+            rest = &rest[n..];
+        }
+        if out.is_empty() {
+            out.push(Self::new());
+        }
+        out
+    }
+
     /// Padded with spaces to `columns`, on the right.
     pub fn padded(mut self, columns: usize) -> Self {
         let w = self.width();

@@ -316,7 +316,7 @@ pub fn of_raw(bytes: &[u8], width: usize, quote: Option<&Said>) -> Doc {
     let mut line = Said::new();
     // Cleaned piece by piece, for `clean` shows only so much of one text.
     let flush = |line: &mut Said, doc: &mut Doc| {
-        for row in line.wrap(doc.width) {
+        for row in line.chunks(doc.width) {
             let cells = highlight(&row, quote);
             doc.rows.push(cells);
         }

@@ -1,6 +1,6 @@
 //! Text a person types: cleaned as it comes in, so that what stands in a field can always be shown.
 
-use ratatui_textarea::{CursorMove, TextArea};
+use ratatui_textarea::TextArea;
 
 use super::super::keymap::Key;
 use crate::text::{Untrusted, clean_block};
@@ -56,7 +56,6 @@ impl Input {
         let room = self.max.saturating_sub(self.text().chars().count());
         let text: String = text.chars().take(room).collect();
         self.area.insert_str(text);
-        self.area.move_cursor(CursorMove::InViewport);
     }
 
     pub fn newline(&mut self) {
@@ -73,6 +72,10 @@ impl Input {
         }
         if matches!(key.code, super::super::keymap::Code::Enter | super::super::keymap::Code::Tab) {
             return false;
+        }
+        if key == (Key { ctrl: true, ..Key::char('u') }) {
+            // As a shell does; the editor's own meaning would be undo.
+            return self.area.delete_line_by_head();
         }
         self.area.input(key.to_event())
     }
@@ -109,9 +112,14 @@ mod tests {
         i.key(Key::plain(super::super::super::keymap::Code::Backspace));
         i.key(Key::char('d'));
         assert_eq!(i.text(), "abd");
-        let mut w = Key::char('w');
-        w.ctrl = true;
-        i.key(w);
+        i.paste(" two");
+        assert_eq!(i.text(), "abd two");
+        let ctrl = |c| Key { ctrl: true, ..Key::char(c) };
+        i.key(ctrl('w'));
+        assert_eq!(i.text(), "abd ");
+        i.key(Key::char('x'));
+        assert_eq!(i.text(), "abd x", "typing goes on where it stopped");
+        i.key(ctrl('u'));
         assert!(i.is_empty());
     }
 }

@@ -249,6 +249,7 @@ pub fn decided(state: &mut State, what: &'static str, result: Result<Box<Request
                 RequestState::Failed => {
                     say!("it failed: ", Said::of(request.note.as_deref().unwrap_or("see the receipts")))
                 }
+                s if s.word() == what => say!(what),
                 s => say!(what, "; it is ", s.word()),
             };
             let role = match request.state {

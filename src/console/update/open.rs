@@ -54,7 +54,7 @@ pub fn palette(state: &mut State) {
             let near = a.scope == Scope::Global || scopes.contains(&a.scope);
             let hint = state.look.keymap.hint(a.id, &Scope::ALL).unwrap_or_default();
             let disabled = if near { a.id.enabled(state).err() } else { Some(say!("works under ", a.scope.title())) };
-            let detail = say!(Said::of(&hint).padded(8), " ", a.help);
+            let detail = say!(Said::of(&hint).padded(10), " ", a.help);
             PickItem { pick: Pick::Run(a.id), label: say!(a.word), detail, disabled }
         })
         .collect();
@@ -251,7 +251,7 @@ pub fn explain(state: &mut State) {
     doc.text(0, &say!(row.title), Role::Heading);
     doc.blank();
     let raised = if row.priority < row.detector_priority { "  (raised from the detector's)" } else { "" };
-    doc.pair(say!("severity"), &say!(Said::decimal(r.severity, 0), "   ", row.priority.word(), raised), Role::Text);
+    doc.labelled(say!("severity"), 13, &say!(Said::decimal(r.severity, 0), "   ", row.priority.word(), raised), Role::Text);
     doc.pair(
         say!("x asset"),
         &say!(Said::decimal(r.asset, 2), "   weight ", row.asset_weight, " % from the inventory"),
@@ -261,14 +261,14 @@ pub fn explain(state: &mut State) {
         Some(c) => say!("the detector says ", c, " %"),
         None => say!("the detector gave none: 75 % is taken"),
     };
-    doc.pair(say!("x confidence"), &say!(Said::decimal(r.confidence, 2), "   ", conf), Role::Text);
+    doc.labelled(say!("x confidence"), 13, &say!(Said::decimal(r.confidence, 2), "   ", conf), Role::Text);
     let waited = Said::span(state.now.as_second() - row.t_ingest.as_second());
     doc.pair(
         say!("x age"),
         &say!(Said::decimal(r.age, 2), "   waiting for ", waited, ", doubles every 24 h"),
         Role::Text,
     );
-    doc.pair(say!("= risk"), &Said::decimal(r.score, 1), Role::Heading);
+    doc.labelled(say!("= risk"), 13, &Said::decimal(r.score, 1), Role::Heading);
     doc.blank();
     let text = "What waits grows, and all at the same pace, so the order of two alerts never changes with time alone. \
                 Only a change of priority moves one.";

@@ -47,12 +47,23 @@ pub fn filter(c: &mut Canvas<'_>, area: Rect, f: &FilterInput) {
     c.ground = None;
 }
 
-/// Lines a field takes.
-fn height(field: &Field) -> u16 {
+/// Lines a field takes in so many columns.
+fn height(field: &Field, room: u16) -> u16 {
     match &field.kind {
         FieldKind::Text(i) if i.many => 5,
         FieldKind::Text(_) => 2,
-        FieldKind::Choice { .. } => 2,
+        FieldKind::Choice { options, .. } => {
+            let (mut lines, mut at) = (1, 0);
+            for (_, words) in options {
+                let w = words.width() as u16 + 4;
+                if at > 0 && at + w > room.saturating_sub(LABEL) {
+                    lines += 1;
+                    at = 0;
+                }
+                at += w + 1;
+            }
+            lines + 1
+        }
     }
 }
 
@@ -63,7 +74,7 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
     let lead: Vec<(Said, Role)> =
         f.lead.iter().flat_map(|(t, r)| t.wrap(inner).into_iter().map(|l| (l, *r))).take(6).collect();
     let preview = if f.preview.is_some() { 6 } else { 0 };
-    let fields: u16 = f.fields.iter().map(height).sum();
+    let fields: u16 = f.fields.iter().map(|f| height(f, inner as u16)).sum();
     let want = lead.len() as u16 + fields + preview + 4;
     let area = layout::centred(s, width, want);
     c.frame(area, &f.title, Role::Accent);
@@ -80,7 +91,7 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
     // The field with the focus is always on screen, whatever has to go.
     let last = area.bottom().saturating_sub(2);
     let mut from = 0;
-    while f.fields[from..=f.focus.min(f.fields.len().saturating_sub(1))].iter().map(height).sum::<u16>()
+    while f.fields[from..=f.focus.min(f.fields.len().saturating_sub(1))].iter().map(|f| height(f, room)).sum::<u16>()
         > last.saturating_sub(y)
         && from < f.focus
     {
@@ -90,8 +101,8 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
         if y >= last {
             break;
         }
-        draw_field(c, Rect::new(x, y, room, height(field).min(last - y)), field, i == f.focus && f.busy.is_none());
-        y += height(field);
+        draw_field(c, Rect::new(x, y, room, height(field, room).min(last - y)), field, i == f.focus && f.busy.is_none());
+        y += height(field, room);
     }
     if let Some((query, result)) = &f.preview {
         suppression_preview(c, Rect::new(x, y, room, last.saturating_sub(y)), query, result);
@@ -127,14 +138,20 @@ fn draw_field(c: &mut Canvas<'_>, area: Rect, field: &Field, focus: bool) {
             }
         }
         FieldKind::Choice { options, chosen } => {
-            let mut at = x;
+            let (mut at, mut y) = (x, area.y);
             for (i, (key, words)) in options.iter().enumerate() {
                 let here = *chosen == Some(i);
+                if at > x && at + words.width() as u16 + 4 > area.right() {
+                    (at, y) = (x, y + 1);
+                }
+                if y >= area.bottom() {
+                    break;
+                }
                 c.ground = here.then_some(if focus { Role::Cursor } else { Role::Input });
                 let mark = if here { if c.state.look.ascii { "*" } else { "\u{25cf}" } } else { " " };
-                at = c.put(at, area.y, area.right().saturating_sub(at), &say!(mark), Role::Mark);
-                at = c.put(at, area.y, area.right().saturating_sub(at), &Said::of(&key.to_string()), Role::Accent);
-                at = c.put(at, area.y, area.right().saturating_sub(at), &say!(" ", words, " "), Role::Text);
+                at = c.put(at, y, area.right().saturating_sub(at), &say!(mark), Role::Mark);
+                at = c.put(at, y, area.right().saturating_sub(at), &Said::of(&key.to_string()), Role::Accent);
+                at = c.put(at, y, area.right().saturating_sub(at), &say!(" ", words, " "), Role::Text);
                 c.ground = None;
                 at += 1;
             }

@@ -302,7 +302,7 @@ fn status_rows(c: &Canvas<'_>) -> Vec<DocRow> {
         rows.push(vec![(say!("  no catalogue; see respond.catalogue in the settings"), Role::Dim)]);
     }
     for a in s.catalogue.iter() {
-        rows.push(item(Said::of(&a.name), say!(a.tier.word()).fit(10, ""), Role::Text, Said::of(&a.title)));
+        rows.push(item(Said::of(&a.name), say!(a.tier.word()).fit(2, ""), Role::Text, Said::of(&a.title)));
     }
     rows.push(Vec::new());
     rows.push(head("You"));
