@@ -12,11 +12,8 @@ use common::json;
 /// A demo desk with a quarter of an hour of history, and nothing more coming in.
 fn desk() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let filled = Command::new(BIN)
-        .args(["demo", "--headless", "--skip", "900", "--data-dir"])
-        .arg(dir.path())
-        .status()
-        .unwrap();
+    let filled =
+        Command::new(BIN).args(["demo", "--headless", "--skip", "900", "--data-dir"]).arg(dir.path()).status().unwrap();
     assert!(filled.success());
     dir
 }
@@ -55,7 +52,8 @@ fn a_shift() {
     alice.press("host:fin-ws-014* status:new");
     alice.enter();
     alice.until("only that host", |t| {
-        let rows: Vec<_> = t.lines().filter(|l| l.contains("CRIT") || l.contains("HIGH") || l.contains("MED")).collect();
+        let rows: Vec<_> =
+            t.lines().filter(|l| l.contains("CRIT") || l.contains("HIGH") || l.contains("MED")).collect();
         !rows.is_empty() && t.contains("host:fin-ws-014*")
     });
     let matching = state_of(dir, "host:fin-ws-014* status:new");
@@ -186,6 +184,8 @@ fn propose(alice: &mut Console, dir: &std::path::Path) -> String {
 }
 
 fn switch_to(console: &mut Console, name: &str) {
+    // What opens by itself takes no keys for a moment.
+    std::thread::sleep(Duration::from_millis(900));
     console.press("@");
     console.sees("Act as");
     console.press(&name[..3].to_lowercase());

@@ -329,7 +329,9 @@ impl Keymap {
         let held = |k: &Key| k.ctrl || k.alt || k.shift;
         // Escape is what everybody tries first.
         let esc = |c: &Vec<Key>| c.len() == 1 && c[0] == Key::plain(Code::Esc);
-        out.sort_by_key(|c| (!esc(c), c.len(), c.iter().any(held), !matches!(c.first(), Some(Key { code: Code::Char(_), .. }))));
+        out.sort_by_key(|c| {
+            (!esc(c), c.len(), c.iter().any(held), !matches!(c.first(), Some(Key { code: Code::Char(_), .. })))
+        });
         out
     }
 

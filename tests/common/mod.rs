@@ -141,7 +141,8 @@ impl Drop for Console {
 
 /// Runs a command on a data folder and gives its standard output as JSON, one value a line.
 pub fn json(data_dir: &Path, args: &[&str]) -> Vec<serde_json::Value> {
-    let out = std::process::Command::new(BIN).arg("--json").arg("--data-dir").arg(data_dir).args(args).output().unwrap();
+    let out =
+        std::process::Command::new(BIN).arg("--json").arg("--data-dir").arg(data_dir).args(args).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
     text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }

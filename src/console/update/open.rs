@@ -251,7 +251,12 @@ pub fn explain(state: &mut State) {
     doc.text(0, &say!(row.title), Role::Heading);
     doc.blank();
     let raised = if row.priority < row.detector_priority { "  (raised from the detector's)" } else { "" };
-    doc.labelled(say!("severity"), 13, &say!(Said::decimal(r.severity, 0), "   ", row.priority.word(), raised), Role::Text);
+    doc.labelled(
+        say!("severity"),
+        13,
+        &say!(Said::decimal(r.severity, 0), "   ", row.priority.word(), raised),
+        Role::Text,
+    );
     doc.pair(
         say!("x asset"),
         &say!(Said::decimal(r.asset, 2), "   weight ", row.asset_weight, " % from the inventory"),

@@ -101,7 +101,12 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
         if y >= last {
             break;
         }
-        draw_field(c, Rect::new(x, y, room, height(field, room).min(last - y)), field, i == f.focus && f.busy.is_none());
+        draw_field(
+            c,
+            Rect::new(x, y, room, height(field, room).min(last - y)),
+            field,
+            i == f.focus && f.busy.is_none(),
+        );
         y += height(field, room);
     }
     if let Some((query, result)) = &f.preview {
