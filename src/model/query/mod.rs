@@ -9,7 +9,7 @@ mod matches;
 mod parse;
 mod show;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use glob::{Glob, contains_fold, fold};
 pub use matches::{MatchInput, ip_bits, net_range};

@@ -2,6 +2,8 @@
 //! process. Several processes may hold the same file; SQLite's own locks keep them apart.
 
 mod act;
+#[cfg(test)]
+mod agree;
 mod change;
 mod ingest;
 mod page;
