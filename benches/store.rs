@@ -33,7 +33,7 @@ use watchfloor::store::sqlite::SqliteStore;
 /// Goes up when the records or the schema change.
 const VERSION: u32 = 1;
 const BATCH: usize = 1000;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 fn main() {
     let n: u64 = std::env::var("WATCHFLOOR_BENCH_N").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);

@@ -66,8 +66,20 @@ pub const CHECKS: &[(&str, fn(Make<'_>))] = &[
 /// At the first thing that is not as it must be.
 pub fn all(make: Make<'_>) {
     for (name, check) in CHECKS {
-        tracing::debug!(name, "store conformance");
+        let _running = Running(name);
         check(make);
+    }
+}
+
+/// Names the check that failed.
+struct Running(&'static str);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        use std::io::Write as _;
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "store conformance: not so: {}", self.0);
+        }
     }
 }
 

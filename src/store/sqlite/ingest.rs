@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
+use super::related::Alike;
 use super::{change, err, side, to_json, us};
 use crate::model::alert::{NewAlert, NewDeadLetter, Origin, Status};
 use crate::model::ids::AlertId;
@@ -72,12 +73,14 @@ pub(super) fn ingest(
     let mut out = Vec::with_capacity(batch.len());
     let mut changed = Vec::new();
     let mut hides = Hides::default();
+    let mut tally = Tally::default();
     let mut insert_alert = tx.prepare_cached(INSERT_ALERT).map_err(err)?;
     let mut insert_record = tx.prepare_cached(INSERT_RECORD).map_err(err)?;
     for new in batch {
         let hidden_by = hides.alive(tx, new, now)?;
         if let Some(id) = insert(tx, words, &mut insert_alert, new, hidden_by, now)? {
             insert_rest(tx, &mut insert_record, id, new)?;
+            tally.add(new);
             if let Some(s) = hidden_by {
                 hides.hid(s);
             }
@@ -93,6 +96,7 @@ pub(super) fn ingest(
     }
     change::alerts(tx, changed)?;
     hides.store(tx)?;
+    tally.store(tx)?;
     for letter in dead {
         add_dead(tx, letter, now)?;
     }
@@ -238,6 +242,33 @@ fn repeat(tx: &Transaction<'_>, new: &NewAlert, now: Timestamp) -> Result<(i64, 
         .map_err(err)?;
     }
     Ok((id, true))
+}
+
+/// How many alike alerts a batch brought, by [`Alike::key`]. Gathered, for a batch has few kinds of alerts.
+#[derive(Default)]
+struct Tally(HashMap<Vec<u8>, i64>);
+
+impl Tally {
+    fn add(&mut self, new: &NewAlert) {
+        let f = &new.fields;
+        let rule = f.rule_id.as_ref().or(f.rule_name.as_ref()).unwrap_or(&f.title).expose();
+        let host = f.host.as_ref().map(|h| Alike::RuleHost(rule, h.expose()));
+        let user = f.user.as_ref().map(|u| Alike::RuleUser(rule, u.expose()));
+        let all = [Some(Alike::Rule(rule)), host, user, Some(Alike::Group(&new.group))];
+        for alike in all.into_iter().flatten() {
+            *self.0.entry(alike.key()).or_default() += 1;
+        }
+    }
+
+    fn store(self, tx: &Transaction<'_>) -> Result<()> {
+        let mut stmt = tx
+            .prepare_cached("INSERT INTO tally(key, n) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET n = n + excluded.n")
+            .map_err(err)?;
+        for (key, n) in self.0 {
+            stmt.execute(params![key, n]).map_err(err)?;
+        }
+        Ok(())
+    }
 }
 
 /// Which suppressions still live, and how much each hides of this batch.

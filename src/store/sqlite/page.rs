@@ -52,7 +52,10 @@ pub(super) fn rows(
     limit: usize,
     now: Timestamp,
 ) -> Result<Vec<AlertRow>> {
-    let plan = plan(store, conn, query, now)?;
+    let mut plan = plan(store, conn, query, now)?;
+    if matches!(sort, SortKey::Risk | SortKey::Severity) {
+        plan.look_ahead(conn)?;
+    }
     let at = |id: AlertId| anchor(conn, sort, id);
     match page {
         Page::First => cut(conn, &plan, sort, Way::Down, None, limit),

@@ -31,6 +31,44 @@ pub(super) struct Plan {
     pub drive: Option<String>,
     /// The whole query is one text: these are its matches.
     pub exact: Option<u64>,
+    /// Every column it asks for stands in the indexes of the sort orders.
+    pub covered: bool,
+}
+
+impl Plan {
+    /// Before walking the index of a sort order, which leads all over the table: reads the table from front to back,
+    /// as far as it takes to know whether few alerts match.
+    pub(super) fn look_ahead(&mut self, conn: &Connection) -> Result<()> {
+        if self.drive.is_some() || self.covered {
+            return Ok(());
+        }
+        let open = if self.open { "a.status < 3 AND " } else { "" };
+        let sql = format!("SELECT a.id FROM alert a NOT INDEXED WHERE {open}({}) LIMIT {}", self.expr, FEW + 1);
+        let mut stmt = conn.prepare_cached(&sql).map_err(err)?;
+        let ids: Vec<i64> =
+            stmt.query_map(params_from_iter(&self.params), |r| r.get(0)).and_then(Iterator::collect).map_err(err)?;
+        if ids.len() <= FEW {
+            self.drive = Some(id_list(&ids));
+        }
+        Ok(())
+    }
+}
+
+fn id_list(ids: &[i64]) -> String {
+    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+    format!("[{}]", ids.join(","))
+}
+
+/// Whether status, priority, severity, id and remembered text answer it.
+fn covered(query: &Query) -> bool {
+    match query {
+        Query::All => true,
+        Query::And(parts) | Query::Or(parts) => parts.iter().all(covered),
+        Query::Not(inner) => covered(inner),
+        Query::Term(t) => {
+            matches!(t, Term::Status(_) | Term::Priority(..) | Term::Severity(..) | Term::Id(_) | Term::Text(_))
+        }
+    }
 }
 
 struct Compiler<'a> {
@@ -62,11 +100,8 @@ pub(super) fn plan(store: &SqliteStore, conn: &Connection, query: &Query, now: T
         _ => None,
     };
     let expr = if exprs.is_empty() { "1".to_owned() } else { exprs.join(" AND ") };
-    let drive = c.few.map(|ids| {
-        let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
-        format!("[{}]", ids.join(","))
-    });
-    Ok(Plan { expr, params: c.params, open, drive, exact })
+    let drive = c.few.as_deref().map(id_list);
+    Ok(Plan { expr, params: c.params, open, drive, exact, covered: covered(query) })
 }
 
 /// The parts of the outermost conjunction.

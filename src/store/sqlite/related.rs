@@ -67,61 +67,84 @@ pub(super) fn related(conn: &Connection, id: AlertId, limit: usize) -> Result<Ve
     rows::by_id(conn, &newest)
 }
 
+/// Counts of the closed ones come from indexes over closed alerts alone, totals from the tally: neither grows with
+/// how many alike alerts there are.
 pub(super) fn past_dispositions(conn: &Connection, id: AlertId) -> Result<Vec<PastDispositions>> {
     const RULE: &str = "coalesce(a.rule_id, a.rule_name, a.title) = ?2";
     let Some(k) = kin(conn, id)? else { return Ok(Vec::new()) };
     let mut out = Vec::new();
-    let mut add = |alike: &'static str, index: &str, cond: &str, values: Vec<Value>| -> Result<()> {
-        out.push(past(conn, alike, index, cond, id, values)?);
+    let mut add = |alike: &'static str, key: Vec<u8>, index: &str, cond: &str, values: Vec<Value>| -> Result<()> {
+        let (counts, last_closed) = closed(conn, index, cond, id, values)?;
+        // The alert itself is one of them.
+        let total = tally(conn, &key)?.saturating_sub(1);
+        out.push(PastDispositions { alike, counts, total, last_closed });
         Ok(())
     };
-    let rule = Value::from(k.rule);
+    let rule = Value::from(k.rule.clone());
     if let Some(host) = k.host {
         let cond = format!("{RULE} AND a.host = ?3 COLLATE NOCASE");
-        add("rule+host", "alert_rule", &cond, vec![rule.clone(), host.into()])?;
+        let key = Alike::RuleHost(&k.rule, &host).key();
+        add("rule+host", key, "alert_closed_rule", &cond, vec![rule.clone(), host.into()])?;
     }
     if let Some(user) = k.user {
         let cond = format!("{RULE} AND a.user = ?3 COLLATE NOCASE");
-        add("rule+user", "alert_rule", &cond, vec![rule.clone(), user.into()])?;
+        let key = Alike::RuleUser(&k.rule, &user).key();
+        add("rule+user", key, "alert_closed_rule", &cond, vec![rule.clone(), user.into()])?;
     }
-    add("rule", "alert_rule", RULE, vec![rule])?;
-    add("group", "alert_grp", "a.grp = ?2", vec![k.grp.into()])?;
+    add("rule", Alike::Rule(&k.rule).key(), "alert_closed_rule", RULE, vec![rule])?;
+    add("group", Alike::Group(&k.grp).key(), "alert_closed_grp", "a.grp = ?2", vec![k.grp.into()])?;
     Ok(out)
 }
 
-/// `values` stand for `?2` and on; the alert itself is left out.
-fn past(
-    conn: &Connection,
-    alike: &'static str,
-    index: &str,
-    cond: &str,
-    id: AlertId,
-    values: Vec<Value>,
-) -> Result<PastDispositions> {
-    let params: Vec<Value> = std::iter::once(Value::Integer(id.0)).chain(values).collect();
-    let sql = format!(
-        "SELECT a.disposition, count(*) FROM alert a INDEXED BY {index} WHERE {cond} AND a.id <> ?1
-         GROUP BY a.disposition ORDER BY count(*) DESC"
-    );
-    let mut stmt = conn.prepare_cached(&sql).map_err(err)?;
-    let groups: Vec<(Option<i64>, i64)> = stmt
-        .query_map(params_from_iter(&params), |r| Ok((r.get(0)?, r.get(1)?)))
-        .and_then(Iterator::collect)
-        .map_err(err)?;
-    let total = groups.iter().map(|(_, n)| n.unsigned_abs()).sum();
-    let counts: Vec<(Disposition, u64)> =
-        groups.iter().filter_map(|(d, n)| Some((Disposition::from_id((*d)?)?, n.unsigned_abs()))).collect();
-    let last_closed = if counts.is_empty() { None } else { last_closed(conn, index, cond, params)? };
-    Ok(PastDispositions { alike, counts, total, last_closed })
+/// What alerts can have in common.
+pub(super) enum Alike<'a> {
+    Rule(&'a str),
+    RuleHost(&'a str, &'a str),
+    RuleUser(&'a str, &'a str),
+    Group(&'a [u8]),
 }
 
-fn last_closed(conn: &Connection, index: &str, cond: &str, params: Vec<Value>) -> Result<Option<Timestamp>> {
+impl Alike<'_> {
+    /// Its key in `tally`. Hosts and users are alike in any case; lengths keep parts apart.
+    pub(super) fn key(&self) -> Vec<u8> {
+        let (kind, first, second): (u8, &[u8], &[u8]) = match self {
+            Self::Rule(r) => (b'r', r.as_bytes(), b""),
+            Self::RuleHost(r, h) => (b'h', r.as_bytes(), h.as_bytes()),
+            Self::RuleUser(r, u) => (b'u', r.as_bytes(), u.as_bytes()),
+            Self::Group(g) => (b'g', g, b""),
+        };
+        let mut key = Vec::with_capacity(5 + first.len() + second.len());
+        key.push(kind);
+        key.extend((first.len() as u32).to_be_bytes());
+        key.extend(first);
+        key.extend(second.iter().map(u8::to_ascii_lowercase));
+        key
+    }
+}
+
+fn tally(conn: &Connection, key: &[u8]) -> Result<u64> {
+    conn.prepare_cached("SELECT n FROM tally WHERE key = ?")
+        .and_then(|mut s| s.query_row([key], |r| r.get::<_, i64>(0)).optional())
+        .map(|n| n.unwrap_or(0).unsigned_abs())
+        .map_err(err)
+}
+
+type Closed = (Vec<(Disposition, u64)>, Option<Timestamp>);
+
+/// `values` stand for `?2` and on; the alert itself is left out.
+fn closed(conn: &Connection, index: &str, cond: &str, id: AlertId, values: Vec<Value>) -> Result<Closed> {
+    let params = std::iter::once(Value::Integer(id.0)).chain(values);
     let sql = format!(
-        "SELECT max(a.t_close) FROM alert a INDEXED BY {index} WHERE {cond} AND a.id <> ?1 AND a.disposition IS NOT NULL"
+        "SELECT a.disposition, count(*), max(a.t_close) FROM alert a INDEXED BY {index}
+         WHERE {cond} AND a.id <> ?1 AND a.disposition IS NOT NULL GROUP BY a.disposition ORDER BY count(*) DESC"
     );
-    let at: Option<i64> =
-        conn.prepare_cached(&sql).and_then(|mut s| s.query_row(params_from_iter(params), |r| r.get(0))).map_err(err)?;
-    Ok(at.map(time))
+    let mut stmt = conn.prepare_cached(&sql).map_err(err)?;
+    let groups: Vec<(i64, i64, Option<i64>)> = stmt
+        .query_map(params_from_iter(params), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+        .and_then(Iterator::collect)
+        .map_err(err)?;
+    let counts = groups.iter().filter_map(|(d, n, _)| Some((Disposition::from_id(*d)?, n.unsigned_abs())));
+    Ok((counts.collect(), groups.iter().filter_map(|g| g.2).max().map(time)))
 }
 
 /// The newest `limit` lines, oldest of them first. The line of the ingest itself is made from the alert.

@@ -148,7 +148,10 @@ CREATE TABLE alert(
 );
 CREATE UNIQUE INDEX alert_identity ON alert(identity);
 CREATE INDEX alert_grp ON alert(grp);
-CREATE INDEX alert_rule ON alert(coalesce(rule_id, rule_name, title), host COLLATE NOCASE, user COLLATE NOCASE, disposition);
+-- How alike alerts were closed; how many alike ones there are in all stands in `tally`.
+CREATE INDEX alert_closed_rule ON alert(coalesce(rule_id, rule_name, title), host COLLATE NOCASE, user COLLATE NOCASE,
+  disposition, t_close) WHERE disposition IS NOT NULL;
+CREATE INDEX alert_closed_grp ON alert(grp, disposition, t_close) WHERE disposition IS NOT NULL;
 CREATE INDEX alert_host ON alert(host COLLATE NOCASE) WHERE host IS NOT NULL;
 CREATE INDEX alert_user ON alert(user COLLATE NOCASE) WHERE user IS NOT NULL;
 CREATE INDEX alert_src ON alert(src) WHERE src IS NOT NULL;
@@ -166,6 +169,9 @@ CREATE INDEX alert_case ON alert(case_id) WHERE case_id IS NOT NULL;
 CREATE INDEX alert_verdict ON alert(verdict_kind) WHERE verdict_kind IS NOT NULL;
 CREATE INDEX alert_snooze ON alert(snoozed_until) WHERE snoozed_until IS NOT NULL;
 CREATE INDEX alert_suppressed ON alert(suppressed_by) WHERE suppressed_by IS NOT NULL;
+
+-- How many alerts have the same rule, rule and host, rule and user, or group (see ingest::Tally).
+CREATE TABLE tally(key BLOB PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 
 -- What never changes and is read for one alert at a time, or by the text search.
 CREATE TABLE record(
@@ -186,7 +192,8 @@ CREATE TABLE repeat(
 );
 CREATE UNIQUE INDEX repeat_alert ON repeat(alert, sha256);
 
--- Text of the alerts from `lo` to `hi`, folded and compressed (see search::build), and which trigrams stand in it.
+-- Text of the alerts from `lo` to `hi`, folded and compressed (see search::build), and what stands in it, in
+-- short (search::sign).
 CREATE TABLE search_block(
   hi INTEGER PRIMARY KEY,
   lo INTEGER NOT NULL,
@@ -194,7 +201,8 @@ CREATE TABLE search_block(
   offsets BLOB NOT NULL,
   body BLOB NOT NULL
 );
-CREATE TABLE search_sign(hi INTEGER PRIMARY KEY, bits BLOB NOT NULL);
+CREATE TABLE search_three(hi INTEGER PRIMARY KEY, bits BLOB NOT NULL);
+CREATE TABLE search_five(hi INTEGER PRIMARY KEY, bits BLOB NOT NULL);
 
 CREATE TABLE origin(
   alert INTEGER PRIMARY KEY,

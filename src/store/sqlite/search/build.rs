@@ -55,9 +55,11 @@ impl Block {
         conn.prepare_cached("INSERT OR IGNORE INTO search_block(hi, lo, size, offsets, body) VALUES(?, ?, ?, ?, ?)")
             .and_then(|mut s| s.execute(params![self.hi, self.lo, self.text.len() as i64, offsets, body]))
             .map_err(err)?;
-        conn.prepare_cached("INSERT OR IGNORE INTO search_sign(hi, bits) VALUES(?, ?)")
-            .and_then(|mut s| s.execute(params![self.hi, sign::of_text(&self.text)]))
-            .map_err(err)?;
+        for (table, sign) in [("search_three", sign::THREE), ("search_five", sign::FIVE)] {
+            conn.prepare_cached(&format!("INSERT OR IGNORE INTO {table}(hi, bits) VALUES(?, ?)"))
+                .and_then(|mut s| s.execute(params![self.hi, sign.of_text(&self.text)]))
+                .map_err(err)?;
+        }
         Ok(())
     }
 }

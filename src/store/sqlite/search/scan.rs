@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use memchr::memmem::Finder;
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::super::{SqliteStore, err};
 use super::{Bits, build, sign};
@@ -22,7 +22,14 @@ pub(super) fn blocks(store: &SqliteStore, conn: &Connection, needle: &[u8], bits
     let chunks = (to - from + CHUNK - 1) / CHUNK;
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as i64);
     let threads = cores.min(MAX_THREADS).min(chunks / 2).max(1);
-    let job = Job { needle, places: sign::of_needle(needle), next: AtomicI64::new(from), from, to };
+    let job = Job {
+        needle,
+        three: sign::THREE.of_needle(needle),
+        five: sign::FIVE.of_needle(needle),
+        next: AtomicI64::new(from),
+        from,
+        to,
+    };
     if threads == 1 {
         job.work(conn, bits)?;
         return Ok(to + 1);
@@ -60,7 +67,8 @@ pub(super) fn blocks(store: &SqliteStore, conn: &Connection, needle: &[u8], bits
 
 struct Job<'a> {
     needle: &'a [u8],
-    places: Vec<(usize, u8)>,
+    three: Vec<(usize, u8)>,
+    five: Vec<(usize, u8)>,
     next: AtomicI64,
     from: i64,
     to: i64,
@@ -71,8 +79,9 @@ impl Job<'_> {
     fn work(&self, conn: &Connection, bits: &mut Bits) -> Result<()> {
         let finder = Finder::new(self.needle);
         let mut text = Vec::new();
-        let mut signs =
-            conn.prepare_cached("SELECT hi, bits FROM search_sign WHERE hi > ? AND hi <= ?").map_err(err)?;
+        let mut threes =
+            conn.prepare_cached("SELECT hi, bits FROM search_three WHERE hi > ? AND hi <= ?").map_err(err)?;
+        let mut fives = conn.prepare_cached("SELECT bits FROM search_five WHERE hi = ?").map_err(err)?;
         let mut block =
             conn.prepare_cached("SELECT lo, size, offsets, body FROM search_block WHERE hi = ?").map_err(err)?;
         loop {
@@ -81,19 +90,30 @@ impl Job<'_> {
                 return Ok(());
             }
             let upto = (after + CHUNK).min(self.to);
-            let mut rows = signs.query(params![after, upto]).map_err(err)?;
+            let mut rows = threes.query(params![after, upto]).map_err(err)?;
             while let Some(r) = rows.next().map_err(err)? {
-                let may = r.get_ref(1).map_err(err)?.as_blob().map_or(true, |s| sign::may_hold(s, &self.places));
-                if !may {
+                let hi: i64 = r.get(0).map_err(err)?;
+                let bits_three = r.get_ref(1).map_err(err)?;
+                if !bits_three.as_blob().map_or(true, |s| sign::THREE.may_hold(s, &self.three))
+                    || !self.five_may_hold(&mut fives, hi)?
+                {
                     continue;
                 }
-                let hi: i64 = r.get(0).map_err(err)?;
                 let mut found = block.query([hi]).map_err(err)?;
                 if let Some(b) = found.next().map_err(err)? {
                     self.look(b, &finder, &mut text, bits)?;
                 }
             }
         }
+    }
+
+    fn five_may_hold(&self, fives: &mut CachedStatement<'_>, hi: i64) -> Result<bool> {
+        if self.five.is_empty() {
+            return Ok(true);
+        }
+        let mut rows = fives.query([hi]).map_err(err)?;
+        let Some(r) = rows.next().map_err(err)? else { return Ok(true) };
+        Ok(r.get_ref(0).map_err(err)?.as_blob().map_or(true, |s| sign::FIVE.may_hold(s, &self.five)))
     }
 
     fn look(&self, b: &rusqlite::Row<'_>, finder: &Finder<'_>, text: &mut Vec<u8>, bits: &mut Bits) -> Result<()> {
