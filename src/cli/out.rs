@@ -138,3 +138,87 @@ impl Out {
 fn lock(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
     sink.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cli::Exit;
+
+    #[derive(Clone, Default)]
+    struct Pipe {
+        written: Arc<Mutex<Vec<u8>>>,
+        closed: bool,
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            if self.closed {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.written.lock().unwrap().extend_from_slice(buf);
+            Ok(buf.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn out(json: bool) -> (Out, Pipe, Pipe) {
+        let (a, b) = (Pipe::default(), Pipe::default());
+        (Out::to(json, Box::new(a.clone()), Box::new(b.clone())), a, b)
+    }
+
+    fn text(p: &Pipe) -> String {
+        String::from_utf8(p.written.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn nothing_drives_the_terminal() {
+        let evil = "a\u{1b}]52;c;x\u{7}\u{202e}\u{9b}2J\nb";
+        let (o, stdout, stderr) = out(false);
+        o.line(evil).unwrap();
+        o.table(&["A", "B"], &[vec![evil.into(), evil.into()]]).unwrap();
+        o.error(evil).unwrap();
+        for said in [text(&stdout), text(&stderr)] {
+            assert!(said.chars().all(|c| c == '\n' || (!c.is_control() && c != '\u{202e}')), "{said:?}");
+        }
+        let (o, stdout, _) = out(true);
+        o.value(&serde_json::json!({"e": evil})).unwrap();
+        let said = text(&stdout);
+        assert!(said.trim_end().chars().all(|c| c.is_ascii() && !c.is_control()), "{said:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap()["e"], evil);
+    }
+
+    #[test]
+    fn columns_line_up_by_what_is_seen() {
+        let (o, stdout, _) = out(false);
+        let rows = [vec!["\u{65e5}\u{672c}".into(), "x".into()], vec!["abcdef".into(), "y".into()], vec!["q".into()]];
+        o.table(&["NAME", "N"], &rows).unwrap();
+        assert_eq!(text(&stdout), "NAME    N\n\u{65e5}\u{672c}    x\nabcdef  y\nq\n");
+    }
+
+    #[test]
+    fn each_mode_has_its_own_stdout() {
+        let (o, stdout, stderr) = out(true);
+        o.line("for people").unwrap();
+        o.table(&["A"], &[vec!["x".into()]]).unwrap();
+        o.note("a message").unwrap();
+        assert_eq!((text(&stdout).as_str(), text(&stderr).as_str()), ("", "a message\n"));
+        let (o, stdout, _) = out(false);
+        o.value(&1).unwrap();
+        o.item(&1).unwrap();
+        assert_eq!(text(&stdout), "");
+    }
+
+    #[test]
+    fn a_gone_reader_is_no_failure() {
+        let closed = Pipe { closed: true, ..Pipe::default() };
+        let (_, _, stderr) = out(false);
+        let o = Out::to(false, Box::new(closed), Box::new(stderr.clone()));
+        let e = o.line("x").unwrap_err();
+        assert_eq!(e.report(&o), Exit::Done);
+        assert_eq!(text(&stderr), "");
+    }
+}

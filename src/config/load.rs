@@ -269,3 +269,61 @@ fn build(values: &Values) -> Result<Settings, String> {
     }
     Settings::deserialize(root).map_err(|e| e.message().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces a settings file is made of, put together in any order.
+    fn any_file() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("[desk]\n".to_owned()),
+            Just("[intake.sources.x]\n".to_owned()),
+            Just("[[intake.sources]]\n".to_owned()),
+            Just("[profile.p.console]\n".to_owned()),
+            Just("[intake.generic.\"\u{65e5} b\"]\n".to_owned()),
+            prop::sample::select(KEYS).prop_map(|k| format!("{} = ", k.name())),
+            prop::sample::select(KEYS).prop_map(|k| format!("{} = ", k.path.replace('*', "x"))),
+            Just("kind = 'opensearch'\n".to_owned()),
+            Just("true\n".to_owned()),
+            Just("7\n".to_owned()),
+            Just("-9223372036854775809\n".to_owned()),
+            Just("'text'\n".to_owned()),
+            Just("['a', 1, {b = 2}]\n".to_owned()),
+            Just("2020-01-01\n".to_owned()),
+            Just("inf\n".to_owned()),
+            "\\PC{0,8}\n",
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|p| p.concat())
+    }
+
+    proptest! {
+        /// Whatever a file holds, it loads or every fault has a place inside it.
+        #[test]
+        fn no_file_is_too_strange(source in any_file(), profile in prop::option::of(Just("p".to_owned()))) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("c.toml");
+            std::fs::write(&file, &source).unwrap();
+            let over = Overrides { config: Some(file), data_dir: Some(dir.path().into()), profile, read_only: false };
+            match load(&over, &Env::default()) {
+                Ok(loaded) => prop_assert!(!loaded.paths.data_dir.as_os_str().is_empty()),
+                Err(faults) => {
+                    prop_assert!(!faults.is_empty());
+                    for f in &faults.0 {
+                        prop_assert!(!f.message.is_empty());
+                        if let Place::File { line, column, .. } = &f.place {
+                            let lines: Vec<&str> = source.split('\n').collect();
+                            prop_assert!(*line <= lines.len(), "{f}");
+                            prop_assert!(*column <= lines[*line - 1].chars().count() + 1, "{f}");
+                        }
+                    }
+                    // A value the table lets through never fails in the types behind it.
+                    let whole = faults.0.iter().find(|f| matches!(f.place, Place::Whole(_)));
+                    prop_assert!(whole.is_none(), "{faults}");
+                }
+            }
+        }
+    }
+}

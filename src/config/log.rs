@@ -115,12 +115,12 @@ impl Write for Daily {
     /// Goes on with yesterday's file if today's cannot be opened: a line in the wrong file beats none.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let day = today();
-        if day != self.day {
-            if let Ok(file) = open(&self.dir, day) {
-                self.file = file;
-                self.day = day;
-                prune(&self.dir, self.keep);
-            }
+        if day != self.day
+            && let Ok(file) = open(&self.dir, day)
+        {
+            self.file = file;
+            self.day = day;
+            prune(&self.dir, self.keep);
         }
         self.file.write(line)
     }
