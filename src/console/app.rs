@@ -22,6 +22,9 @@ use super::words::Said;
 use super::{ConsoleError, ConsoleOptions, new_state};
 use crate::desk::Desk;
 
+/// How long a key's frame may wait for the desk's answer: within the 16 ms in which it must be painted.
+const KEY_PATIENCE: Duration = Duration::from_millis(10);
+
 /// From the terminal.
 enum Input {
     Event(Event),
@@ -64,6 +67,9 @@ struct App {
     dirty: bool,
     /// The last frame was drawn then.
     drawn: Instant,
+    /// A key is waiting for its frame, until then at the latest: what it asked the desk for mostly comes sooner, and
+    /// one frame is then enough.
+    key_due: Option<Instant>,
     every: Duration,
     /// A SIGCONT that follows our own suspend has been dealt with.
     resumed: Option<Instant>,
@@ -94,6 +100,7 @@ async fn main_loop(desk: &Arc<Desk>, options: &ConsoleOptions) -> Result<(), Con
         mouse,
         dirty: true,
         drawn: now.checked_sub(every).unwrap_or(now),
+        key_due: None,
         every,
         resumed: None,
     };
@@ -101,14 +108,19 @@ async fn main_loop(desk: &Arc<Desk>, options: &ConsoleOptions) -> Result<(), Con
     app.effects(first)?;
     let mut alive = tokio::time::interval(Duration::from_secs(1));
     let result = loop {
-        let frame = app.drawn + app.every;
+        let frame = app.key_due.unwrap_or(app.drawn + app.every);
         tokio::select! {
             biased;
             _ = signals.hangup.recv() => break Ok(()),
             _ = signals.terminate.recv() => break Ok(()),
             _ = signals.interrupt.recv() => break Ok(()),
             _ = signals.cont.recv() => app.continued()?,
-            Some(msg) = messages.recv() => app.take(msg)?,
+            Some(msg) = messages.recv() => {
+                app.take(msg)?;
+                if app.key_due.is_some() && !app.awaits() && let Err(e) = app.draw() {
+                    break ended(e);
+                }
+            }
             read = input.recv() => match read {
                 Some(Input::Event(event)) => {
                     app.event(event)?;
@@ -118,7 +130,9 @@ async fn main_loop(desk: &Arc<Desk>, options: &ConsoleOptions) -> Result<(), Con
                         app.event(more)?;
                         n += 1;
                     }
-                    if app.dirty && let Err(e) = app.draw() {
+                    if app.awaits() {
+                        app.key_due.get_or_insert(Instant::now() + KEY_PATIENCE);
+                    } else if app.dirty && let Err(e) = app.draw() {
                         break ended(e);
                     }
                 }
@@ -237,7 +251,13 @@ impl App {
         Ok(())
     }
 
+    /// What the last key asked for has not come yet.
+    fn awaits(&self) -> bool {
+        self.dirty && (self.state.detail.loading.is_some() || self.state.queue.loading)
+    }
+
     fn draw(&mut self) -> io::Result<()> {
+        self.key_due = None;
         if std::mem::take(&mut self.state.repaint) {
             self.screen.forget();
         }

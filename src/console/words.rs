@@ -154,13 +154,13 @@ show_by_display!(
     Clock
 );
 
-/// `09:41`, local time of day.
+/// `09:41`, time of day in UTC, as everywhere on screen.
 pub struct Clock(pub Timestamp);
 
 impl std::fmt::Display for Clock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let z = self.0.to_zoned(jiff::tz::TimeZone::system());
-        write!(f, "{:02}:{:02}", z.hour(), z.minute())
+        let minutes = self.0.as_second().rem_euclid(86_400) / 60;
+        write!(f, "{:02}:{:02}", minutes / 60, minutes % 60)
     }
 }
 

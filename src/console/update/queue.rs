@@ -395,7 +395,7 @@ fn tell_report(state: &mut State, act: &Act, report: &ActReport) {
         Act::Assign { to } => say!("given to ", to),
         Act::Close { disposition, .. } => say!("closed as ", disposition.word()),
         Act::Reopen => say!("open again"),
-        Act::Snooze { until, .. } => say!("asleep until ", super::super::words::Clock(*until)),
+        Act::Snooze { until, .. } => say!("asleep until ", Said::moment(*until), " UTC"),
         Act::Wake => say!("awake"),
         Act::Merge { .. } => match report.case {
             Some(c) => say!("in case #", c),

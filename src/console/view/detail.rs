@@ -51,7 +51,7 @@ fn head(c: &mut Canvas<'_>, area: Rect, d: &Detail) {
     let opinion = opinion(c, d);
     let w = opinion.iter().map(|(t, _)| t.width()).sum::<usize>() as u16;
     // Beside the list there is no room for both: the opinion goes to the second line then.
-    let wide = area.width >= 80;
+    let wide = area.width >= 70;
     let room = if wide { area.width.saturating_sub(w + 2) } else { area.width };
     c.put(area.x, area.y, room, &say!("#", a.id, "  ", a.fields.title), Role::Heading);
     if wide {

@@ -1,1 +1,267 @@
+//! What stands on the screen: cells and styles, on small and large screens, with and without colour.
 
+use ratatui::buffer::Buffer;
+use ratatui::style::Style;
+
+use super::super::shot::buffer;
+use super::super::state::{Live, Overlay, State, Tab};
+use super::super::update::tests::{HOSTILE, bare, detail, loaded, look, now, press, type_text};
+use super::super::update::{Msg, update};
+use super::super::words::say;
+use crate::model::ids::AlertId;
+
+/// The cells as lines, then the styles: one letter a cell, with a legend.
+fn picture(buf: &Buffer) -> String {
+    let mut styles: Vec<Style> = Vec::new();
+    let (mut text, mut letters) = (String::new(), String::new());
+    for y in 0..buf.area.height {
+        let (mut line, mut marks) = (String::new(), String::new());
+        let mut skip = 0;
+        for x in 0..buf.area.width {
+            let cell = &buf[(x, y)];
+            if skip == 0 {
+                line.push_str(cell.symbol());
+                skip = unicode_width::UnicodeWidthStr::width(cell.symbol()).max(1);
+            }
+            skip -= 1;
+            let style = cell.style();
+            let at = styles.iter().position(|s| *s == style).unwrap_or_else(|| {
+                styles.push(style);
+                styles.len() - 1
+            });
+            marks.push(char::from_u32('a' as u32 + at as u32).unwrap());
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+        letters.push_str(&runs(&marks));
+        letters.push('\n');
+    }
+    let legend: Vec<String> = styles
+        .iter()
+        .enumerate()
+        .map(|(i, s)| {
+            let letter = char::from_u32('a' as u32 + i as u32).unwrap();
+            format!("{letter}: {:?} on {:?} {:?}", s.fg.unwrap_or_default(), s.bg.unwrap_or_default(), s.add_modifier)
+        })
+        .collect();
+    format!("{text}--- styles ---\n{letters}--- legend ---\n{}\n", legend.join("\n"))
+}
+
+/// `aaab` as `a3b1`.
+fn runs(marks: &str) -> String {
+    let mut out = String::new();
+    let mut chars = marks.chars().peekable();
+    while let Some(c) = chars.next() {
+        let mut n = 1;
+        while chars.next_if_eq(&c).is_some() {
+            n += 1;
+        }
+        out.push_str(&format!("{c}{n}"));
+    }
+    out
+}
+
+fn text(state: &State) -> String {
+    let all = picture(&buffer(state));
+    all.split("--- styles ---").next().unwrap().to_owned()
+}
+
+fn each(name: &str, make: impl Fn(&mut State)) {
+    for (theme, ascii) in [("dark", false), ("mono", true), ("deuteranopia", false)] {
+        for size in [(80, 24), (160, 45)] {
+            let mut s = loaded(size, look(theme, ascii));
+            make(&mut s);
+            insta::assert_snapshot!(format!("{name}_{theme}_{}x{}", size.0, size.1), picture(&buffer(&s)));
+        }
+    }
+}
+
+#[test]
+fn queue() {
+    each("queue", |s| {
+        press(s, "j j");
+        s.queue.new_above = 14;
+    });
+}
+
+#[test]
+fn alert_in_full() {
+    each("alert", |s| {
+        press(s, "enter");
+    });
+}
+
+#[test]
+fn close_form() {
+    each("close", |s| {
+        press(s, "x");
+        type_text(s, "ffamiliar scanner");
+    });
+}
+
+#[test]
+fn decision() {
+    each("decide", |s| {
+        press(s, "3 enter");
+        let later = s.now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+        update(s, later, Msg::Tick);
+    });
+}
+
+#[test]
+fn status() {
+    each("status", |s| {
+        press(s, "6");
+    });
+}
+
+#[test]
+fn other_panes_show_what_they_hold() {
+    let mut s = loaded((100, 30), look("dark", false));
+    press(&mut s, "2");
+    assert!(text(&s).contains("#118"));
+    press(&mut s, "3");
+    let t = text(&s);
+    assert!(t.contains("isolate-host") && t.contains("pending") && t.contains("needs 1"));
+    press(&mut s, "4");
+    assert!(text(&s).contains("owner:me"));
+    press(&mut s, "5");
+    assert!(text(&s).contains("nothing is suppressed"));
+    press(&mut s, "1 ?");
+    assert!(text(&s).contains("Take it."));
+}
+
+#[test]
+fn every_pane_has_its_empty_loading_and_broken_words() {
+    for tab in Tab::ALL {
+        let mut s = bare((80, 24), look("dark", false));
+        s.tab = tab;
+        if tab == Tab::Status {
+            assert!(text(&s).contains("none configured"));
+            continue;
+        }
+        assert!(text(&s).contains("loading"), "{tab:?}: {}", text(&s));
+        let e = say!("disk I/O error");
+        let broken = match tab {
+            Tab::Cases => Msg::Cases(Err(e)),
+            Tab::Approvals => Msg::Requests(Err(e)),
+            Tab::Views => Msg::Views(Err(e)),
+            Tab::Suppressions => Msg::Suppressions(Err(e)),
+            _ => Msg::Rows { generation: 0, page: crate::model::query::Page::First, limit: 1, result: Err(e) },
+        };
+        update(&mut s, now(), broken);
+        let t = text(&s);
+        assert!(t.contains("disk I/O error") && t.contains("last good") | t.contains("not worked yet"), "{tab:?}: {t}");
+        let empty = match tab {
+            Tab::Cases => Msg::Cases(Ok(vec![])),
+            Tab::Approvals => Msg::Requests(Ok(vec![])),
+            Tab::Views => Msg::Views(Ok(vec![])),
+            Tab::Suppressions => Msg::Suppressions(Ok(vec![])),
+            _ => Msg::Rows { generation: 0, page: crate::model::query::Page::First, limit: 1, result: Ok((vec![], 0)) },
+        };
+        update(&mut s, now(), empty);
+        let t = text(&s);
+        assert!(!t.contains("disk I/O error") && !t.contains("loading the"), "{tab:?}: {t}");
+    }
+}
+
+#[test]
+fn a_small_screen_says_so_and_nothing_else() {
+    let s = loaded((59, 15), look("dark", false));
+    let t = text(&s);
+    assert!(t.contains("at least 60x15"));
+    assert_eq!(t.trim().lines().count(), 1);
+}
+
+#[test]
+fn nothing_hostile_reaches_a_cell() {
+    for size in [(60, 15), (80, 24), (160, 45)] {
+        for keys in
+            ["j", "enter", "j j enter", "x", "3 enter", "3 j j enter", "2", "m", "p", "f", "Y", "i", "enter R", ":"]
+        {
+            let mut s = loaded(size, look("dark", false));
+            press(&mut s, keys);
+            s.notice = None;
+            update(&mut s, now(), Msg::Detail { id: AlertId(3), result: Ok(Some(Box::new(detail(3)))) });
+            let buf = buffer(&s);
+            for cell in buf.content() {
+                for c in cell.symbol().chars() {
+                    let bad = c.is_control()
+                        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{200b}'..='\u{200f}' | '\u{2066}'..='\u{2069}' | '\u{e0000}'..='\u{e007f}');
+                    assert!(!bad, "{size:?} {keys}: {c:?} is on screen");
+                }
+            }
+        }
+    }
+    // And something is seen of it.
+    let mut s = loaded((160, 45), look("dark", false));
+    press(&mut s, "j j");
+    assert!(text(&s).contains("<U+202E>"), "{}", text(&s));
+    assert!(HOSTILE.contains('\u{202e}'));
+}
+
+#[test]
+fn what_the_requester_wrote_stays_in_its_fence() {
+    let mut s = loaded((80, 24), look("mono", true));
+    press(&mut s, "3 enter");
+    let t = text(&s);
+    for line in t.lines().filter(|l| l.contains("APPROVED BY POLICY") || l.contains("spread to 3")) {
+        assert!(line.trim_start().starts_with('|'), "{line}");
+    }
+    assert!(t.contains("spread to 3"));
+}
+
+#[test]
+fn ascii_means_ascii() {
+    for keys in ["j", "enter", "x", "3 enter", "6", "?", ":", "2"] {
+        let mut s = loaded((80, 24), look("mono", true));
+        // Alert text itself may hold any letter; here it does not.
+        for r in &mut s.queue.rows {
+            r.title = "plain".into();
+            r.host = None;
+        }
+        s.detail.shown = None;
+        s.cases.rows.clear();
+        s.requests.rows.iter_mut().for_each(|r| r.body.reason = "plain".into());
+        press(&mut s, keys);
+        assert!(text(&s).is_ascii(), "{keys}: {:?}", text(&s).chars().find(|c| !c.is_ascii()));
+    }
+}
+
+#[test]
+fn the_header_tells_stale_paused_kill_switch_and_a_drill() {
+    let mut s = loaded((120, 24), look("dark", false));
+    s.exercise = Some(say!("EXERCISE ransomware-1  nothing here is real"));
+    s.live = Live::Stale { since: now(), why: say!("the disk is gone") };
+    s.facts.kill = Some((crate::model::ids::PersonId::new("bob").unwrap(), now()));
+    let t = text(&s);
+    for words in ["STALE since 09:00", "KILL SWITCH by bob", "EXERCISE ransomware-1", "the disk is gone", "PROD-EU"] {
+        assert!(t.contains(words), "{words}: {t}");
+    }
+}
+
+#[test]
+fn an_overdue_clock_is_reversed_with_and_without_colour() {
+    use ratatui::style::Modifier;
+    for theme in ["dark", "mono"] {
+        let s = loaded((80, 24), look(theme, false));
+        let buf = buffer(&s);
+        let y = (0..24).find(|y| (0..80).map(|x| buf[(x, *y)].symbol()).collect::<String>().contains("-6m")).unwrap();
+        let line: String = (0..80).map(|x| buf[(x, y)].symbol()).collect();
+        let at = line.chars().position(|c| c == '-').unwrap() as u16;
+        assert!(buf[(at, y)].style().add_modifier.contains(Modifier::REVERSED), "{theme}: {line}");
+    }
+}
+
+#[test]
+fn the_last_overlay_is_what_is_seen() {
+    let mut s = loaded((80, 24), look("dark", false));
+    press(&mut s, "r");
+    assert!(matches!(s.overlays.last(), Some(Overlay::Raw(_))));
+    assert!(text(&s).contains("loading the bytes"));
+    let bytes = std::sync::Arc::new(b"{\"a\": \"\x1b[2J\xff\"}".to_vec());
+    update(&mut s, now(), Msg::Raw { id: AlertId(1), result: Ok(Some(bytes)) });
+    assert!(text(&s).contains("{\"a\": \"^[[2J<xff>\"}"), "{}", text(&s));
+    press(&mut s, "h");
+    assert!(text(&s).contains("7b 22 61 22"));
+}
