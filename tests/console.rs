@@ -54,7 +54,8 @@ impl Term {
     }
 
     fn screen(&self) -> String {
-        let mut vt = vt100::Parser::new(self.size.1, self.size.0, 0);
+        let n = |v| std::num::NonZeroU16::new(v).unwrap();
+        let mut vt = vt100::Parser::new(n(self.size.1), n(self.size.0), 0);
         vt.process(&self.bytes());
         vt.screen().contents()
     }
