@@ -367,40 +367,52 @@ async fn write_back(node: &Node, store: &SqliteStore) {
     })
     .await;
 
-    // Late, without a time, from the future, and unreadable.
-    let late = Timestamp::now() - jiff::SignedDuration::from_secs(60);
-    let future = Timestamp::now() + jiff::SignedDuration::from_hours(24 * 365);
-    let bodies = [
-        (
-            "late",
-            json!({ "@timestamp": late, "rule": { "level": 5, "description": "late", "id": "1" }, "agent": { "name": "a" } }),
-        ),
-        ("untimed", json!({ "rule": { "level": 5, "description": "untimed", "id": "1" }, "agent": { "name": "a" } })),
-        (
-            "future",
-            json!({ "@timestamp": future, "rule": { "level": 5, "description": "future", "id": "1" }, "agent": { "name": "a" } }),
-        ),
-        ("unreadable", json!({ "@timestamp": late, "nothing": "we know" })),
+    // Late, later than the overlap, without a time, from the future, large, and unreadable.
+    let ago = |seconds| Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+    let rule = |what: &str| json!({ "level": 5, "description": what, "id": "1" });
+    let agent = json!({ "name": "a" });
+    let mut bodies = vec![
+        ("late".to_owned(), json!({ "@timestamp": ago(60), "rule": rule("late"), "agent": agent })),
+        ("later".to_owned(), json!({ "@timestamp": ago(7200), "rule": rule("later"), "agent": agent })),
+        ("untimed".to_owned(), json!({ "rule": rule("untimed"), "agent": agent })),
+        ("future".to_owned(), json!({ "@timestamp": ago(-86_400 * 365), "rule": rule("future"), "agent": agent })),
+        ("unreadable".to_owned(), json!({ "@timestamp": ago(60), "nothing": "we know" })),
+        ("unreadable later".to_owned(), json!({ "@timestamp": ago(7200), "nothing": "we know" })),
     ];
-    for (id, body) in &bodies {
-        node.put(&format!("/alerts-000002/_doc/{id}?refresh=true"), body.clone()).await;
+    // Together more than one answer may have.
+    for n in 0..6 {
+        let text = "x".repeat(4 << 20);
+        let large = json!({ "@timestamp": ago(1), "rule": rule("large"), "agent": agent, "full_log": text });
+        bodies.push((format!("large{n}"), large));
     }
-    wait("late, untimed and future documents", 60, &log, async || {
+    for (id, body) in &bodies {
+        node.put(&format!("/alerts-000002/_doc/{id}"), body.clone()).await;
+    }
+    let expected = DOCUMENTS as u64 + 10;
+    wait("late, untimed, large and future documents", 90, &log, async || {
         let (n, dead) = (counts(store).0, store.dead_letters(10).unwrap().len());
-        (n < DOCUMENTS as u64 + 3 || dead < 1).then(|| format!("{n} alerts, {dead} dead"))
+        (n < expected || dead < 2).then(|| format!("{n} alerts, {dead} dead"))
     })
     .await;
     // After the future one, the present is still read.
     node.bulk(DOCUMENTS, DOCUMENTS + 10).await;
     wait("documents after one from the future", 30, &log, async || {
         let n = counts(store).0;
-        (n < DOCUMENTS as u64 + 13).then(|| n.to_string())
+        (n < expected + 10).then(|| n.to_string())
     })
     .await;
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    assert_eq!(store.dead_letters(10).unwrap().len(), 1, "an unreadable document is one dead letter");
+    // Another late one: its bucket is read again, what is known there is not taken again.
+    node.put("/alerts-000002/_doc/later2", json!({ "@timestamp": ago(7200), "rule": rule("later"), "agent": agent }))
+        .await;
+    wait("another late document", 60, &log, async || {
+        let n = counts(store).0;
+        (n < expected + 11).then(|| n.to_string())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(store.dead_letters(10).unwrap().len(), 2, "an unreadable document is one dead letter");
     // What bob changed is the document changed by somebody, under our field alone: no alert again.
-    assert_eq!(counts(store), (DOCUMENTS as u64 + 13, 0), "our own updates are no alerts");
+    assert_eq!(counts(store), (expected + 11, 0), "our own updates are no alerts");
     process.kill();
 }
 

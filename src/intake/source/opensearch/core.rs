@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::fault::Fault;
+use super::late::{KnownDead, Taken};
 use super::window::{Entry, Key, Known, Window, content_hash};
 use crate::config::settings::OpensearchSettings;
 use crate::intake::format::Record;
@@ -90,6 +91,10 @@ pub(super) struct Core {
     maker: Maker,
     timed: Window,
     untimed: Window,
+    /// What was taken, to notice documents that come late.
+    pub taken: Taken,
+    /// Set while documents are read again.
+    known_dead: Option<KnownDead>,
     /// Since this tail started.
     pub accepted: u64,
     pub duplicates: u64,
@@ -103,12 +108,17 @@ impl Core {
         let timed = Window::load(store.as_ref(), format!("opensearch:{name}"), overlap, false)?;
         let untimed = Window::load(store.as_ref(), format!("opensearch:{name}:untimed"), overlap, true)?;
         let maker = pipeline.maker(settings.format.as_deref()).map_err(settings_fault)?;
+        let saved = store.checkpoint(&format!("opensearch:{name}:taken"))?;
+        let taken: Option<Taken> = saved.and_then(|s| serde_json::from_str(&s).ok());
+        let began = timed.high().or_else(|| (settings.start == "now").then(|| Timestamp::now().as_millisecond()));
         let mut core = Self {
             name: name.to_owned(),
             pipeline: pipeline.clone(),
             maker,
             timed,
             untimed,
+            taken: taken.unwrap_or_else(|| Taken::new(began)),
+            known_dead: None,
             accepted: 0,
             duplicates: 0,
             dead: 0,
@@ -118,6 +128,8 @@ impl Core {
             core.pipeline.store().set_checkpoint(&pending.name, &pending.value)?;
             core.timed.stored(pending);
         }
+        // From when we count must be known before the first alert is stored.
+        core.save_taken()?;
         Ok(core)
     }
 
@@ -195,11 +207,37 @@ impl Core {
         })
     }
 
+    /// Before documents are read again. Returns how many alerts were taken so far.
+    pub fn begin_again(&mut self) -> Result<u64, Fault> {
+        let letters = self.pipeline.store().dead_letters(usize::MAX)?;
+        let ours = letters.into_iter().map(|l| l.source.into_exposed()).filter(|s| s.starts_with("opensearch:"));
+        self.known_dead = Some(ours.collect());
+        Ok(self.accepted + self.dead)
+    }
+
+    /// How many were new after all.
+    pub fn end_again(&mut self, before: u64) -> u64 {
+        self.known_dead = None;
+        self.accepted + self.dead - before
+    }
+
+    /// Not with every batch: what a crash leaves out of the counts is looked at again, nothing worse.
+    pub fn save_taken(&mut self) -> Result<(), Fault> {
+        if !std::mem::take(&mut self.taken.changed) {
+            return Ok(());
+        }
+        let text = serde_json::to_string(&self.taken).map_err(|e| Fault::Store(e.to_string()))?;
+        Ok(self.pipeline.store().set_checkpoint(&format!("opensearch:{}:taken", self.name), &text)?)
+    }
+
     fn take(&mut self, hit: &Hit<'_>, which: Which, batch: &mut Batch, fresh: &mut Vec<(Key, Entry)>) {
         let key = Key::of(&hit.index, &hit.id);
         let known = self.window(which).know(&key, hit.primary_term, hit.seq_no);
         if known == Known::Same {
             return;
+        }
+        if known == Known::No && which == Which::Timed {
+            self.taken.add(hit.time());
         }
         let Some(source) = hit.source else {
             batch.dead.push(self.letter(hit, "the index keeps no _source, so there is nothing to read".into()));
@@ -228,6 +266,12 @@ impl Core {
         self.maker.make(record, &source, Some(origin), batch);
         for letter in &mut batch.dead[letters..] {
             letter.source = format!("opensearch:{}/{}", hit.index, hit.id).into();
+        }
+        if let Some(known) = &self.known_dead
+            && batch.dead.len() > letters
+            && known.contains(batch.dead[letters].source.expose())
+        {
+            batch.dead.truncate(letters);
         }
     }
 

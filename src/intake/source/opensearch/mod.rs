@@ -5,6 +5,7 @@
 //! overlap  documents of the last `overlap_seconds` behind the mark (and any dated in the future): first only their
 //!          ids and numbers, then those not taken yet; for documents become visible late
 //! untimed  documents without the time field, which sort last and have no place in time: looked for now and then
+//! late     documents further back, found by counting: see `late`
 //! back     status, owner and disposition written into documents of alerts that people changed
 //! ```
 //!
@@ -15,11 +16,12 @@
 //! to write status back also `indices:data/read/get`, `indices:data/write/update`, `indices:data/write/index`,
 //! `indices:data/write/bulk*`, and `indices:admin/mapping/put` unless the mapping knows the fields of `watchfloor`.
 //!
-//! What this cannot see: a document that becomes visible more than `overlap_seconds` after newer ones did.
+//! What this cannot see: a document that becomes visible more than a day after newer ones did.
 
 mod client;
 mod core;
 mod fault;
+mod late;
 mod window;
 mod writeback;
 
@@ -42,6 +44,7 @@ const LIGHT_PAGE: usize = 5000;
 const LIGHT_OFTEN: usize = 5000;
 const LIGHT_SELDOM: Duration = Duration::from_secs(10);
 const UNTIMED_EVERY: Duration = Duration::from_secs(30);
+const LATE_EVERY: Duration = Duration::from_secs(30);
 /// Documents without a time that are kept track of.
 const UNTIMED_MOST: u64 = 20_000;
 
@@ -57,6 +60,9 @@ pub struct Tail {
     light: Schedule,
     untimed: Schedule,
     untimed_seen: Tally,
+    late: Schedule,
+    /// Documents found late, since this tail started.
+    late_found: u64,
     back: writeback::State,
 }
 
@@ -89,6 +95,8 @@ impl Tail {
             light: Schedule::default(),
             untimed: Schedule::default(),
             untimed_seen: Tally::default(),
+            late: Schedule::default(),
+            late_found: 0,
             back: writeback::State::default(),
         }
     }
@@ -147,9 +155,14 @@ impl Tail {
             self.untimed(client).await?;
             self.untimed.again_in(UNTIMED_EVERY);
         }
+        if self.late.is_due() {
+            self.late_found += self.late(client).await?;
+            self.late.again_in(LATE_EVERY);
+        }
         if self.settings.write_back {
             self.write_back(client).await?;
         }
+        self.with_core(Core::save_taken).await?;
         self.last_good = Some(Timestamp::now());
         report(self.link(LinkState::Live, self.words(), None));
         Ok(())
@@ -366,6 +379,9 @@ impl Tail {
             if core.shortened() {
                 words.push("so many documents at once that the overlap is shortened".into());
             }
+        }
+        if self.late_found > 0 {
+            words.push(format!("{} came later than the overlap", self.late_found));
         }
         let Tally { total, .. } = self.untimed_seen;
         if total > UNTIMED_MOST {
