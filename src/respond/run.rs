@@ -82,7 +82,11 @@ impl Responder {
                     "a receipt could not be stored; it is tried again at the end"
                 );
             }
-            all.push(receipt);
+            // Pending ones are for whoever watches; the one that counts is the last.
+            all.retain(|r: &Receipt| r.target != receipt.target);
+            if receipt.state != ReceiptState::Pending {
+                all.push(receipt);
+            }
         }
         all
     }

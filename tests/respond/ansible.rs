@@ -51,8 +51,8 @@ pub fn ansible_desk(dir: &Path) -> Option<Desk> {
     fs::write(pb.join("quarantine.yml"), quarantine).unwrap();
     let sleep = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: long work\n      ansible.builtin.command: sleep 74\n";
     fs::write(pb.join("sleep.yml"), sleep).unwrap();
-    let ask = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: ask\n      \
-               ansible.builtin.shell: (echo HACKED > /dev/tty) 2>&1; true\n";
+    let ask = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: ask\n      changed_when: false\n      \
+               ansible.builtin.shell: (echo HACKED > /dev/tty) 2>&1; echo asked\n";
     fs::write(pb.join("ask.yml"), ask).unwrap();
     Some(desk(dir, ACTIONS, ""))
 }
@@ -155,6 +155,9 @@ async fn the_kill_switch_stops_a_running_playbook_within_a_second_and_survives_r
         async move { responder.execute(&id("alice"), &id_, now()).await }
     });
     until("both sleep", || sleepers() == 2).await;
+    let under_way = d.store.request(&r.body.id).unwrap().unwrap();
+    assert_eq!(receipt(&under_way, "web1").state, ReceiptState::Pending);
+    assert_eq!(receipt(&under_way, "web1").detail.expose(), "at: long work");
     // From another process's point of view: its own store connection.
     let other = open(dir.path());
     let before = Instant::now();
@@ -164,7 +167,8 @@ async fn the_kill_switch_stops_a_running_playbook_within_a_second_and_survives_r
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(sleepers(), 0, "the whole family is gone");
     assert_eq!((done.state, states(&done)), (RequestState::Failed, vec![ReceiptState::Unknown; 2]));
-    assert!(receipt(&done, "web1").detail.expose().contains("kill switch was set by alice"));
+    let detail = receipt(&done, "web1").detail.expose();
+    assert!(detail.contains("kill switch was set by alice\nit was at: long work"), "{detail}");
     drop((d, other));
     let d = open(dir.path());
     refused(d.execute(&next).await, "kill switch was set by alice");
@@ -244,4 +248,7 @@ async fn nothing_that_runs_can_reach_the_terminal() {
     assert_eq!(d.state(&r), RequestState::Done, "{seen}");
     assert!(seen.contains("helper_that_executes"), "the helper has this terminal: {seen}");
     assert!(!seen.contains("HACKED"), "{seen}");
+    let done = d.store.request(&r.body.id).unwrap().unwrap();
+    let detail = receipt(&done, "web1").detail.expose();
+    assert!(detail.contains("ok: ask") && detail.ends_with("asked"), "what it printed is the receipt: {detail}");
 }

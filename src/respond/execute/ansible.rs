@@ -1,27 +1,32 @@
 //! `ansible-playbook`, limited to the approved targets. The dry run is `--check --diff`.
 //!
-//! Results come from the `ansible.posix.json` callback: `stats.HOST.{ok,changed,failures,unreachable,...}` and, task by
-//! task, `plays[].tasks[].hosts.HOST.{changed,failed,msg,diff}`. A target the result does not name is unknown.
+//! Results come from a callback of the collection ansible.posix, see [`result`]. A target they do not name is unknown.
 //!
 //! Parameters are passed as one JSON `--extra-vars` argument. Ansible would expand `{{ }}` in it as a template that can
 //! run programs, so a value with template marks is refused.
+
+mod result;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::process::{self, Output, Spec};
-use super::{DETAIL_MAX, DryRun, Job, Stop, bounded};
-use crate::model::action::{Command, Finding, Preview, ReceiptState, RequestBody};
+use super::{DryRun, Job, Stop, bounded};
+use crate::model::action::{Command, Finding, ReceiptState, RequestBody};
 use crate::respond::digest;
-use crate::text::{Untrusted, clean};
+use crate::text::clean;
 
 /// Longest result that is read; a run with larger diffs has unknown receipts.
 const RESULT_MAX: usize = 32 << 20;
+/// One JSON object per event and line, as it happens.
+const EVENTS: &str = "ansible.posix.jsonl";
+/// One JSON object at the end, in collections too old for events.
+const WHOLE: &str = "ansible.posix.json";
 const DRY_RUN_LIMIT: u64 = 180;
 const LIST_LIMIT: Duration = Duration::from_secs(60);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -109,7 +114,8 @@ fn spec(body: &RequestBody, more: &[&str], home: &Path, limit: Duration) -> Resu
         ("PATH", PATH),
         ("LANG", "C.UTF-8"),
         ("LC_ALL", "C.UTF-8"),
-        ("ANSIBLE_STDOUT_CALLBACK", "ansible.posix.json"),
+        ("ANSIBLE_STDOUT_CALLBACK", EVENTS),
+        ("ANSIBLE_JSON_INDENT", "0"),
         ("ANSIBLE_NOCOLOR", "1"),
         ("ANSIBLE_RETRY_FILES_ENABLED", "0"),
         ("ANSIBLE_DEPRECATION_WARNINGS", "0"),
@@ -130,7 +136,23 @@ fn spec(body: &RequestBody, more: &[&str], home: &Path, limit: Duration) -> Resu
     if let Some(agent) = std::env::var_os("SSH_AUTH_SOCK") {
         env.insert("SSH_AUTH_SOCK".into(), agent.to_string_lossy().into_owned());
     }
-    Ok(Spec { argv, env, cwd: folder, stdin: None, mark: body.id.to_string(), limit, max_stdout: RESULT_MAX })
+    let mark = body.id.to_string();
+    Ok(Spec { argv, env, cwd: folder, stdin: None, mark, limit, max_stdout: RESULT_MAX, live: None })
+}
+
+/// Runs it; where the callback for events is not there, with the older one. Ansible says so before it reads anything
+/// else, so nothing is run twice.
+async fn play(make: impl Fn() -> Result<Spec, String>, stop: &Stop) -> Result<Output, String> {
+    let out = process::run(make()?, stop.clone()).await?;
+    let too_old = out.stdout.is_empty()
+        && out.status.is_some_and(|s| !s.success())
+        && memchr::memmem::find(&out.stderr, b"Invalid callback for stdout specified").is_some();
+    if !too_old {
+        return Ok(out);
+    }
+    let mut again = make()?;
+    again.env.insert("ANSIBLE_STDOUT_CALLBACK".into(), WHOLE.into());
+    process::run(again, stop.clone()).await
 }
 
 /// The hosts this command would touch must be exactly the targets: a name could be a group.
@@ -195,11 +217,7 @@ pub async fn dry_run(body: &RequestBody, timeout_seconds: u64, home: PathBuf, st
         return dry;
     }
     let limit = Duration::from_secs(timeout_seconds.min(DRY_RUN_LIMIT));
-    let run = match spec(body, &["--check"], &home, limit) {
-        Ok(spec) => process::run(spec, stop).await,
-        Err(e) => Err(e),
-    };
-    let out = match run {
+    let out = match play(|| spec(body, &["--check"], &home, limit), &stop).await {
         Ok(out) => out,
         Err(why) => {
             add(false, format!("no dry run: {why}"));
@@ -209,13 +227,13 @@ pub async fn dry_run(body: &RequestBody, timeout_seconds: u64, home: PathBuf, st
     if let Some(why) = &out.stopped {
         add(false, format!("the dry run did not end: {why}"));
     }
-    let Some(result) = parse(&out.stdout) else {
+    let Some(result) = result::parse(&out.stdout) else {
         add(false, format!("the dry run gave no result{}", complaint(&out)));
         return dry;
     };
     let mut failed = Vec::new();
     for target in &body.targets {
-        let p = preview(&result, target);
+        let p = result::preview(&result, target);
         if p.failed {
             failed.push(target.as_str());
         }
@@ -230,10 +248,14 @@ pub async fn dry_run(body: &RequestBody, timeout_seconds: u64, home: PathBuf, st
 pub async fn run(job: &Job, timeout_seconds: u64) {
     let body = job.approved.body();
     let limit = Duration::from_secs(timeout_seconds);
-    let spec = spec(body, &[], &job.home, limit).map(|s| Spec { stdin: Some(Arc::clone(&job.lock)), ..s });
-    let out = match spec {
-        Ok(spec) => process::run(spec, job.stop.clone()).await,
-        Err(e) => Err(e),
+    let (live, rx) = mpsc::channel(64);
+    let make = || {
+        let (stdin, live) = (Some(Arc::clone(&job.lock)), Some(live.clone()));
+        spec(body, &[], &job.home, limit).map(|s| Spec { stdin, live, ..s })
+    };
+    let out = tokio::select! {
+        out = play(make, &job.stop) => out,
+        never = progress(job, rx) => match never {},
     };
     let out = match out {
         Ok(out) => out,
@@ -244,175 +266,35 @@ pub async fn run(job: &Job, timeout_seconds: u64) {
             return;
         }
     };
-    let result = parse(&out.stdout);
+    let result = result::parse(&out.stdout);
     for t in &body.targets {
-        let (state, changed, detail) = receipt(result.as_ref(), &out, t);
+        let (state, changed, detail) = result::receipt(result.as_ref(), &out, t);
         job.tell(t, state, changed, detail).await;
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Outcome {
-    plays: Vec<Play>,
-    stats: BTreeMap<String, Stats>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Play {
-    #[serde(default)]
-    tasks: Vec<Task>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Task {
-    task: TaskName,
-    #[serde(default)]
-    hosts: BTreeMap<String, Value>,
-}
-
-#[derive(Debug, Deserialize)]
-struct TaskName {
-    #[serde(default)]
-    name: String,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Stats {
-    ok: u32,
-    changed: u32,
-    failures: u32,
-    unreachable: u32,
-    skipped: u32,
-}
-
-/// The result object, wherever it begins: other plugins print to the same place.
-fn parse(stdout: &[u8]) -> Option<Outcome> {
-    let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', stdout).map(|i| i + 1));
-    starts.filter(|i| stdout.get(*i) == Some(&b'{')).find_map(|i| {
-        let mut objects = serde_json::Deserializer::from_slice(&stdout[i..]).into_iter::<Outcome>();
-        objects.next().and_then(Result::ok)
-    })
-}
-
-fn receipt(result: Option<&Outcome>, out: &Output, target: &str) -> (ReceiptState, Option<u32>, String) {
-    let Some(stats) = result.and_then(|r| r.stats.get(target)) else {
-        let why = match (&out.stopped, out.left_out) {
-            (Some(why), _) => why.clone(),
-            (None, 1..) => format!("the result is larger than {} MiB", RESULT_MAX >> 20),
-            (None, 0) => format!("the result does not name it{}", complaint(out)),
-        };
-        return (ReceiptState::Unknown, None, why);
-    };
-    let told = result.map(|r| told(r, target)).unwrap_or_default();
-    let Stats { ok, changed, failures, unreachable, skipped } = *stats;
-    let counts = format!("ok={ok} changed={changed} failed={failures} unreachable={unreachable} skipped={skipped}");
-    let detail = format!("{counts}{}", told.text);
-    if unreachable > 0 && ok + changed > 0 {
-        // It was lost on the way; the task it was lost in may have been carried out.
-        return (ReceiptState::Unknown, None, detail);
-    }
-    if unreachable > 0 || failures > 0 {
-        return (ReceiptState::Failed, Some(changed), detail);
-    }
-    if let Some(why) = &out.stopped {
-        return (ReceiptState::Unknown, None, format!("{why}; {detail}"));
-    }
-    (ReceiptState::Done, Some(changed), detail)
-}
-
-fn preview(result: &Outcome, target: &str) -> Preview {
-    let told = told(result, target);
-    let stats = result.stats.get(target);
-    let failed = stats.is_none_or(|s| s.failures > 0 || s.unreachable > 0);
-    // A task that check mode skipped may change something: then no number is known.
-    let would_change = stats.map(|s| s.changed).filter(|_| !failed && told.not_predicted == 0);
-    let text = told.text.trim_start();
-    let diff = if text.is_empty() && !failed { Untrusted::new("no change") } else { bounded(text, DETAIL_MAX) };
-    Preview { target: target.to_owned(), would_change, failed, diff }
-}
-
-#[derive(Default)]
-struct Told {
-    /// Each line that matters, each begun with a newline.
-    text: String,
-    not_predicted: u32,
-}
-
-/// What the tasks say about one host: changes with their diffs, failures, and what check mode could not look into.
-fn told(result: &Outcome, target: &str) -> Told {
-    let mut out = Told::default();
-    for task in result.plays.iter().flat_map(|p| &p.tasks) {
-        let Some(r) = task.hosts.get(target) else { continue };
-        let is = |key: &str| r.get(key).and_then(Value::as_bool) == Some(true);
-        let name = &task.task.name;
-        let msg = r.get("msg").map(text_of).unwrap_or_default();
-        if is("unreachable") {
-            out.text.push_str(&format!("\nunreachable: {name}: {msg}"));
-        } else if is("failed") {
-            let stderr = r.get("stderr").map(text_of).unwrap_or_default();
-            out.text.push_str(format!("\nfailed: {name}: {msg} {stderr}").trim_end());
-        } else if is("changed") {
-            out.text.push_str(&format!("\nchanged: {name}"));
-            diffs(r.get("diff"), &mut out.text);
-        } else if is("skipped") && msg.contains("check mode") {
-            out.not_predicted += 1;
-            out.text.push_str(&format!("\nnot predicted: {name} ({msg})"));
+/// Tells each new task as pending receipts, at most one a second, for as long as there may be more.
+async fn progress(job: &Job, mut rx: mpsc::Receiver<Vec<u8>>) -> std::convert::Infallible {
+    let mut line = Vec::new();
+    let mut told: Option<std::time::Instant> = None;
+    while let Some(chunk) = rx.recv().await {
+        let mut task = None;
+        for byte in chunk {
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            task = result::task_started(&line).or(task);
+            line.clear();
+        }
+        let Some(task) = task.filter(|_| told.is_none_or(|t| t.elapsed() >= Duration::from_secs(1))) else { continue };
+        told = Some(std::time::Instant::now());
+        for target in &job.approved.body().targets {
+            job.tell(target, ReceiptState::Pending, None, format!("at: {task}")).await;
         }
     }
-    out
-}
-
-fn text_of(v: &Value) -> String {
-    match v {
-        Value::String(s) => s.clone(),
-        Value::Null => String::new(),
-        other => serde_json::to_string_pretty(other).unwrap_or_default(),
-    }
-}
-
-fn diffs(diff: Option<&Value>, out: &mut String) {
-    let list = match diff {
-        Some(Value::Array(all)) => all.as_slice(),
-        Some(one) => std::slice::from_ref(one),
-        None => &[],
-    };
-    for d in list {
-        if let Some(ready) = d.get("prepared").and_then(Value::as_str) {
-            out.push('\n');
-            out.push_str(ready.trim_end());
-            continue;
-        }
-        let side = |key: &str| d.get(key).map(text_of).unwrap_or_default();
-        let (before, after) = (side("before"), side("after"));
-        if before == after {
-            continue;
-        }
-        let header = |key: &str, or: &str| d.get(key).and_then(Value::as_str).unwrap_or(or).to_owned();
-        out.push_str(&format!("\n--- {}\n+++ {}", header("before_header", "before"), header("after_header", "after")));
-        one_hunk(&before, &after, out);
-    }
-}
-
-/// Everything between the first and the last line that differs, with up to three lines around it.
-fn one_hunk(before: &str, after: &str, out: &mut String) {
-    const AROUND: usize = 3;
-    let (a, b): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
-    let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let (ra, rb) = (&a[same..], &b[same..]);
-    let tail = ra.iter().rev().zip(rb.iter().rev()).take_while(|(x, y)| x == y).count();
-    let from = same.saturating_sub(AROUND);
-    let mut put = |mark: char, lines: &[&str]| {
-        for l in lines {
-            out.push('\n');
-            out.push(mark);
-            out.push_str(l);
-        }
-    };
-    put(' ', &a[from..same]);
-    put('-', &ra[..ra.len() - tail]);
-    put('+', &rb[..rb.len() - tail]);
-    put(' ', &ra[ra.len() - tail..][..tail.min(AROUND)]);
+    // The senders live as long as the run; it ends this.
+    std::future::pending().await
 }
 
 #[cfg(test)]
@@ -429,38 +311,6 @@ mod tests {
     }
 
     #[test]
-    fn the_result_is_found_in_noise_and_missing_hosts_are_unknown() {
-        let noise = b"{not json}\nwarning\n{\"x\":1}\n{\n \"plays\": [{\"play\":{},\"tasks\":[{\"task\":{\"name\":\"t\"},\"hosts\":\
-            {\"a\":{\"changed\":true,\"diff\":{\"before\":\"1\\n2\\n3\\n\",\"after\":\"1\\nx\\n3\\n\"}},\
-             \"b\":{\"unreachable\":true,\"msg\":\"no route\"},\"c\":{\"failed\":true,\"msg\":\"bad\"}}}]}],\
-            \"stats\":{\"a\":{\"ok\":1,\"changed\":1},\"b\":{\"unreachable\":1},\"c\":{\"failures\":1},\
-             \"d\":{\"ok\":2,\"unreachable\":1}}}\ntrailing";
-        let r = parse(noise).unwrap();
-        let out = Output::default();
-        let state = |t: &str| receipt(Some(&r), &out, t);
-        let a = state("a");
-        assert_eq!((a.0, a.1), (ReceiptState::Done, Some(1)));
-        assert!(a.2.ends_with("changed: t\n--- before\n+++ after\n 1\n-2\n+x\n 3"), "{}", a.2);
-        assert_eq!(state("b").0, ReceiptState::Failed);
-        assert!(state("c").2.contains("failed: t: bad"));
-        assert_eq!(state("d").0, ReceiptState::Unknown, "lost on the way");
-        assert_eq!(state("e").0, ReceiptState::Unknown, "not named");
-        assert_eq!(receipt(None, &out, "a").0, ReceiptState::Unknown);
-        let p = preview(&r, "a");
-        assert_eq!((p.would_change, p.failed), (Some(1), false));
-        assert!(preview(&r, "zz").failed);
-    }
-
-    #[test]
-    fn what_check_mode_skips_is_not_no_change() {
-        let text = b"{\"plays\":[{\"tasks\":[{\"task\":{\"name\":\"run\"},\"hosts\":{\"a\":{\"skipped\":true,\
-            \"msg\":\"Command would have run if not in check mode\"}}}]}],\"stats\":{\"a\":{\"skipped\":1}}}";
-        let p = preview(&parse(text).unwrap(), "a");
-        assert_eq!(p.would_change, None);
-        assert!(p.diff.expose().contains("not predicted: run"));
-    }
-
-    #[test]
     fn templates_and_everything_are_refused() {
         for value in ["{{ lookup('pipe','id') }}", "a{%b", "{#"] {
             let mut b = body(&["web1"]);
@@ -468,5 +318,29 @@ mod tests {
             assert!(render(&b, "/p/p.yml", "h,", &[]).unwrap_err().contains("not allowed"));
         }
         assert!(render(&body(&["ALL"]), "/p/p.yml", "h,", &[]).unwrap_err().contains("every host"));
+    }
+
+    /// A callback that is not there stands for a collection too old to have it.
+    #[tokio::test]
+    #[expect(clippy::disallowed_macros, reason = "says when it cannot run")]
+    async fn without_the_callback_for_events_the_older_one_is_used() {
+        if program().is_err() {
+            return println!("skipped: ansible is not installed");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let playbook = dir.path().join("p.yml");
+        std::fs::write(&playbook, "- hosts: all\n  gather_facts: false\n  tasks:\n    - meta: noop\n").unwrap();
+        let mut b = body(&["localhost"]);
+        b.commands = vec![render(&b, playbook.to_str().unwrap(), "localhost,", &[]).unwrap()];
+        let (_tx, stop) = tokio::sync::watch::channel(None);
+        let make = || {
+            let mut spec = spec(&b, &[], Path::new("/tmp"), LIST_LIMIT)?;
+            spec.env.insert("ANSIBLE_STDOUT_CALLBACK".into(), "ansible.posix.none".into());
+            Ok(spec)
+        };
+        let out = play(make, &stop).await.unwrap();
+        assert!(out.status.unwrap().success(), "{}", complaint(&out));
+        assert!(out.stdout.starts_with(b"{\n"), "the one object: {}", String::from_utf8_lossy(&out.stdout));
+        assert!(result::parse(&out.stdout).is_some());
     }
 }

@@ -28,7 +28,7 @@ pub type Secrets = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 pub type Stop = watch::Receiver<Option<String>>;
 
 /// Longest detail of a receipt or diff of a preview, in bytes.
-pub const DETAIL_MAX: usize = 8 * 1024;
+pub const DETAIL_MAX: usize = 16 * 1024;
 
 /// The caller's clock, carried on while something runs.
 #[derive(Clone, Copy, Debug)]

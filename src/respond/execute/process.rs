@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
+use tokio::sync::mpsc;
 
 use super::Stop;
 
@@ -35,6 +36,8 @@ pub struct Spec {
     pub limit: Duration,
     /// Bytes of standard output kept; of standard error 64 KiB are.
     pub max_stdout: usize,
+    /// Gets what comes on standard output as it comes. What it has no room for is left out: it is for showing progress.
+    pub live: Option<mpsc::Sender<Vec<u8>>>,
 }
 
 #[derive(Debug, Default)]
@@ -82,8 +85,8 @@ pub async fn run(spec: Spec, mut stop: Stop) -> Result<Output, String> {
     }
     let mut child = command.spawn().map_err(|e| format!("{program} cannot be started: {e}"))?;
     let mut group = Group { leader: pid(&child), mark: spec.mark.clone(), done: false };
-    let out = Kept::reading(child.stdout.take(), spec.max_stdout);
-    let err = Kept::reading(child.stderr.take(), 64 << 10);
+    let out = Kept::reading(child.stdout.take(), spec.max_stdout, spec.live);
+    let err = Kept::reading(child.stderr.take(), 64 << 10, None);
     let (status, stopped) = tokio::select! {
         ended = child.wait() => (ended.ok(), None),
         () = tokio::time::sleep(spec.limit) => {
@@ -173,13 +176,20 @@ struct Kept {
 }
 
 impl Kept {
-    fn reading(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, max: usize) -> Self {
+    fn reading(
+        pipe: Option<impl AsyncRead + Unpin + Send + 'static>,
+        max: usize,
+        live: Option<mpsc::Sender<Vec<u8>>>,
+    ) -> Self {
         let data = Arc::new(Mutex::new((Vec::new(), 0)));
         let kept = data.clone();
         let task = tokio::spawn(async move {
             let Some(mut pipe) = pipe else { return };
             let mut buffer = vec![0; 16 << 10];
             while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
+                if let Some(live) = &live {
+                    let _ = live.try_send(buffer[..n].to_vec());
+                }
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 let take = n.min(max - kept.0.len().min(max));
                 kept.0.extend_from_slice(&buffer[..take]);
@@ -213,6 +223,7 @@ mod tests {
             mark: format!("test-{}", ulid::Ulid::new()),
             limit: Duration::from_secs(limit),
             max_stdout: 1000,
+            live: None,
         }
     }
 
