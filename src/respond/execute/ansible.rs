@@ -340,7 +340,7 @@ mod tests {
         };
         let out = play(make, &stop).await.unwrap();
         assert!(out.status.unwrap().success(), "{}", complaint(&out));
-        assert!(out.stdout.starts_with(b"{\n"), "the one object: {}", String::from_utf8_lossy(&out.stdout));
+        assert!(out.stdout.starts_with(b"{\"custom_stats"), "the one object: {}", String::from_utf8_lossy(&out.stdout));
         assert!(result::parse(&out.stdout).is_some());
     }
 }
