@@ -32,6 +32,6 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 if ! command -v cargo >/dev/null 2>&1; then
-  echo "Rust is missing: install it from https://rustup.rs (1.89 or newer), then run this again" >&2
+  echo "Rust is missing: install it from https://rustup.rs (1.91 or newer), then run this again" >&2
   exit 2
 fi

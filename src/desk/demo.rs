@@ -75,12 +75,18 @@ impl Demo {
             }
         };
         let desk = Arc::new(Desk::open(demo_options(dir, person, false)?)?);
+        if desk.store.revision()? == 0 {
+            desk.store.set_checkpoint(MARKER, BANNER)?;
+        }
+        refuse_real_store(&desk)?;
         Ok(Self { desk, scenario, _dir: kept })
     }
 
     /// Opens the desk of a demo that another process started, as a second console does.
     pub fn attach(dir: PathBuf, person: Option<&str>, read_only: bool) -> Result<Desk> {
-        Desk::open(demo_options(dir, person, read_only)?)
+        let desk = Desk::open(demo_options(dir, person, read_only)?)?;
+        refuse_real_store(&desk)?;
+        Ok(desk)
     }
 
     /// Puts in what has happened before it opens: the first two scenario seconds and whatever `skip` passes over,
@@ -211,6 +217,14 @@ impl Desk {
     }
 }
 
+/// A marker laid into a real desk's folder must not let one person there act as two.
+fn refuse_real_store(desk: &Desk) -> Result<()> {
+    if desk.store.checkpoint(MARKER)?.is_some() {
+        return Ok(());
+    }
+    Err(DeskError::Refused(format!("{}: marked as a demo, but its store is a real one", desk.data_dir.display())))
+}
+
 /// Makes `dir` a demo desk, or finds that it is one. Any other folder with something in it is refused.
 fn claim_folder(dir: &Path) -> Result<()> {
     let cannot = |e: std::io::Error| DeskError::Unreachable(format!("{}: {e}", dir.display()));
@@ -257,4 +271,60 @@ fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Res
         assets: Arc::new(move |host| inventory.weight(host)),
         notices: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo() -> (TempDir, Demo) {
+        let dir = tempfile::tempdir().unwrap();
+        let demo = Demo::open(Some(dir.path().join("d")), None).unwrap();
+        (dir, demo)
+    }
+
+    #[test]
+    fn opens_full_of_many_formats() {
+        let (_dir, demo) = demo();
+        demo.fill(1300.0).unwrap();
+        let me = PersonId::new("alice").unwrap();
+        let n = |q: &str| demo.desk.count(&demo.desk.parse_query(q, &me).unwrap(), 10_000).unwrap().n;
+        assert!(n("") >= 400, "{} alerts", n(""));
+        let formats =
+            ["wazuh", "suricata", "ecs", "ocsf", "windows", "defender", "alertmanager", "hayabusa", "leef", "syslog"];
+        let seen = formats.iter().filter(|f| n(&format!("format:{f}")) > 0).count();
+        assert!(seen >= 6, "{seen} formats");
+        assert_eq!(demo.desk.dead_letter_count().unwrap(), 0);
+        assert!(n("pri:P0 host:fin-*") > 0, "the intrusion is there");
+        assert!(n("owner:bob") > 0, "somebody has worked here");
+    }
+
+    #[test]
+    fn a_demo_is_no_real_desk_and_a_real_desk_no_demo() {
+        let (_dir, demo) = demo();
+        let place = demo.desk.data_dir().to_owned();
+        drop(demo);
+        assert!(Demo::attach(place.clone(), Some("bob"), false).is_ok());
+        assert!(Demo::attach(place.clone(), Some("mallory"), false).is_err());
+        let mut real = demo_options(place, None, false).unwrap();
+        real.exercise = None;
+        assert!(matches!(Desk::open(real), Err(DeskError::Refused(_))));
+
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in FILES {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let mut real = demo_options(dir.path().to_owned(), None, false).unwrap();
+        real.exercise = None;
+        drop(Desk::open(real).unwrap());
+        std::fs::write(dir.path().join(MARKER), BANNER).unwrap();
+        assert!(matches!(Demo::attach(dir.path().to_owned(), None, false), Err(DeskError::Refused(_))));
+    }
+
+    #[test]
+    fn a_folder_with_something_else_in_it_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
+        assert!(matches!(Demo::open(Some(dir.path().to_owned()), None), Err(DeskError::Refused(_))));
+    }
 }

@@ -96,6 +96,8 @@ impl Desk {
         make_private_dir(dir)?;
         if options.exercise.is_some() {
             refuse_real_executors(&options.catalogue)?;
+        } else if super::Demo::is_at(dir) {
+            return Err(DeskError::Refused(format!("{}: a demo's folder cannot be a real desk", dir.display())));
         }
         let store = Arc::new(SqliteStore::open(&dir.join("desk.sqlite"))?);
         let audit = Arc::new(Audit::open(&dir.join("audit"))?);
