@@ -199,6 +199,33 @@ fn rules_tell_the_intrusion_of_the_demo_from_its_noise() {
     assert!(false_alarms.len() * 50 <= noise_n, "{false_alarms:#?}");
 }
 
+/// Single alerts without a history: little can be concluded from one, but no attack may be waved through.
+#[test]
+fn no_labelled_attack_is_called_harmless() {
+    let Some(path) = data("ait-llm-verdict/wazuh_labelled.ndjson") else { return };
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    let mut reader = format::Reader::auto();
+    for record in lines(&path) {
+        let raw = serde_json::to_vec(&record["alert"]).unwrap();
+        let (id, alerts) = reader.read(&raw).unwrap();
+        for f in alerts {
+            let priority = Priority::from_severity(f.severity);
+            let q = Question {
+                alert: alert(f, &id, priority),
+                fields: format::leaves(&id, &raw),
+                context: Context::default(),
+                request_id: "r".into(),
+            };
+            let v = check(Rules::default().opinion(&q, Timestamp::UNIX_EPOCH), &q, &[]);
+            assert!(!v.claims.is_empty() && v.claims.iter().all(|c| c.founded), "{v:#?}");
+            assert!(matches!(v.kind, VerdictKind::TruePositive | VerdictKind::NeedsInvestigation), "{v:#?}");
+            *counts.entry(format!("{} {}", record["label"].as_str().unwrap(), v.kind.word())).or_default() += 1;
+        }
+    }
+    println!("{counts:?}");
+    assert!(!counts.is_empty());
+}
+
 #[test]
 fn text_that_speaks_to_the_reader_is_found_in_the_demo_and_only_there() {
     let hits: Vec<String> = demo_questions()

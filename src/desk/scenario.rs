@@ -355,7 +355,6 @@ mod tests {
             }
         }
         assert!(formats.len() >= 7, "{formats:?}");
-        println!("{formats:?}");
         assert!(lacking.is_empty(), "{} lack something:\n{}", lacking.len(), lacking.join("\n"));
     }
 

@@ -208,6 +208,18 @@ fn rule_quote(q: &Question) -> Option<(Untrusted, Untrusted)> {
     quote_any(&q.fields, [f.rule_name.as_ref(), Some(&f.title), f.rule_id.as_ref()])
 }
 
+/// The record's own word for its severity, where it has one.
+fn severity_quote(q: &Question) -> Option<(Untrusted, Untrusted)> {
+    let named = |f: &&Field| {
+        let path = f.path.expose();
+        let name = path.rsplit('.').next().unwrap_or(path).to_ascii_lowercase();
+        (name.contains("severity") || name == "level" || name == "priority")
+            && grounding::proves(f.value.expose())
+            && Severity::parse(f.value.expose()) == Some(q.alert.fields.severity)
+    };
+    q.fields.iter().find(named).map(|f| (f.path.clone(), f.value.clone()))
+}
+
 fn severity(q: &Question) -> Reason {
     let f = &q.alert.fields;
     let weight = match f.severity {
@@ -225,7 +237,7 @@ fn severity(q: &Question) -> Reason {
         Severity::Unknown => "the detector gives this rule no severity".to_owned(),
         _ => format!("the detector rates this {word}{source}"),
     };
-    Reason { word: format!("severity {word}"), text, weight, quote: rule_quote(q) }
+    Reason { word: format!("severity {word}"), text, weight, quote: severity_quote(q).or_else(|| rule_quote(q)) }
 }
 
 fn confidence(q: &Question) -> Option<Reason> {

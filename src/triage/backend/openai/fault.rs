@@ -31,9 +31,7 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn of_send(e: reqwest::Error) -> Self {
         let said = chain(&e);
-        if e.is_builder() {
-            Self::Configuration(said)
-        } else if e.is_connect() && certificate(&e) {
+        if e.is_builder() || (e.is_connect() && certificate(&e)) {
             Self::Configuration(said)
         } else if e.is_connect() {
             Self::Retry(said)

@@ -204,7 +204,7 @@ async fn a_prompt_too_long_is_shortened_and_logprobs_are_given_up() {
         (0..80).map(|i| crate::model::fields::Field { path: format!("f{i}").into(), value: "x y ".repeat(60).into() }),
     );
     client(&url).judge(&q, &|_| {}, &Cancel::new()).await.unwrap();
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock().unwrap().clone();
     assert!(seen[1].len() + 2000 < seen[0].len(), "{} {}", seen[0].len(), seen[1].len());
     assert!(seen[1].contains("\"logprobs\":true") && !seen[2].contains("logprobs"));
     let (got, seen) = ask(vec![bad(long)]).await;
