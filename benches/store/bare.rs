@@ -1,17 +1,12 @@
-//! The floor: read JSON, insert the same rows through plain rusqlite with the same settings. And a minimal reading of
-//! a Wazuh record into a [`NewAlert`].
+//! The floor: read JSON, insert the same rows through plain rusqlite with the same settings.
 
 use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
-use watchfloor::model::alert::{AlertFields, NewAlert};
-use watchfloor::model::keys::KeyPolicy;
 use watchfloor::model::severity::Severity;
 use watchfloor::store::sqlite::SqliteStore;
-use watchfloor::text::Untrusted;
 
 fn get<'v>(v: &'v Value, path: &str) -> Option<&'v str> {
     v.pointer(path)?.as_str()
@@ -32,52 +27,17 @@ fn severity(v: &Value) -> Severity {
     }
 }
 
-pub fn new_alert(raw: Vec<u8>) -> NewAlert {
-    let v: Value = serde_json::from_slice(&raw).unwrap();
-    let text = |p: &str| get(&v, p).map(Untrusted::from);
-    let techniques = v.pointer("/rule/mitre/id").and_then(Value::as_array);
-    let fields = AlertFields {
-        title: text("/rule/description").unwrap_or_default(),
-        rule_id: text("/rule/id"),
-        rule_name: text("/rule/description"),
-        severity: severity(&v),
-        techniques: techniques.into_iter().flatten().filter_map(|t| t.as_str().map(str::to_owned)).collect(),
-        host: text("/agent/name"),
-        user: text("/data/dstuser"),
-        process: text("/predecoder/program_name"),
-        src_ip: ip(&v, "/data/srcip"),
-        src_port: get(&v, "/data/srcport").and_then(|p| p.parse().ok()),
-        t_alert: get(&v, "/timestamp").and_then(|t| t.parse::<Timestamp>().ok()),
-        product: Some("Wazuh".into()),
-        source_id: text("/id"),
-        ..AlertFields::default()
-    };
-    let raw_sha256: [u8; 32] = Sha256::digest(&raw).into();
-    let keys = KeyPolicy::default();
-    NewAlert {
-        identity: keys.identity("wazuh", &fields, &raw_sha256),
-        group: keys.group("wazuh", &fields, &raw_sha256),
-        fields,
-        format: "wazuh".into(),
-        source: "file:/var/ossec/logs/alerts/alerts.json".into(),
-        raw,
-        raw_sha256,
-        suppressed_by: None,
-        asset_weight: 100,
-        origin: None,
-    }
-}
-
 /// Reads each record as JSON and inserts one row into each of the two tables, in durable batches. The tables and
 /// indexes are the store's own; keys are numbers, not hashes, for a bare loop would not hash.
-pub fn run(path: &Path, records: &[Vec<u8>], batch: usize) {
+pub fn run(path: &Path, records: impl Iterator<Item = Vec<u8>>, batch: usize) -> usize {
     drop(SqliteStore::open(path).unwrap());
     let mut conn = Connection::open(path).unwrap();
     conn.execute_batch("PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; PRAGMA wal_autocheckpoint=4000; PRAGMA mmap_size=2147418112; PRAGMA temp_store=MEMORY")
         .unwrap();
     conn.execute("INSERT INTO word(id, text) VALUES(1, 'wazuh'), (2, 'file:/x'), (3, 'Wazuh')", []).unwrap();
     let mut n = 0u64;
-    for chunk in records.chunks(batch) {
+    let mut records = records.peekable();
+    while records.peek().is_some() {
         let now = Timestamp::now().as_microsecond();
         let tx = conn.transaction().unwrap();
         {
@@ -91,8 +51,8 @@ pub fn run(path: &Path, records: &[Vec<u8>], batch: usize) {
                 .unwrap();
             let mut record =
                 tx.prepare_cached("INSERT INTO record(id, sha256, source_id, raw) VALUES(?, ?, ?, ?)").unwrap();
-            for raw in chunk {
-                let v: Value = serde_json::from_slice(raw).unwrap();
+            for raw in records.by_ref().take(batch) {
+                let v: Value = serde_json::from_slice(&raw).unwrap();
                 let severity = severity(&v);
                 // Spread over the key space, as hashes are.
                 n += 1;
@@ -135,4 +95,5 @@ pub fn run(path: &Path, records: &[Vec<u8>], batch: usize) {
         }
         tx.commit().unwrap();
     }
+    n as usize
 }

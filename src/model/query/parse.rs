@@ -168,19 +168,17 @@ impl Parser<'_> {
                 self.at += 1;
                 Ok(inner)
             }
-            Some(_) => {
-                self.terms += 1;
-                if self.terms > MAX_TERMS {
-                    return Err(self.error(start, 1, format!("more than {MAX_TERMS} terms")));
-                }
-                self.term()
-            }
+            Some(_) => self.term(),
         }
     }
 
     fn term(&mut self) -> Result<Query, QueryError> {
         let start = self.at;
+        if self.terms >= MAX_TERMS {
+            return Err(self.error(start, 1, format!("more than {MAX_TERMS} terms")));
+        }
         if self.peek() == Some('"') {
+            self.terms += 1;
             return Ok(Query::Term(Term::Text(self.quoted()?)));
         }
         for word in ["or", "and"] {
@@ -195,6 +193,7 @@ impl Parser<'_> {
         if let Some((name, op)) = self.field()? {
             return self.field_term(&name, start, op);
         }
+        self.terms += 1;
         let word = self.run(false);
         if word.is_empty() {
             return Err(self.error(start, 1, "a word, a \"text\" or a field such as `host:` was expected"));
@@ -290,6 +289,10 @@ impl Parser<'_> {
             let v = self.value()?;
             if v.text.is_empty() && !v.quoted {
                 return Err(self.error(v.from, 1, format!("a value was expected, as in `{example}`")));
+            }
+            self.terms += 1;
+            if self.terms > MAX_TERMS {
+                return Err(self.error(v.from, v.len, format!("more than {MAX_TERMS} terms")));
             }
             parts.push(self.one_value(name, if cmp == Cmp::Ne { Cmp::Eq } else { cmp }, &v)?);
             if self.peek() != Some(',') {

@@ -93,6 +93,11 @@ fn errors_point_at_the_fault() {
         assert_eq!(e.column, column, "{q}: {e}");
         assert!(e.message.contains(says), "{q}: {e}");
     }
+    // So many terms that SQL could not be made of them.
+    for many in [format!("id:1{}", ",2".repeat(300)), "a ".repeat(300), "host:x or ".repeat(300) + "y"] {
+        assert!(err(&many).message.contains("256 terms"));
+    }
+    assert!(parse(&format!("id:1{}", ",2".repeat(255)), None).is_ok());
     assert!(parse(&"(".repeat(100_000), None).is_err());
     assert!(parse(&"-".repeat(100_000), None).is_err());
 }

@@ -90,3 +90,99 @@ fn a_first_round() {
     assert_eq!(s.raw(AlertId(2)).unwrap().unwrap(), batch[1].raw);
     assert_eq!(s.integrity_check().unwrap(), "ok");
 }
+
+fn refused(path: &Path) -> String {
+    match SqliteStore::open(path) {
+        Err(StoreError::Unreadable(what)) => what,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_no_store_of_ours_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let newer = dir.path().join("newer.db");
+    drop(SqliteStore::open(&newer).unwrap());
+    Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(refused(&newer).contains("version 99"));
+    let foreign = dir.path().join("foreign.db");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs(x); INSERT INTO theirs VALUES(1)").unwrap();
+    assert!(refused(&foreign).contains("some other program"));
+    let n: i64 =
+        Connection::open(&foreign).unwrap().query_row("SELECT count(*) FROM theirs", [], |r| r.get(0)).unwrap();
+    assert_eq!(n, 1);
+    let text = dir.path().join("text.db");
+    std::fs::write(&text, "this is no database, but it is long enough to be looked at as one".repeat(20)).unwrap();
+    refused(&text);
+    let nowhere = SqliteStore::open(Path::new("/proc/none/x.db"));
+    assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
+}
+
+#[test]
+fn a_reader_far_behind_is_told_to_reload() {
+    let s = SqliteStore::open_temporary().unwrap();
+    s.write(|tx| {
+        for id in 0..70_000 {
+            change::alerts(tx, vec![id % 10 + 1])?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert!(s.changes(1, 100).unwrap().overflow);
+    let near = s.changes(69_995, 100).unwrap();
+    assert_eq!((near.overflow, near.alerts.len(), near.revision), (false, 5, 70_000));
+    let kept: i64 = s.read(|c| c.query_row("SELECT count(*) FROM change", [], |r| r.get(0)).map_err(err)).unwrap();
+    assert!(kept < 67_000);
+}
+
+#[test]
+fn plans_use_the_indexes_they_name() {
+    // A query plan that SQLite cannot follow is an error, so every shape is tried; each answer is compared with the
+    // others in `agree`.
+    let s = SqliteStore::open_temporary().unwrap();
+    s.ingest(&(1..=5).map(|n| alert(n, "web-1")).collect::<Vec<_>>(), &[], None, at(0)).unwrap();
+    let bob = PersonId::new("bob").unwrap();
+    for q in [
+        "owner:me",
+        "owner:none",
+        "case:1",
+        "case:any",
+        "disp:fp",
+        "verdict:fp",
+        "verdict:any",
+        "src:10.0.0.1",
+        "dst:10.0.0.0/8",
+        "age<1h",
+        "age>=1h",
+        "sev>=high",
+        "sev:unknown",
+        "sev>unknown",
+        "pri<=P1 status:open",
+        "status:claimed",
+        "status:new,snoozed",
+        "status:closed",
+        "group:01",
+        "group:0*",
+        "identity:zz",
+        "host:web-1",
+        "user:x",
+        "rule:1",
+        "tech:T1059",
+        "id:1",
+        "proc:a",
+        "not (status:closed or status:suppressed)",
+        "(status:new sev:low) or web",
+        "not *",
+    ] {
+        let query = parse(q, Some(&bob)).unwrap();
+        for sort in SortKey::ALL {
+            for page in
+                [Page::First, Page::Last, Page::After(AlertId(2)), Page::Before(AlertId(2)), Page::Around(AlertId(3))]
+            {
+                s.rows(&query, sort, page, 3, at(1)).unwrap_or_else(|e| panic!("{q}: {e}"));
+            }
+            s.position(&query, sort, AlertId(3), 10, at(1)).unwrap_or_else(|e| panic!("{q}: {e}"));
+        }
+        s.count(&query, 10, at(1)).unwrap_or_else(|e| panic!("{q}: {e}"));
+    }
+}

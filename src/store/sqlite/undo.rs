@@ -10,11 +10,27 @@ use crate::model::act::{ActReport, Refusal, Refused};
 use crate::model::ids::{AlertId, PersonId, UndoId};
 use crate::store::{Result, StoreError};
 
+/// How long an act can be undone.
+const KEEP_SECONDS: i64 = 14 * 86_400;
+
 pub(super) fn start(tx: &Transaction<'_>, word: &str, by: &PersonId, now: Timestamp) -> Result<UndoId> {
     tx.prepare_cached("INSERT INTO undo(by, at, word, n) VALUES(?, ?, ?, 0)")
         .and_then(|mut s| s.execute(params![by.as_str(), us(now), word]))
         .map_err(err)?;
-    Ok(UndoId(tx.last_insert_rowid()))
+    let id = tx.last_insert_rowid();
+    if id % 256 == 0 {
+        prune(tx, now)?;
+    }
+    Ok(UndoId(id))
+}
+
+/// Lets go of what nobody can or will undo any more.
+fn prune(tx: &Transaction<'_>, now: Timestamp) -> Result<()> {
+    let old = us(now) - KEEP_SECONDS * 1_000_000;
+    tx.execute("DELETE FROM undo_item WHERE undo IN (SELECT id FROM undo WHERE used = 1 OR at < ?)", [old])
+        .map_err(err)?;
+    tx.execute("DELETE FROM undo WHERE used = 1 OR at < ?", [old]).map_err(err)?;
+    Ok(())
 }
 
 /// Keeps what one alert was. `line` is the timeline's line that an undo takes back (a note's text).

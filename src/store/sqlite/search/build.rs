@@ -93,20 +93,23 @@ pub(crate) fn step(store: &SqliteStore, max: usize) -> Result<usize> {
     })
 }
 
-/// Full blocks after `from`. A gap in the ids ends a block, for an alert's place in it gives its id.
+/// Full blocks after `from`, of `max` alerts or the few more that fill the last one. A gap in the ids ends a block, for
+/// an alert's place in it gives its id.
 fn gather(conn: &Connection, from: i64, max: usize) -> Result<Vec<Block>> {
     let mut done: Vec<Block> = Vec::new();
     let mut block = Block::default();
-    each_text(conn, from + 1, max as i64, |id, raw, values| {
-        let gap = !block.offsets.is_empty() && id != block.hi + 1;
-        if gap || block.full() {
+    let mut seen = 0;
+    each_text(conn, from + 1, |id, raw, values| {
+        if !block.offsets.is_empty() && id != block.hi + 1 {
             done.push(std::mem::take(&mut block));
         }
         block.add(id, raw, values);
-        Ok(())
+        seen += 1;
+        if block.full() {
+            done.push(std::mem::take(&mut block));
+            return Ok(seen < max);
+        }
+        Ok(true)
     })?;
-    if block.full() {
-        done.push(block);
-    }
     Ok(done)
 }
