@@ -38,6 +38,13 @@ pub use ctx::Ctx;
 pub use error::{CliError, Exit};
 pub use out::Out;
 
+const ENVIRONMENT: &str = "\
+Environment:
+  WATCHFLOOR_SECTION__KEY=value  any setting, such as WATCHFLOOR_CONSOLE__THEME=light; lists are separated by commas
+  WATCHFLOOR_CONFIG, WATCHFLOOR_PROFILE, WATCHFLOOR_DATA_DIR  as the flags of these names, which beat them
+  VAULT_ADDR, VAULT_TOKEN, VAULT_CACERT, VAULT_NAMESPACE  for vault: references, unless the settings say otherwise
+  NO_COLOR  as --no-color";
+
 /// The console of a security operations centre, in a terminal.
 ///
 /// Without a subcommand it opens the console on the configured desk.
@@ -45,7 +52,7 @@ pub use out::Out;
 /// Exit status: 0 done; 1 the answer is no; 2 bad usage or configuration; 3 a needed service is unreachable;
 /// 4 refused by policy or permission.
 #[derive(Debug, Parser)]
-#[command(name = "watchfloor", version, max_term_width = 100)]
+#[command(name = "watchfloor", version, max_term_width = 100, after_long_help = ENVIRONMENT)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

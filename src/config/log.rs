@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tracing::{Span, Subscriber};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -22,7 +22,18 @@ const SUFFIX: &str = ".jsonl";
 /// Writes out what is still queued when dropped. Keep it until the end of `main`.
 #[must_use]
 pub struct LogGuard {
+    dropped: ErrorCounter,
     _worker: WorkerGuard,
+}
+
+/// Says how many lines there was no room for; a log with holes must not look whole.
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let lines = self.dropped.dropped_lines();
+        if lines > 0 {
+            tracing::warn!(lines, "log lines were dropped: the disk could not keep up");
+        }
+    }
 }
 
 impl std::fmt::Debug for LogGuard {
@@ -39,10 +50,11 @@ pub fn start(data_dir: &Path, settings: &LogSettings) -> io::Result<LogGuard> {
     let writer = Daily::open(data_dir, settings.keep)?;
     let (writer, worker) =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).thread_name("log").finish(writer);
+    let dropped = writer.error_counter();
     let started = subscriber(settings, writer)?.try_init();
     started.map_err(|e| io::Error::new(io::ErrorKind::AlreadyExists, e.to_string()))?;
     log_panics();
-    Ok(LogGuard { _worker: worker })
+    Ok(LogGuard { dropped, _worker: worker })
 }
 
 /// The subscriber alone, for tests that look at what is logged.

@@ -136,11 +136,15 @@ pub fn get(name: &str, ctx: &SecretContext) -> Result<(Secret, Keyring), SecretE
     let reference = Reference::Keyring(name.to_owned());
     let mut away = Vec::new();
     let mut asked = Vec::new();
-    for kind in wanted(ctx) {
-        match with_entry(*kind, name, |entry| entry.get_secret().map(Zeroizing::new)) {
+    // Where it was put first: asking a locked Secret Service for what the kernel keeps would only cost time.
+    let put = index::names(ctx).unwrap_or_default().into_iter().find(|n| n.name == name).map(|n| n.keyring);
+    let mut kinds = wanted(ctx).to_vec();
+    kinds.sort_by_key(|kind| Some(*kind) != put);
+    for kind in kinds {
+        match with_entry(kind, name, |entry| entry.get_secret().map(Zeroizing::new)) {
             Ok(bytes) => {
                 let text = std::str::from_utf8(&bytes).map_err(|_| reference.refused("the value is not UTF-8 text"))?;
-                return Ok((Secret::new(text), *kind));
+                return Ok((Secret::new(text), kind));
             }
             Err(Trouble::NoEntry) => asked.push(kind.word()),
             Err(Trouble::Away(e)) => away.push(format!("{}: {e}", kind.word())),
