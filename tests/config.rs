@@ -1,5 +1,13 @@
 //! Settings, secrets and the commands around them, through the real binary and real keyrings where there are any.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start the binary and read its files")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says so and stops; tests start the binary and read its files"
+)]
 
 #[path = "config/secrets.rs"]
 mod secrets;
