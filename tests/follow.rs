@@ -173,6 +173,29 @@ fn a_rotated_file_is_finished_also_after_a_restart() {
 }
 
 #[test]
+fn a_link_is_followed_to_where_it_points_and_a_pipe_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, log, pods) = (dir.path().join("t.db"), dir.path().join("alerts.json"), dir.path().join("pods"));
+    fs::create_dir(&pods).unwrap();
+    append(&pods.join("0.log"), &line(1));
+    std::os::unix::fs::symlink(pods.join("0.log"), &log).unwrap();
+    let f = Running::follow(&db, &log);
+    f.wait_for(1);
+    drop(f);
+    append(&pods.join("0.log"), &line(2));
+    fs::rename(pods.join("0.log"), pods.join("0.log.20261121-060000")).unwrap();
+    append(&pods.join("0.log"), &line(3));
+    let f = Running::follow(&db, &log);
+    f.wait_for(3);
+    drop(f);
+
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let f = Running::follow(&dir.path().join("p.db"), &pipe);
+    wait("the pipe is refused", || f.says("not a regular file").then_some(()).ok_or_else(String::new));
+}
+
+#[test]
 fn a_folder_is_read_file_by_file_and_not_again() {
     let dir = tempfile::tempdir().unwrap();
     let (db, inbox) = (dir.path().join("t.db"), dir.path().join("in"));

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use self::place::Head;
-use self::place::{FileId, Sibling, looks_rotated, siblings};
+use self::place::{FileId, Sibling, looks_rotated, siblings, written};
 use self::tracked::{Mark, Step, Tracked};
 use super::file::plain;
 use super::{Link, LinkState, Pace};
@@ -179,11 +179,12 @@ impl<'a> State<'a> {
     fn take_between(&mut self, after: FileId) {
         let known: Vec<FileId> = self.old.iter().chain(&self.current).map(|t| t.id).collect();
         let heads: Vec<Head> = self.old.iter().map(|t| t.mark().head).filter(|h| !h.is_empty()).collect();
+        let last_written = self.old.iter().find(|t| t.id == after).and_then(Tracked::written);
         for s in siblings(&self.follow.path) {
             let later = match (s.id.born, after.born) {
                 (Some(s), Some(after)) => s > after,
-                // Without times of birth there is no telling; the identity key folds what is read twice.
-                _ => false,
+                // Not every file system keeps times of birth.
+                _ => last_written.is_some_and(|old| written(&s.meta) > old),
             };
             if !later || known.contains(&s.id) || s.id == after || !looks_rotated(&self.follow.path, &s.path) {
                 continue;
@@ -200,12 +201,11 @@ impl<'a> State<'a> {
     /// One look: rotation, then everything there is to read, oldest file first.
     fn look(&mut self) -> Result<(), IntakeError> {
         // What is at the path is looked up first: if it is rotated while we read, the next look sees it.
-        let at_path = open(&self.follow.path).map_err(|e| self.io(&e))?;
-        if let Some(file) = at_path {
-            let id = FileId::of(&file.metadata().map_err(|e| self.io(&e))?);
-            if self.current.as_ref().is_none_or(|c| c.id != id) {
-                self.rotate(file)?;
-            }
+        let at_path = id_at(&self.follow.path).map_err(|e| self.io(&e))?;
+        if at_path.is_some_and(|id| self.current.as_ref().is_none_or(|c| c.id != id))
+            && let Some(file) = open(&self.follow.path).map_err(|e| self.io(&e))?
+        {
+            self.rotate(file)?;
         }
         let mut i = 0;
         while i < self.old.len() {
@@ -344,7 +344,20 @@ impl<'a> State<'a> {
     }
 }
 
+/// What is at the path now. A pipe or a device would hold us up for ever, so only files will do.
+fn id_at(path: &Path) -> io::Result<Option<FileId>> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_file() => Ok(Some(FileId::of(&meta))),
+        Ok(_) => Err(io::Error::other("not a regular file; use `import -` to read a pipe")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 fn open(path: &Path) -> io::Result<Option<File>> {
+    if id_at(path)?.is_none() {
+        return Ok(None);
+    }
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

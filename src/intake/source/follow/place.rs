@@ -28,6 +28,11 @@ impl FileId {
     }
 }
 
+/// When a file was last written.
+pub(super) fn written(meta: &Metadata) -> (i64, i64) {
+    (meta.mtime(), meta.mtime_nsec())
+}
+
 /// A hash of the first bytes of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
@@ -66,8 +71,9 @@ pub(super) struct Sibling {
     pub id: FileId,
 }
 
-/// Regular files beside `path`, itself left out, oldest first.
+/// Regular files beside `path` (beside what it points to, when it is a link), itself left out, oldest first.
 pub(super) fn siblings(path: &Path) -> Vec<Sibling> {
+    let path = &real(path);
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut out: Vec<Sibling> = entries
@@ -79,13 +85,18 @@ pub(super) fn siblings(path: &Path) -> Vec<Sibling> {
             Some(Sibling { path: e.path(), meta, id })
         })
         .collect();
-    out.sort_by_key(|s| (s.id.born, s.meta.mtime(), s.meta.mtime_nsec()));
+    out.sort_by_key(|s| (s.id.born, written(&s.meta)));
     out
+}
+
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Whether `name` is what log rotation would call an older `path`: `alerts.json.1`, `alerts.json-20261121`,
 /// `alerts-20261121.json`, `alerts.json.old`; not compressed.
 pub(super) fn looks_rotated(path: &Path, name: &Path) -> bool {
+    let path = &real(path);
     let text = |p: Option<&std::ffi::OsStr>| p.and_then(|s| s.to_str()).unwrap_or_default().to_owned();
     let (base, stem, name) = (text(path.file_name()), text(path.file_stem()), text(name.file_name()));
     if [".gz", ".xz", ".zst", ".bz2", ".lz4", ".zip"].iter().any(|s| name.ends_with(s)) {

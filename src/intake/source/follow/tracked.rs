@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::place::{FileId, Head};
+use super::place::{FileId, Head, written};
 use crate::intake::format::{MAX_RECORD, Record};
 
 const CHUNK: usize = 256 << 10;
@@ -58,6 +58,11 @@ impl Tracked {
 
     pub fn mark(&self) -> Mark {
         Mark { id: self.id, offset: self.offset, line: self.line, head: self.head.clone() }
+    }
+
+    /// When it was last written.
+    pub fn written(&self) -> Option<(i64, i64)> {
+        self.file.metadata().ok().map(|m| written(&m))
     }
 
     pub fn quiet_for(&self) -> Duration {

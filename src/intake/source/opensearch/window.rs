@@ -312,3 +312,80 @@ fn hash_bytes(b: &[u8], h: &mut Sha256) {
     h.update((b.len() as u64).to_le_bytes());
     h.update(b);
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng as _, SeedableRng as _};
+
+    use super::*;
+    use crate::store::sqlite::SqliteStore;
+
+    fn load(store: &SqliteStore, keep_all: bool) -> Window {
+        Window::load(store, "t".into(), 10_000, keep_all).unwrap()
+    }
+
+    fn put(store: &SqliteStore, w: &mut Window, docs: &[(Key, Entry)], high: Option<i64>) {
+        let pending = w.checkpoint(docs.to_vec(), high).unwrap();
+        store.set_checkpoint(&pending.name, &pending.value).unwrap();
+        w.stored(pending);
+    }
+
+    /// Random batches, small and large, late and future documents, with a restart now and then: whatever lies in the
+    /// window is known, with its newest number, and the slots stay few.
+    #[test]
+    fn a_restart_forgets_nothing_in_the_window() {
+        for seed in 0..3 {
+            let store = SqliteStore::open_temporary().unwrap();
+            let mut rng = StdRng::seed_from_u64(seed);
+            let keep_all = seed == 2;
+            let mut w = load(&store, keep_all);
+            let mut model: HashMap<Key, Entry> = HashMap::new();
+            let (mut now, mut n, mut most) = (1_000_000, 0, 0);
+            for _ in 0..40 {
+                now += rng.random_range(0..3000);
+                let size = if rng.random_ratio(1, 8) { 1100 } else { rng.random_range(1..40) };
+                let docs: Vec<(Key, Entry)> = (0..size)
+                    .map(|_| {
+                        let again = rng.random_ratio(1, 10) && n > 0;
+                        let id = if again { rng.random_range(0..n) } else { n };
+                        n = n.max(id + 1);
+                        let key = Key::of("i", &id.to_string());
+                        let seq_no = model.get(&key).map_or(0, |e| e.seq_no + 1);
+                        let ahead = if rng.random_ratio(1, 50) { 60_000 } else { 1 };
+                        let time = now + rng.random_range(-9_000..ahead);
+                        let entry = Entry { term: 1, seq_no, content: rng.random(), time };
+                        model.insert(key, entry);
+                        (key, entry)
+                    })
+                    .collect();
+                put(&store, &mut w, &docs, rng.random_bool(0.7).then_some(now));
+                most = most.max(w.slots.len());
+                if rng.random_ratio(1, 5) {
+                    w = load(&store, keep_all);
+                }
+                let low = if keep_all { i64::MIN } else { w.low().unwrap_or(i64::MIN) };
+                for (key, e) in model.iter().filter(|(_, e)| e.time >= low) {
+                    assert_eq!(w.know(key, e.term, e.seq_no), Known::Same, "seed {seed}");
+                    assert_eq!(w.know(key, e.term, e.seq_no + 1), Known::Changed(*e), "seed {seed}");
+                }
+            }
+            assert!(most <= 60, "{most} slots");
+        }
+    }
+
+    #[test]
+    fn a_hash_of_content_sees_neither_spelling_nor_our_own_field() {
+        let h = |s: &str| content_hash(s.as_bytes());
+        let one = h(r#"{"a":1.0,"b":{"x":[1,2,"z"],"y":1e5},"big":18446744073709551615}"#);
+        assert_eq!(one, h(r#"{ "big":18446744073709551615, "b":{"y":100000.0,"x":[1,2,"z"]},"a":1 }"#));
+        assert_eq!(
+            one,
+            h(r#"{"a":1,"b":{"x":[1,2,"z"],"y":1e5},"big":18446744073709551615,"watchfloor":{"status":"closed"}}"#)
+        );
+        assert_ne!(one, h(r#"{"a":2,"b":{"x":[1,2,"z"],"y":1e5},"big":18446744073709551615}"#));
+        assert_ne!(h(r#"{"a":["b","c"]}"#), h(r#"{"a":["bc"]}"#));
+        assert_ne!(h(r#"{"a":null}"#), h(r#"{}"#));
+        assert_ne!(h(r#"{"a":{"watchfloor":1}}"#), h(r#"{"a":{}}"#));
+    }
+}
