@@ -11,7 +11,8 @@ use super::execute::kill_marked;
 use super::lease::{Lease, holder_lives};
 use super::run::{close, trail};
 use super::{Inner, RespondError, Responder, Result, receipt};
-use crate::model::action::{ReceiptState, Request, RequestState};
+use crate::model::action::{Receipt, ReceiptState, Request, RequestState};
+use crate::model::audit::AuditRecord;
 
 impl Responder {
     /// Ends every executing request whose executor is gone: targets without a receipt are unknown, or not started when
@@ -62,19 +63,34 @@ fn orphaned(inner: &Inner, request: &Request) -> Result<Option<Lease>> {
 
 fn end(inner: &Inner, request: &Request, now: Timestamp) -> Result<()> {
     let body = &request.body;
-    // Not being able to read the log is not knowing.
-    let started = trail(inner, request).map_or(true, |t| t.iter().any(|r| r.kind == INTENT));
-    let (state, why) = if started {
-        (ReceiptState::Unknown, "its executor ended before it could say what became of this target")
-    } else {
-        (ReceiptState::Skipped, "its executor ended before anything was started")
-    };
     // Somebody may have ended it before we got the lock.
     let request = inner.request(&body.id)?;
     if request.state != RequestState::Executing {
         return Err(RespondError::Conflict(super::state_words(&request)));
     }
+    let trail = trail(inner, &request);
     let mut receipts: Vec<_> = request.receipts.into_iter().filter(|r| r.state != ReceiptState::Pending).collect();
+    if let Some(recorded) = trail.as_ref().ok().and_then(|t| recorded(t)) {
+        // It had ended, and only the store was not told.
+        receipts.extend(recorded.into_iter().filter(|r| body.targets.contains(&r.target)));
+        let mut seen = Vec::new();
+        receipts.retain(|r| {
+            !seen.contains(&r.target) && {
+                seen.push(r.target.clone());
+                true
+            }
+        });
+        receipts.extend(receipt::missing(body, &receipts, ReceiptState::Unknown, "nothing is recorded of it", now));
+        let note = format!("taken from the audit log: {}", receipt::summary(&receipts));
+        return close(inner, body, &receipts, Some(note), now).map(drop);
+    }
+    // Not being able to read the log is not knowing.
+    let started = trail.map_or(true, |t| t.iter().any(|r| r.kind == INTENT));
+    let (state, why) = if started {
+        (ReceiptState::Unknown, "its executor ended before it could say what became of this target")
+    } else {
+        (ReceiptState::Skipped, "its executor ended before anything was started")
+    };
     receipts.extend(receipt::missing(body, &receipts, state, why, now));
     let outcome = json!({
         "digest": request.digest,
@@ -85,4 +101,10 @@ fn end(inner: &Inner, request: &Request, now: Timestamp) -> Result<()> {
     inner.audit.append(None, OUTCOME, Some(body.id.as_str()), outcome, now)?;
     let note = format!("its executor ended unexpectedly: {}", receipt::summary(&receipts));
     close(inner, body, &receipts, Some(note), now).map(drop)
+}
+
+/// The receipts of the outcome, when its executor came as far as recording it.
+fn recorded(trail: &[AuditRecord]) -> Option<Vec<Receipt>> {
+    let outcome = trail.iter().rev().find(|r| r.kind == OUTCOME)?;
+    serde_json::from_value(outcome.body["receipts"].clone()).ok()
 }

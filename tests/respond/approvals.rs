@@ -223,3 +223,21 @@ async fn without_an_audit_log_nothing_runs() {
     assert_eq!(d.execute(&r).await.unwrap().state, RequestState::Done);
     d.verify();
 }
+
+/// The executor died after recording the outcome and before telling the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_only_the_audit_log_knows_is_taken_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = desk(dir.path(), DEMO, "");
+    let r = d.approved(draft("isolate", &["web1", "web2"], &[])).await;
+    d.execute(&r).await.unwrap();
+    tamper(dir.path(), &r, |v| {
+        v["state"] = "executing".into();
+        v["receipts"] = serde_json::json!([v["receipts"][0]]);
+    });
+    assert_eq!(d.responder.recover(now()).unwrap(), 1);
+    let ended = d.store.request(&r.body.id).unwrap().unwrap();
+    assert_eq!((ended.state, states(&ended)), (RequestState::Done, vec![ReceiptState::Done; 2]));
+    assert_eq!(d.kinds(&r.body.id).iter().filter(|k| *k == "action.outcome").count(), 1, "recorded once");
+    assert_eq!(d.responder.running(), 0);
+}
