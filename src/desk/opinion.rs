@@ -55,7 +55,8 @@ impl Desk {
     pub fn backend_health(&self) -> Health {
         let known = self.health.lock().ok().and_then(|h| h.clone());
         known.unwrap_or_else(|| Health {
-            up: false,
+            // Rules need nobody else to be up.
+            up: self.settings.triage.backend == "rules",
             name: self.settings.triage.backend.clone(),
             running: None,
             waiting: None,
