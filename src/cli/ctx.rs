@@ -85,8 +85,13 @@ impl Ctx {
             return Ok(Arc::clone(desk));
         }
         let person = self.global.as_person.as_deref();
-        let desk = match &self.global.data_dir {
-            Some(dir) if Demo::is_at(dir) => Demo::attach(dir.clone(), person, self.global.read_only)?,
+        // A demo's folder is known by what is in it; broken settings elsewhere do not matter to it.
+        let demo = match &self.global.data_dir {
+            Some(dir) => Some(dir.clone()),
+            None => self.env.get("WATCHFLOOR_DATA_DIR").map(PathBuf::from),
+        };
+        let desk = match demo.filter(|dir| Demo::is_at(dir)) {
+            Some(dir) => Demo::attach(dir, person, self.global.read_only)?,
             _ if person.is_some() => {
                 return Err(CliError::refused(
                     "--as is for demo desks: elsewhere the operating system says who you are",

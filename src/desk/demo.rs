@@ -227,17 +227,19 @@ fn refuse_real_store(desk: &Desk) -> Result<()> {
 
 /// Makes `dir` a demo desk, or finds that it is one. Any other folder with something in it is refused.
 fn claim_folder(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
     let cannot = |e: std::io::Error| DeskError::Unreachable(format!("{}: {e}", dir.display()));
     if Demo::is_at(dir) {
         return Ok(());
     }
-    std::fs::create_dir_all(dir).map_err(cannot)?;
+    super::open::make_private_dir(dir)?;
     if std::fs::read_dir(dir).map_err(cannot)?.next().is_some() {
         return Err(DeskError::Refused(format!(
             "{}: not empty and not a demo; a demo takes an empty folder",
             dir.display()
         )));
     }
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(cannot)?;
     for (name, text) in FILES {
         std::fs::write(dir.join(name), text).map_err(cannot)?;
     }

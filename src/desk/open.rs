@@ -132,7 +132,7 @@ impl Desk {
     }
 }
 
-fn make_private_dir(dir: &Path) -> Result<()> {
+pub(super) fn make_private_dir(dir: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()
         .recursive(true)
