@@ -76,29 +76,33 @@ pub fn clean_block(text: &Untrusted) -> Clean<'_> {
 }
 
 fn clean_with(text: &str, block: bool) -> Cow<'_, str> {
-    let safe = safe_prefix(text, block);
-    if safe == text.len() && text.len() <= SHOWN_MAX {
+    if safe_prefix(text, block) == text.len() && text.len() <= SHOWN_MAX {
         return Cow::Borrowed(text);
     }
-    // A cluster may reach back over the end of the plain ASCII before it.
-    let start = safe.min(SHOWN_MAX - TAIL).saturating_sub(1);
-    let mut pen = Pen { out: String::with_capacity(text.len().min(SHOWN_MAX) + 16), block, run: 0 };
-    pen.out.push_str(&text[..start]);
-    let mut cut = (start, start);
-    for (at, cluster) in text[start..].grapheme_indices(true) {
-        pen.cluster(cluster);
-        let end = start + at + cluster.len();
-        let len = pen.out.len();
-        if len > SHOWN_MAX || (len + TAIL > SHOWN_MAX && text.len() - end > SHOWN_MAX) {
-            return Cow::Owned(pen.cut(cut, text.len()));
+    let mut pen = Pen { out: String::with_capacity(text.len().min(SHOWN_MAX) + 16), block, run: 0, cut: (0, 0) };
+    let mut at = 0;
+    while at < text.len() {
+        // Plain ASCII goes over in one piece; its last character may carry marks, so it goes with what follows.
+        let run = safe_prefix(&text[at..], false);
+        let alone = if at + run == text.len() { run } else { run.saturating_sub(1) };
+        if !pen.plain(&text[at..at + alone], at) {
+            return Cow::Owned(pen.end(text.len()));
         }
-        if len + TAIL <= SHOWN_MAX && pen.run <= HIDDEN_RUN {
-            cut = (len, end);
+        at += alone;
+        let base = run - alone;
+        let odd = text.as_bytes()[at + base..].iter().position(|b| matches!(b, 0x20..=0x7e));
+        let end = odd.map_or(text.len(), |n| at + base + n);
+        for (i, cluster) in text[at..end].grapheme_indices(true) {
+            pen.cluster(cluster);
+            if !pen.fits(at + i + cluster.len()) {
+                return Cow::Owned(pen.end(text.len()));
+            }
         }
+        at = end;
     }
     pen.end_run();
     if pen.out.len() > SHOWN_MAX {
-        return Cow::Owned(pen.cut(cut, text.len()));
+        return Cow::Owned(pen.end(text.len()));
     }
     if pen.out == text {
         return Cow::Borrowed(text);
@@ -122,14 +126,44 @@ struct Pen {
     block: bool,
     /// Hidden characters in a row so far.
     run: usize,
+    /// Bytes shown and bytes read at the last place where the text could be cut.
+    cut: (usize, usize),
 }
 
 impl Pen {
-    /// Ends the text at `cut` (bytes shown, bytes read) with a count of what follows.
-    fn cut(mut self, cut: (usize, usize), len: usize) -> String {
-        self.out.truncate(cut.0);
-        let _ = write!(self.out, "<+{} bytes>", len - cut.1);
+    /// Ends the text at the last good place with a count of what follows.
+    fn end(mut self, len: usize) -> String {
+        self.out.truncate(self.cut.0);
+        let _ = write!(self.out, "<+{} bytes>", len - self.cut.1);
         self.out
+    }
+
+    /// Whether there is room for more; remembers where to cut should the next not fit.
+    fn fits(&mut self, read: usize) -> bool {
+        let len = self.out.len();
+        if len + TAIL <= SHOWN_MAX && self.run <= HIDDEN_RUN {
+            self.cut = (len, read);
+        }
+        len <= SHOWN_MAX
+    }
+
+    /// Plain ASCII that begins `read` bytes into the text.
+    fn plain(&mut self, text: &str, read: usize) -> bool {
+        if text.is_empty() {
+            return true;
+        }
+        self.end_run();
+        let room = (SHOWN_MAX - TAIL).saturating_sub(self.out.len()).min(text.len());
+        self.out.push_str(&text[..room]);
+        if !self.fits(read + room) {
+            return false;
+        }
+        // One byte over the limit is enough to know that it is over.
+        let more = text.len().min((SHOWN_MAX + 1).saturating_sub(self.out.len() - room));
+        if more > room {
+            self.out.push_str(&text[room..more]);
+        }
+        self.out.len() <= SHOWN_MAX
     }
 
     /// One cluster: what a reader takes for one character.
