@@ -1,5 +1,13 @@
 //! Every alert file of the test data is read, record by record, and the records come out byte for byte.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    reason = "a test says what it missed by panicking"
+)]
+
 mod streams;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,14 @@
 //! Fuzz targets of everything that reads foreign bytes. Under `cargo test` each runs for a moment on random input;
 //! `cargo bolero test NAME` runs one for long.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    reason = "a test says what it missed by panicking"
+)]
+
 mod samples;
 
 use std::collections::BTreeMap;

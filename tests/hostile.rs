@@ -1,6 +1,14 @@
 //! Hostile text in every field of every format: no parser panics, nothing reaches the screen as it is, and the
 //! analyst sees that something was there.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    reason = "a test says what it missed by panicking"
+)]
+
 mod samples;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::Untrusted;
+use crate::text::{self, Untrusted};
 
 /// One leaf of a record: `rule.mitre.id[0]` = `T1078`. A key that itself holds `.`, `[`, `]` or `"`, or is empty, is
 /// written as `["host.name"]`, so that no key can pose as a path.
@@ -90,8 +90,8 @@ impl Leaves {
         let path = match self.path.len() {
             n if n <= MAX_PATH => self.path.clone(),
             n => {
-                let end = self.path.floor_char_boundary(MAX_PATH);
-                format!("{}<+{} bytes>", &self.path[..end], n - end)
+                let front = text::front(&self.path, MAX_PATH);
+                format!("{front}<+{} bytes>", n - front.len())
             }
         };
         self.out.push(Field { path: Untrusted::new(path), value: Untrusted::new(value) });
@@ -117,8 +117,8 @@ fn short(key: &str) -> std::borrow::Cow<'_, str> {
     if key.len() <= MAX {
         return key.into();
     }
-    let end = key.floor_char_boundary(MAX);
-    format!("{}<+{} bytes>", &key[..end], key.len() - end).into()
+    let front = text::front(key, MAX);
+    format!("{front}<+{} bytes>", key.len() - front.len()).into()
 }
 
 #[cfg(test)]

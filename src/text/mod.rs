@@ -23,6 +23,15 @@ pub use width::{fit, width};
 
 use serde::{Deserialize, Serialize};
 
+/// The front of the text, at most `max` bytes of it, cut between characters.
+pub fn front(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Text somebody else wrote. Kept verbatim for evidence, shown only through [`clean`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -52,8 +52,7 @@ impl Format for Cef {
 
 /// Where `CEF:` with a version begins. Behind a syslog header it stands at the start of a word.
 pub fn find(text: &str) -> Option<usize> {
-    let end = text.floor_char_boundary(text.len().min(1024));
-    memchr::memmem::find_iter(&text.as_bytes()[..end], b"CEF:").find(|at| {
+    memchr::memmem::find_iter(crate::text::front(text, 1024).as_bytes(), b"CEF:").find(|at| {
         let bytes = text.as_bytes();
         let bounded = *at == 0 || matches!(bytes[at - 1], b' ' | b':' | b']' | b'>' | b'\t');
         let version = bytes[at + 4..].iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();

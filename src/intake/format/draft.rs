@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::model::alert::{AlertFields, Observable, ObservableKind as Kind};
-use crate::text::Untrusted;
+use crate::text::{self, Untrusted};
 
 /// Longest text a parsed field keeps, in bytes. The rest stays in the raw record and is counted in the field.
 pub const FIELD_MAX: usize = 8 * 1024;
@@ -20,8 +20,8 @@ pub fn keep(text: &str) -> Untrusted {
     if text.len() <= FIELD_MAX {
         return Untrusted::new(text);
     }
-    let end = text.floor_char_boundary(FIELD_MAX);
-    Untrusted::new(format!("{}<+{} bytes>", &text[..end], text.len() - end))
+    let front = text::front(text, FIELD_MAX);
+    Untrusted::new(format!("{front}<+{} bytes>", text.len() - front.len()))
 }
 
 /// An address, also in brackets, with a zone (`fe80::1%eth0`) or as IPv4 mapped into IPv6.

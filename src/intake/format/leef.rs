@@ -50,8 +50,7 @@ impl Format for Leef {
 }
 
 pub fn find(text: &str) -> Option<usize> {
-    let end = text.floor_char_boundary(text.len().min(1024));
-    memchr::memmem::find_iter(&text.as_bytes()[..end], b"LEEF:").find(|at| {
+    memchr::memmem::find_iter(crate::text::front(text, 1024).as_bytes(), b"LEEF:").find(|at| {
         let bytes = text.as_bytes();
         let bounded = *at == 0 || matches!(bytes[at - 1], b' ' | b':' | b']' | b'>' | b'\t');
         bounded && matches!(bytes.get(at + 5), Some(b'1' | b'2')) && text[at + 5..].contains('|')

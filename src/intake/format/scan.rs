@@ -11,7 +11,7 @@ const MAX_IPS: usize = 16;
 
 /// Reads one log message.
 pub fn message(text: &str, d: &mut Draft) {
-    let text = &text[..text.floor_char_boundary(text.len().min(SCANNED))];
+    let text = crate::text::front(text, SCANNED);
     sshd(text, d);
     sudo(text, d);
     cron(text, d);

@@ -138,11 +138,11 @@ impl Splitter {
                     self.mode = Mode::Between;
                     self.at = self.end();
                 }
-                Mode::Json if let Some(candidate) = self.candidate.filter(|_| !self.dropping) => {
-                    self.cut_before(candidate);
-                    self.lines = true;
+                Mode::Json | Mode::Text | Mode::Swallow => {
+                    let candidate = self.candidate.filter(|_| self.mode == Mode::Json && !self.dropping);
+                    self.lines |= candidate.is_some();
+                    self.cut_before(candidate.unwrap_or(self.end()));
                 }
-                Mode::Json | Mode::Text | Mode::Swallow => self.cut_before(self.end()),
             }
             if let Some(record) = self.ready.take() {
                 return Some(record);
