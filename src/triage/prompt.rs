@@ -119,7 +119,7 @@ fn facts(q: &Question) -> String {
         );
     }
     if q.context.all_seen > 0 {
-        let _ = writeln!(out, "- this rule made {} of {} alerts in 30 days", q.context.rule_seen, q.context.all_seen);
+        let _ = writeln!(out, "- this rule made {} of {} alerts here", q.context.rule_seen, q.context.all_seen);
     }
     if q.context.open_case {
         out.push_str("- it belongs to an open case\n");

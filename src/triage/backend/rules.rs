@@ -91,7 +91,7 @@ impl Rules {
             confidence: confidence.map(|c| c as f32),
             claims: claims(&reasons),
             techniques: q.alert.fields.techniques.clone(),
-            advised_priority: advise(q, kind, p).filter(|a| *a < q.alert.priority),
+            advised_priority: advise(q, &reasons, kind, p).filter(|a| *a < q.alert.priority),
             questions: questions(q),
             suggested_actions: Vec::new(),
             speaks_to_model: false,
@@ -341,7 +341,7 @@ fn frequency(q: &Question) -> Option<Reason> {
         _ if share > 0.05 => (-0.5, "frequent"),
         _ => return None,
     };
-    let text = format!("{how}: this rule made {seen} of the last {all} alerts in 30 days");
+    let text = format!("{how}: this rule made {seen} of {all} alerts here");
     Some(Reason { word: format!("{how} ({seen} of {all})"), text, weight, quote: rule_quote(q) })
 }
 
@@ -375,9 +375,13 @@ fn asset(q: &Question) -> Option<Reason> {
     })
 }
 
+/// Reasons that speak for a true positive on their own and quote the record.
+fn supports(reasons: &[Reason]) -> usize {
+    reasons.iter().filter(|r| r.weight >= SUPPORT && r.quote.is_some()).count()
+}
+
 fn conclude(q: &Question, reasons: &[Reason], p: f64) -> (VerdictKind, Option<f64>) {
-    let supports = reasons.iter().filter(|r| r.weight >= SUPPORT && r.quote.is_some()).count();
-    if p >= LIKELY && supports >= 2 {
+    if p >= LIKELY && supports(reasons) >= 2 {
         return (VerdictKind::TruePositive, Some(p));
     }
     let Some(past) = narrowest(&q.context.past).filter(|p| decided(p) >= ENOUGH_HISTORY) else {
@@ -395,7 +399,7 @@ fn conclude(q: &Question, reasons: &[Reason], p: f64) -> (VerdictKind, Option<f6
     (kind, Some(1.0 - p))
 }
 
-fn advise(q: &Question, kind: VerdictKind, p: f64) -> Option<Priority> {
+fn advise(q: &Question, reasons: &[Reason], kind: VerdictKind, p: f64) -> Option<Priority> {
     let heavy = q.alert.asset_weight >= HEAVY_ASSET;
     let grave = techniques(&q.alert).any(|t| {
         ["impact", "credential-access", "lateral-movement"].iter().any(|x| t.has_tactic(x))
@@ -405,6 +409,8 @@ fn advise(q: &Question, kind: VerdictKind, p: f64) -> Option<Priority> {
         VerdictKind::TruePositive if heavy || grave => Some(Priority::P0),
         VerdictKind::TruePositive => Some(Priority::P1),
         VerdictKind::NeedsInvestigation if heavy && p >= 0.6 => Some(Priority::P1),
+        // Plain telemetry comes in at the bottom; three reasons of their own lift it to where it is looked at.
+        VerdictKind::NeedsInvestigation if supports(reasons) >= 3 => Some(Priority::P2),
         _ => None,
     }
 }
