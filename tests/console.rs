@@ -13,8 +13,8 @@ const HOSTILE: &str = "evil \\u001b]52;c;ZXZpbA==\\u0007 \\u202egnp.exe \\u009b2
 
 /// A program on a terminal of its own.
 struct Term {
-    master: Option<Box<dyn MasterPty + Send>>,
-    writer: Option<Box<dyn Write + Send>>,
+    master: Box<dyn MasterPty + Send>,
+    writer: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
     bytes: Arc<Mutex<Vec<u8>>>,
     size: (u16, u16),
@@ -46,7 +46,7 @@ impl Term {
             }
         });
         let writer = pty.master.take_writer().unwrap();
-        Self { master: Some(pty.master), writer: Some(writer), child, bytes, size }
+        Self { master: pty.master, writer, child, bytes, size }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -61,7 +61,7 @@ impl Term {
     }
 
     fn send(&mut self, keys: &str) {
-        let w = self.writer.as_mut().unwrap();
+        let w = &mut self.writer;
         w.write_all(keys.as_bytes()).unwrap();
         w.flush().unwrap();
     }
@@ -213,6 +213,7 @@ fn check_grammar(bytes: &[u8]) -> Result<(), String> {
 fn only_our_own_escape_sequences_and_silence_when_idle() {
     let dir = tempfile::tempdir().unwrap();
     let mut t = open_quiet(dir.path(), (120, 30));
+    t.send("j");
     let screen = t.wait_for("<U+202E>");
     assert!(screen.contains("LIVE"), "{screen}");
     for keys in
@@ -244,8 +245,7 @@ fn a_resize_is_followed_and_a_tiny_screen_says_so() {
     for (size, words) in
         [((140, 40), "FACTS as the source gave them"), ((50, 10), "at least 60x15"), ((80, 24), "ALERT")]
     {
-        let master = t.master.as_ref().unwrap();
-        master.resize(PtySize { cols: size.0, rows: size.1, pixel_width: 0, pixel_height: 0 }).unwrap();
+        t.master.resize(PtySize { cols: size.0, rows: size.1, pixel_width: 0, pixel_height: 0 }).unwrap();
         // What was written for the old size must not be read as the new one's.
         t.bytes.lock().unwrap().clear();
         t.size = size;
@@ -254,7 +254,7 @@ fn a_resize_is_followed_and_a_tiny_screen_says_so() {
 }
 
 #[test]
-fn hangup_terminate_and_a_lost_terminal_end_it() {
+fn hangup_and_terminate_give_the_terminal_back() {
     let dir = tempfile::tempdir().unwrap();
     let args = quiet_desk(dir.path());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -267,11 +267,52 @@ fn hangup_terminate_and_a_lost_terminal_end_it() {
         let all = t.bytes();
         assert!(all.windows(8).any(|w| w == b"\x1b[?1049l"), "SIG{name}: the terminal was not given back");
     }
-    let mut t = Term::start(BIN, &args, (80, 24));
-    t.wait_for("third of three");
-    t.writer = None;
-    t.master = None;
-    t.ends(Duration::from_secs(6));
+}
+
+/// The processes with this word on their command line that run this program.
+fn consoles(word: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.starts_with(BIN) && line.contains(word) {
+            out.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    out
+}
+
+#[test]
+fn a_terminal_that_vanishes_ends_it() {
+    // `script` owns the terminal; killed with -9 it gives nothing back and says nothing.
+    if Command::new("script").arg("--version").output().is_err() {
+        println!("skipped: there is no script(1)");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let args = quiet_desk(dir.path());
+    let line = format!("exec {BIN} {}", args.join(" "));
+    let mut owner = Command::new("script")
+        .args(["-qfc", &line, "/dev/null"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let word = dir.path().display().to_string();
+    let until = Instant::now() + Duration::from_secs(10);
+    while consoles(&word).is_empty() {
+        assert!(Instant::now() < until, "it did not start");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(consoles(&word).len(), 1, "it ended by itself");
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let until = Instant::now() + Duration::from_secs(6);
+    while !consoles(&word).is_empty() {
+        assert!(Instant::now() < until, "it outlives its terminal");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub const COLUMNS: &[Column] = &[
     column("severity", "SEV", Width::Fixed(6), 1, "how bad the detector says it is", |r, s| {
         (say!(severity_glyph(r.severity, s.look.ascii), " ", r.severity.short()), severity_role(r.severity))
     }),
-    column("rule", "ALERT", Width::Flex(20, 60, 90), 0, "what was detected", |r, _| {
+    column("rule", "ALERT", Width::Flex(18, 60, 90), 0, "what was detected", |r, _| {
         (Said::from_untrusted(&r.title), Role::Text)
     }),
     column("host", "HOST", Width::Flex(9, 22, 24), 3, "host", |r, _| {
