@@ -30,10 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// `keys` are key names with spaces between, as in a keymap; text to type stands in double quotes:
 /// `/ "sev>=high" enter j j`.
 pub fn screenshot(desk: &Arc<Desk>, width: u16, height: u16, keys: &str) -> Result<String, ConsoleError> {
+    let state = state(desk, width, height, keys)?;
+    Ok(svg(&buffer(&state), &state.look.theme))
+}
+
+/// The state of a console of this size on the desk, after these keys.
+pub fn state(desk: &Arc<Desk>, width: u16, height: u16, keys: &str) -> Result<State, ConsoleError> {
     let caps = term::Caps { depth: Depth::True, no_color: false, ascii: false, remote: false };
     let state = new_state(desk, &ConsoleOptions::default(), &caps, (width, height))?;
-    let state = play(desk, state, &script(keys)?)?;
-    Ok(svg(&buffer(&state), &state.look.theme))
+    play(desk, state, &script(keys)?)
 }
 
 /// Reads a script of keys.
