@@ -2,7 +2,7 @@
 
 use super::state::State;
 use super::theme::Role;
-use super::words::{Clock, Said, Show as _, say};
+use super::words::{Clock, Said, say};
 use crate::model::alert::{AlertRow, Status};
 use crate::model::priority::Priority;
 use crate::model::risk;
@@ -95,8 +95,7 @@ pub const COLUMNS: &[Column] = &[
         };
         let mut said = say!(short);
         if let Some(c) = v.confidence {
-            said.push(&" ");
-            Said::decimal(f64::from(c), 2).show_into(&mut said);
+            said.push(&say!(" ", Said::decimal(f64::from(c), 2)));
         }
         (said, Role::Info)
     }),
@@ -109,13 +108,6 @@ pub const COLUMNS: &[Column] = &[
         (Said::decimal(risk.score, usize::from(risk.score < 100.0)), Role::Dim)
     })),
 ];
-
-impl Said {
-    fn show_into(&self, other: &mut Said) {
-        other.push(self);
-        let _ = self.show(&mut String::new());
-    }
-}
 
 /// Columns by name; unknown names are left out and returned.
 pub fn by_names(names: &[String]) -> (Vec<usize>, Vec<String>) {

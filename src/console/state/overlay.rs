@@ -17,11 +17,11 @@ use crate::model::query::{Count, Query, QueryError};
 
 #[derive(Clone, Debug)]
 pub enum Overlay {
-    Filter(FilterInput),
-    Form(Form),
-    Picker(Picker),
+    Filter(Box<FilterInput>),
+    Form(Box<Form>),
+    Picker(Box<Picker>),
     Decide(Box<Decide>),
-    Raw(RawView),
+    Raw(Box<RawView>),
     /// Text to read: help, an explanation.
     Sheet(Sheet),
 }
@@ -71,6 +71,9 @@ pub enum Purpose {
     Columns,
 }
 
+/// How many alerts a suppression would hide, and some of them.
+pub type Preview = Result<(Count, Vec<AlertRow>), Said>;
+
 #[derive(Clone, Debug)]
 pub struct Form {
     pub purpose: Purpose,
@@ -85,7 +88,7 @@ pub struct Form {
     /// The alerts it is for, fixed when it was opened.
     pub alerts: Vec<AlertId>,
     /// For a suppression: what it would hide.
-    pub preview: Option<(String, Result<(Count, Vec<AlertRow>), Said>)>,
+    pub preview: Option<(String, Preview)>,
 }
 
 impl Form {

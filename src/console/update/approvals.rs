@@ -148,10 +148,8 @@ fn type_code(d: &mut Decide, key: Key) -> Option<bool> {
 fn type_name(d: &mut Decide, key: Key) -> bool {
     if key.code == Code::Backspace {
         d.typed.pop();
-    } else if let Some(c) = key.typed().filter(|c| c.is_ascii_graphic()) {
-        if d.typed.len() < 256 {
-            d.typed.push(c);
-        }
+    } else if let Some(c) = key.typed().filter(|c| c.is_ascii_graphic() && d.typed.len() < 256) {
+        d.typed.push(c);
     }
     d.request.body.targets.first().is_some_and(|t| *t == d.typed)
 }

@@ -185,7 +185,7 @@ fn perform_more(state: &mut State, act: Do, out: &mut Out) {
         Do::Filter => {
             let input = Input::line(&state.queue.text);
             out.push(Effect::Parse { text: input.text(), apply: false });
-            state.overlays.push(Overlay::Filter(FilterInput { input, parsed: None }));
+            state.overlays.push(Overlay::Filter(Box::new(FilterInput { input, parsed: None })));
         }
         Do::ClearFilter => {
             let (text, sort) = state.queue.home.clone();

@@ -26,12 +26,12 @@ fn item(pick: Pick, label: Said, detail: Said) -> PickItem {
 fn pick(state: &mut State, title: Said, items: Vec<PickItem>, alerts: Vec<AlertId>) {
     let mut p = Picker::new(title, items);
     p.alerts = alerts;
-    state.overlays.push(Overlay::Picker(p));
+    state.overlays.push(Overlay::Picker(Box::new(p)));
 }
 
 fn form(state: &mut State, mut form: Form, alerts: Vec<AlertId>) {
     form.alerts = alerts;
-    state.overlays.push(Overlay::Form(form));
+    state.overlays.push(Overlay::Form(Box::new(form)));
 }
 
 /// `alert 12` or `14 alerts`.
@@ -526,7 +526,7 @@ pub fn raw(state: &mut State, hex: bool, quote: Option<Said>, out: &mut Out) {
         out.push(Effect::Raw(alert));
     }
     let view = RawView { alert, hex, scroll: 0, bytes, doc: Doc::default(), quote, broken: None };
-    state.overlays.push(Overlay::Raw(view));
+    state.overlays.push(Overlay::Raw(Box::new(view)));
 }
 
 /// The quote of the next claim, in the raw bytes.

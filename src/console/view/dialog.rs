@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::super::action::Do;
 use super::super::layout;
-use super::super::state::overlay::{Field, FieldKind, FilterInput, Form, Picker, Sheet};
+use super::super::state::overlay::{Field, FieldKind, FilterInput, Form, Picker, Preview, Sheet};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::paint::Canvas;
@@ -163,8 +163,6 @@ fn draw_field(c: &mut Canvas<'_>, area: Rect, field: &Field, focus: bool) {
         }
     }
 }
-
-type Preview = Result<(crate::model::query::Count, Vec<crate::model::alert::AlertRow>), Said>;
 
 fn suppression_preview(c: &mut Canvas<'_>, area: Rect, query: &str, result: &Preview) {
     let mut y = area.y;

@@ -132,8 +132,11 @@ fn live(s: &State) -> (Said, Role) {
     }
 }
 
+/// A tab's words, and what it counts.
+type TabWords = (Tab, Said, Option<(Said, Role)>);
+
 /// Each tab's words, in order.
-fn tab_words(s: &State) -> Vec<(Tab, Said, Option<(Said, Role)>)> {
+fn tab_words(s: &State) -> Vec<TabWords> {
     Tab::ALL
         .into_iter()
         .enumerate()

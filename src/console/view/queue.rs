@@ -50,21 +50,13 @@ fn context(c: &mut Canvas<'_>, area: Rect) {
     let width: usize = right.iter().map(|(t, _)| t.width() + 2).sum();
     let room = area.width.saturating_sub(width as u16 + 1);
     let mut x = area.x + 1;
-    if c.state.full {
-        if let (Some(id), Some(at)) = (q.cursor, q.cursor_index()) {
-            x = c.put(x, area.y, room, &say!("Queue > alert ", id), Role::Heading);
-            x = c.put(x + 2, area.y, room.saturating_sub(x), &say!(q.base + at as u64 + 1), Role::Dim);
-            if let Some(t) = q.total {
-                x = c.put(
-                    x,
-                    area.y,
-                    room.saturating_sub(x),
-                    &say!(" of ", t.n, if t.exact { "" } else { "+" }),
-                    Role::Dim,
-                );
-            }
-            x += 2;
+    if let (true, Some(id), Some(at)) = (c.state.full, q.cursor, q.cursor_index()) {
+        x = c.put(x, area.y, room, &say!("Queue > alert ", id), Role::Heading) + 2;
+        let mut place = say!(q.base + at as u64 + 1);
+        if let Some(t) = q.total {
+            place.push(&say!(" of ", t.n, if t.exact { "" } else { "+" }));
         }
+        x = c.put(x, area.y, room.saturating_sub(x), &place, Role::Dim) + 2;
     }
     if let Some(v) = &q.view {
         x = c.put(x, area.y, room.saturating_sub(x), &Said::of(v), Role::Heading) + 2;
