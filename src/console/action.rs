@@ -206,10 +206,12 @@ actions! {
     CopyId "copy-id" Alert Reads on_alert_reading "copy id" "Send the alert's number to the terminal's clipboard.";
     CopyValue "copy-value" Alert Reads on_alert_reading "copy value" "Pick a value of the alert and send it, defanged, to the clipboard.";
 
-    NextSection "next-section" Detail Reads always "next section" "Jump to the next heading.";
-    PreviousSection "previous-section" Detail Reads always "previous section" "Jump to the heading before.";
-    NextClaim "next-claim" Detail Reads has_claims "next claim" "Show where the next claim's quote stands in the raw bytes.";
-    Related "related" Detail Reads on_alert_reading "related" "Open one of the related alerts.";
+    ScrollDown "scroll-down" Alert Reads on_alert_reading "scroll" "Half a page down in the alert's text, also beside the list.";
+    ScrollUp "scroll-up" Alert Reads on_alert_reading "scroll back" "Half a page up in the alert's text.";
+    NextSection "next-section" Alert Reads on_alert_reading "next section" "Jump to the next heading of the alert.";
+    PreviousSection "previous-section" Alert Reads on_alert_reading "previous section" "Jump to the heading before.";
+    NextClaim "next-claim" Alert Reads has_claims "next claim" "Show where the next claim's quote stands in the raw bytes.";
+    Related "related" Alert Reads on_alert_reading "related" "Open one of the related alerts.";
 
     Execute "execute" Approvals Acts can_execute "run" "Run an approved request, once.";
     Deny "deny" Decide Acts can_decide "deny" "Refuse the request, with a reason.";

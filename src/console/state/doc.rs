@@ -101,7 +101,11 @@ fn facts(doc: &mut Doc, d: &Detail) {
     let a = &d.alert;
     let f = &a.fields;
     doc.heading(say!("FACTS as the source gave them"));
-    doc.pair(say!("title"), &Said::from_untrusted(&f.title), Role::Text);
+    // The head of the pane shows it already, unless it is too long for one line.
+    let title = Said::from_untrusted(&f.title);
+    if title.width() + 10 > doc.width {
+        doc.pair(say!("title"), &title, Role::Text);
+    }
     let mut severity = say!(f.severity.word());
     if let Some(own) = &f.source_severity {
         severity.push(&say!("   (source says ", own, ")"));
@@ -316,9 +320,12 @@ pub fn of_raw(bytes: &[u8], width: usize, quote: Option<&Said>) -> Doc {
     let mut line = Said::new();
     // Cleaned piece by piece, for `clean` shows only so much of one text.
     let flush = |line: &mut Said, doc: &mut Doc| {
+        let marks = quote.filter(|q| !q.is_empty()).map(|q| spans(line.as_str(), q.as_str())).unwrap_or_default();
+        let mut at = 0;
         for row in line.chunks(doc.width) {
-            let cells = highlight(&row, quote);
-            doc.rows.push(cells);
+            let end = at + row.as_str().len();
+            doc.rows.push(highlight(row, at, &marks));
+            at = end;
         }
         *line = Said::new();
     };
@@ -357,18 +364,28 @@ fn pieces(text: &str, most: usize) -> impl Iterator<Item = &str> {
     })
 }
 
-fn highlight(row: &Said, quote: Option<&Said>) -> DocRow {
+/// Where the quote stands in the line, at most a thousand times.
+fn spans(line: &str, quote: &str) -> Vec<(usize, usize)> {
+    line.match_indices(quote).take(1000).map(|(i, q)| (i, i + q.len())).collect()
+}
+
+/// A row that begins at byte `at` of its line, cut where marks begin and end.
+fn highlight(row: Said, at: usize, marks: &[(usize, usize)]) -> DocRow {
     let text = row.as_str();
-    let Some(at) =
-        quote.filter(|q| !q.is_empty()).and_then(|q| text.find(q.as_str()).map(|i| (i, i + q.as_str().len())))
-    else {
-        return vec![(row.clone(), Role::Text)];
-    };
-    vec![
-        (Said::of(&text[..at.0]), Role::Text),
-        (Said::of(&text[at.0..at.1]), Role::Input),
-        (Said::of(&text[at.1..]), Role::Text),
-    ]
+    let end = at + text.len();
+    let mut out = Vec::new();
+    let mut done = at;
+    for (from, to) in marks.iter().filter(|(from, to)| *from < end && *to > at) {
+        let (from, to) = ((*from).max(done), (*to).min(end));
+        out.push((Said::of(&text[done - at..from - at]), Role::Text));
+        out.push((Said::of(&text[from - at..to - at]), Role::Input));
+        done = to;
+    }
+    if out.is_empty() {
+        return vec![(row, Role::Text)];
+    }
+    out.push((Said::of(&text[done - at..]), Role::Text));
+    out
 }
 
 #[cfg(test)]
@@ -385,6 +402,17 @@ mod tests {
         assert!(!all.contains('\u{1b}'));
         assert_eq!(all.matches('z').count(), 20_000, "nothing is cut");
         assert!(doc.rows.iter().all(|r| r.iter().map(|(s, _)| s.width()).sum::<usize>() <= 60));
+    }
+
+    #[test]
+    fn a_quote_is_found_across_lines_of_the_screen() {
+        let bytes = b"0123456789012345678needle and more, then needle again".to_vec();
+        let doc = of_raw(&bytes, 22, Some(&Said::of("needle")));
+        let marked: String =
+            doc.rows.iter().flatten().filter(|(_, r)| *r == Role::Input).map(|(s, _)| s.as_str()).collect();
+        assert_eq!(marked, "needleneedle");
+        let all: String = doc.rows.iter().flatten().map(|(s, _)| s.as_str()).collect();
+        assert_eq!(all.as_bytes(), bytes.as_slice());
     }
 
     #[test]

@@ -241,6 +241,8 @@ fn perform_more(state: &mut State, act: Do, out: &mut Out) {
 
 fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
     match act {
+        Do::ScrollDown => scroll_detail(state, 1),
+        Do::ScrollUp => scroll_detail(state, -1),
         Do::NextSection => section(state, true),
         Do::PreviousSection => section(state, false),
         Do::NextClaim => open::next_claim(state, out),
@@ -394,6 +396,12 @@ fn jump(state: &mut State, end: bool, out: &mut Out) {
         return;
     }
     move_by(state, if end { isize::MAX / 2 } else { isize::MIN / 2 }, out);
+}
+
+fn scroll_detail(state: &mut State, way: isize) {
+    let rows = layout::detail_rows(state);
+    let by = way * (rows as isize / 2).max(1);
+    state.detail.scroll = scroll(state.detail.scroll, by, state.detail.doc.rows.len(), rows);
 }
 
 fn section(state: &mut State, forward: bool) {

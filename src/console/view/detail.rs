@@ -36,37 +36,41 @@ pub fn draw(c: &mut Canvas<'_>, area: Rect) {
     let s = c.state;
     let Some(d) = &s.detail.shown else { return };
     let inner = Rect::new(area.x + 1, area.y, area.width.saturating_sub(2), area.height);
-    head(c, inner, d);
+    let left_over = head(c, inner, d);
     let rule = Rect::new(inner.x, inner.y + 2, inner.width, 1);
     c.rule(rule);
     let body = Rect::new(inner.x, inner.y + DETAIL_HEAD, inner.width, inner.height.saturating_sub(DETAIL_HEAD));
     let text = extent(s.detail.scroll, usize::from(body.height), s.detail.doc.rows.len());
     c.put_right(rule.x, rule.y, rule.width, &text, Role::Dim);
+    if let Some(mut opinion) = left_over {
+        if let (Some(first), Some(v)) = (opinion.first_mut(), d.verdicts.first()) {
+            first.0 = say!(v.kind.label());
+        }
+        opinion.push((say!(" "), Role::Text));
+        c.row(rule.x, rule.y, rule.width.saturating_sub(text.width() as u16 + 1), &opinion);
+    }
     doc_rows(c, body, &s.detail.doc.rows, s.detail.scroll);
 }
 
-/// Two lines: what and how sure; how bad, how urgent, whose.
-fn head(c: &mut Canvas<'_>, area: Rect, d: &Detail) {
+/// Two lines: what and how sure; how bad, how urgent, whose. The opinion comes back when there was no room for it.
+fn head(c: &mut Canvas<'_>, area: Rect, d: &Detail) -> Option<DocRow> {
     let a = &d.alert;
     let opinion = opinion(c, d);
-    let w = opinion.iter().map(|(t, _)| t.width()).sum::<usize>() as u16;
-    // Beside the list there is no room for both: the opinion goes to the second line then.
-    let wide = area.width >= 70;
-    let room = if wide { area.width.saturating_sub(w + 2) } else { area.width };
+    let wide = |row: &DocRow| row.iter().map(|(t, _)| t.width()).sum::<usize>() as u16;
+    let w = wide(&opinion);
+    let beside_title = area.width >= 100;
+    let room = if beside_title { area.width.saturating_sub(w + 2) } else { area.width };
     c.put(area.x, area.y, room, &say!("#", a.id, "  ", a.fields.title), Role::Heading);
-    if wide {
-        c.row(area.right() - w.min(area.width), area.y, w, &opinion);
-    }
-    let mut pieces = facts(c, d);
-    if !wide {
-        let used: usize = pieces.iter().map(|(t, _)| t.width()).sum();
-        if used + usize::from(w) + 2 <= usize::from(area.width) {
-            c.row(area.right() - w, area.y + 1, w, &opinion);
-        } else if let Some((label, role)) = opinion.first() {
-            pieces.push((say!("   ", label), *role));
-        }
-    }
+    let pieces = facts(c, d);
     c.row(area.x, area.y + 1, area.width, &pieces);
+    if beside_title {
+        c.row(area.right() - w.min(area.width), area.y, w, &opinion);
+    } else if wide(&pieces) + w + 2 <= area.width {
+        c.row(area.right() - w, area.y + 1, w, &opinion);
+    } else {
+        return Some(opinion);
+    }
+    None
 }
 
 fn facts(c: &Canvas<'_>, d: &Detail) -> DocRow {
