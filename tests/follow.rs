@@ -1,5 +1,9 @@
 //! Following real files: rotation, truncation, partial lines, and a follower that is killed again and again.
-#![allow(clippy::disallowed_methods, reason = "tests start themselves again as the process that gets killed")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests speak, and start themselves again as the process that gets killed"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

@@ -1,6 +1,10 @@
 //! A real OpenSearch node with TLS and its security plugin: tailed by a least-privilege user while it restarts and the
 //! tailing process is killed; status written back; and each way to be refused.
-#![allow(clippy::disallowed_methods, reason = "tests start a server, and themselves again to be killed")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests speak, and start a server, and themselves again to be killed"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

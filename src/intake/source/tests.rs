@@ -1,4 +1,5 @@
 //! Import, dead letters and suppressions, into a real store.
+#![allow(clippy::disallowed_macros, reason = "tests say what they skipped")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
@@ -183,7 +184,6 @@ fn several_alerts_of_one_record_are_several_alerts() {
 }
 
 fn data() -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "where the test data lies is no setting")]
     let dir = std::env::var_os("WATCHFLOOR_TEST_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
     dir.is_dir().then_some(dir)
