@@ -109,6 +109,7 @@ fn a_file_absent_at_first_partial_lines_and_truncation() {
     let (db, log) = (dir.path().join("t.db"), dir.path().join("alerts.json"));
     let f = Running::follow(&db, &log);
     wait("the file is missed", || f.says("not there yet").then_some(()).ok_or_else(String::new));
+    assert_eq!(f.links.lock().unwrap().last().unwrap().state, LinkState::Retrying);
 
     let third = line(3);
     append(&log, &format!("{}{}{}", line(1), line(2), &third[..40]));

@@ -133,11 +133,13 @@ impl<'a> State<'a> {
 
     fn look(&mut self, pace: &Pace) -> Result<(), IntakeError> {
         let mut files = Vec::new();
-        walk(&self.dir.path, 0, &mut files)
+        let mut closed = Vec::new();
+        walk(&self.dir.path, 0, &mut files, &mut closed)
             .map_err(|e| IntakeError::Usage(format!("{}: {}", self.dir.path.display(), plain(&e))))?;
         let there: HashSet<&PathBuf> = files.iter().map(|(p, _)| p).collect();
         self.seen.retain(|p, _| there.contains(p));
         self.broken.retain(|p, _| there.contains(p));
+        self.broken.extend(closed.into_iter().map(|(path, e)| (path, plain(&e))));
         for (path, _) in files {
             if pace.stopped() {
                 return Ok(());

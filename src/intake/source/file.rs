@@ -61,13 +61,13 @@ pub fn import(
     mut progress: impl FnMut(&Progress<'_>),
 ) -> Result<Summary, IntakeError> {
     let maker = pipeline.maker(format)?;
-    let (inputs, total) = expand(inputs)?;
+    let mut summary = Summary::default();
+    let (inputs, total) = expand(inputs, &mut summary.failed)?;
     let (to_parse, chunks) = sync_channel(WAITING);
     let (to_store, batches) = sync_channel(WAITING);
     spawn("intake-read", move || read_all(inputs, &to_parse))?;
     spawn("intake-parse", move || parse_all(maker, &chunks, &to_store))?;
 
-    let mut summary = Summary::default();
     let mut bytes = 0;
     for message in batches {
         match message {
@@ -99,7 +99,7 @@ enum Opened {
 }
 
 /// Folders become their files, in the order of their names. Bytes in all, when they are known.
-fn expand(inputs: Vec<Input>) -> Result<(Vec<Opened>, Option<u64>), IntakeError> {
+fn expand(inputs: Vec<Input>, failed: &mut Vec<FailedInput>) -> Result<(Vec<Opened>, Option<u64>), IntakeError> {
     let mut out = Vec::new();
     let mut total = Some(0);
     for input in inputs {
@@ -113,8 +113,13 @@ fn expand(inputs: Vec<Input>) -> Result<(Vec<Opened>, Option<u64>), IntakeError>
                     .map_err(|e| IntakeError::Usage(format!("{}: {}", path.display(), plain(&e))))?;
                 if meta.is_dir() {
                     let mut files = Vec::new();
-                    walk(&path, 0, &mut files)
+                    let mut closed = Vec::new();
+                    walk(&path, 0, &mut files, &mut closed)
                         .map_err(|e| IntakeError::Usage(format!("{}: {}", path.display(), plain(&e))))?;
+                    failed.extend(closed.into_iter().map(|(path, e)| FailedInput {
+                        input: format!("file:{}", path.display()).into(),
+                        reason: plain(&e),
+                    }));
                     total = total.map(|t| t + files.iter().map(|(_, len)| len).sum::<u64>());
                     out.extend(files.into_iter().map(|(p, _)| Opened::File(p)));
                 } else {
@@ -127,8 +132,14 @@ fn expand(inputs: Vec<Input>) -> Result<(Vec<Opened>, Option<u64>), IntakeError>
     Ok((out, total))
 }
 
-/// Regular files below a folder, hidden ones left out; links to files are followed, links to folders are not.
-pub(super) fn walk(dir: &Path, depth: usize, out: &mut Vec<(PathBuf, u64)>) -> io::Result<()> {
+/// Regular files below a folder, hidden ones left out; links to files are followed, links to folders are not. Folders
+/// below it that cannot be read are in `closed`.
+pub(super) fn walk(
+    dir: &Path,
+    depth: usize,
+    out: &mut Vec<(PathBuf, u64)>,
+    closed: &mut Vec<(PathBuf, io::Error)>,
+) -> io::Result<()> {
     let mut entries: Vec<_> = std::fs::read_dir(dir)?.collect::<io::Result<_>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
@@ -138,8 +149,10 @@ pub(super) fn walk(dir: &Path, depth: usize, out: &mut Vec<(PathBuf, u64)>) -> i
         let path = entry.path();
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            if depth < MAX_DEPTH {
-                walk(&path, depth + 1, out)?;
+            if depth < MAX_DEPTH
+                && let Err(e) = walk(&path, depth + 1, out, closed)
+            {
+                closed.push((path, e));
             }
         } else if let Ok(meta) = std::fs::metadata(&path)
             && meta.is_file()

@@ -13,7 +13,7 @@ mod tracked;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -55,6 +55,8 @@ struct State<'a> {
     /// Rotated files still being read, oldest first.
     old: Vec<Tracked>,
     current: Option<Tracked>,
+    /// Since when there is nothing at the path.
+    missing: Option<Instant>,
     saved: String,
     /// Bytes of rotated files that could not be found again.
     lost: Option<String>,
@@ -94,7 +96,7 @@ impl Follow {
                                 last_good = Some(Timestamp::now());
                                 let words = format!("{}{}", state.words(), state.accepted);
                                 if words != told {
-                                    report(link(LinkState::Live, state.words(), last_good, None, state.accepted));
+                                    report(link(state.state(), state.words(), last_good, None, state.accepted));
                                     told = words;
                                 }
                             }
@@ -134,6 +136,7 @@ impl<'a> State<'a> {
             source: format!("file:{}", follow.path.display()).into(),
             old: Vec::new(),
             current: None,
+            missing: None,
             saved,
             lost: None,
             accepted: 0,
@@ -170,7 +173,10 @@ impl<'a> State<'a> {
                 }
             }
             None => {
-                self.lost = Some(format!("a rotated file was gone before it was read past byte {}", mark.offset));
+                self.lost = Some(format!(
+                    "a rotated file is gone: read up to byte {}, what came after is unknown",
+                    mark.offset
+                ));
             }
         }
     }
@@ -202,6 +208,7 @@ impl<'a> State<'a> {
     fn look(&mut self) -> Result<(), IntakeError> {
         // What is at the path is looked up first: if it is rotated while we read, the next look sees it.
         let at_path = id_at(&self.follow.path).map_err(|e| self.io(&e))?;
+        self.missing = if at_path.is_some() { None } else { self.missing.or_else(|| Some(Instant::now())) };
         if at_path.is_some_and(|id| self.current.as_ref().is_none_or(|c| c.id != id))
             && let Some(file) = open(&self.follow.path).map_err(|e| self.io(&e))?
         {
@@ -321,10 +328,20 @@ impl<'a> State<'a> {
         serde_json::to_string(&Saved { files, current: self.current.is_some() }).unwrap_or_default()
     }
 
+    /// Nothing can arrive from a file that is not there; between two files of a rotation that is no news.
+    fn gone(&self) -> bool {
+        self.current.is_none() || self.missing.is_some_and(|since| since.elapsed() >= LINGER)
+    }
+
+    fn state(&self) -> LinkState {
+        if self.gone() { LinkState::Retrying } else { LinkState::Live }
+    }
+
     fn words(&self) -> String {
         let path = self.follow.path.display();
         let mut words = match &self.current {
             None => format!("waiting for {path}, which is not there yet"),
+            Some(_) if self.gone() => format!("{path} is gone, waiting for a new one"),
             Some(_) => format!("following {path}"),
         };
         if !self.old.is_empty() {
