@@ -1,7 +1,15 @@
 //! Triage on real records: the detector finds attacker text and leaves ordinary alerts alone, and nothing an alert says
 //! can lower a priority. Data under `../shared/data` was recorded by others and is not part of the project.
 
-#![allow(clippy::disallowed_methods, reason = "tests start the server they talk to")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests start the server they talk to, say what they skip and fail aloud"
+)]
 
 use std::path::PathBuf;
 use std::pin::Pin;
