@@ -1,12 +1,19 @@
 //! `demo`, `serve`, `screenshot`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
 
 use super::CliError;
 use super::Ctx;
 use super::Exit;
 use crate::desk::Demo;
+use crate::desk::Desk;
+use crate::desk::LinkState;
 
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {
@@ -49,17 +56,32 @@ pub fn serve(ctx: &Ctx, _: ServeArgs) -> Result<Exit, CliError> {
     let live = desk.start_live(None)?;
     ctx.out().note(format!("serving {}; stop with ctrl-c", desk.data_dir().display()))?;
     super::block_on(async {
-        use tokio::signal::unix::{SignalKind, signal};
         let mut term = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = term.recv() => {}
+        let mut said = BTreeMap::new();
+        loop {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => return Ok::<(), CliError>(()),
+                _ = term.recv() => return Ok(()),
+                () = tokio::time::sleep(Duration::from_millis(500)) => say_changes(ctx, &desk, &mut said)?,
+            }
         }
-        Ok::<(), std::io::Error>(())
-    })?
-    .map_err(|e| CliError::unreachable(e.to_string()))?;
+    })??;
     drop(live);
     Ok(Exit::Done)
+}
+
+/// A line for each source whose state or fault is another than when it was last said.
+fn say_changes(ctx: &Ctx, desk: &Desk, said: &mut BTreeMap<String, String>) -> Result<(), CliError> {
+    for link in desk.links() {
+        let quiet = link.state == LinkState::Live;
+        let detail = if quiet { "" } else { link.detail.expose() };
+        let line = format!("{} ({}): {} {detail}", link.name, link.kind, link.state.word());
+        if said.get(&link.name) != Some(&line) {
+            ctx.out().note(&line)?;
+            said.insert(link.name, line);
+        }
+    }
+    Ok(())
 }
 
 #[derive(Debug, clap::Args)]

@@ -162,6 +162,11 @@ async fn index(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
 
 /// Puts a link's newest state where the header finds it.
 pub(super) fn report(links: &Mutex<Vec<Link>>, link: Link) {
+    let known = links.lock().ok().and_then(|l| l.iter().find(|l| l.name == link.name).cloned());
+    if known.is_none_or(|k| k.state != link.state) {
+        let detail = crate::text::clean(&link.detail);
+        tracing::info!(source = %link.name, kind = link.kind, state = link.state.word(), detail = %detail, "source");
+    }
     if let Ok(mut links) = links.lock() {
         match links.iter_mut().find(|l| l.name == link.name) {
             Some(slot) => {

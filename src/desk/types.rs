@@ -52,3 +52,14 @@ pub enum LinkState {
     Retrying,
     Stopped,
 }
+
+impl LinkState {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::Retrying => "retrying",
+            Self::Stopped => "stopped",
+        }
+    }
+}
