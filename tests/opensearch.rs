@@ -41,7 +41,8 @@ struct Node {
 
 fn script(verb: &str, dir: &Path) -> std::process::Output {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/opensearch.sh");
-    Command::new("bash").arg(path).arg(verb).arg(dir).output().unwrap()
+    let owner = std::process::id().to_string();
+    Command::new("bash").arg(path).arg(verb).arg(dir).env("WATCHFLOOR_TEST_OWNER", owner).output().unwrap()
 }
 
 impl Node {

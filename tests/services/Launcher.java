@@ -25,7 +25,27 @@ public final class Launcher {
                 e.printStackTrace();
             }
         }));
+        String owner = System.getenv("WATCHFLOOR_TEST_OWNER");
+        if (owner != null) {
+            dieWith(Long.parseLong(owner));
+        }
         node.start();
         new CountDownLatch(1).await();
+    }
+
+    /** A test that was killed cannot stop its node, so the node watches it. */
+    private static void dieWith(long pid) {
+        Thread watch = new Thread(() -> {
+            while (ProcessHandle.of(pid).map(ProcessHandle::isAlive).orElse(false)) {
+                try {
+                    Thread.sleep(1000);
+                } catch (InterruptedException e) {
+                    return;
+                }
+            }
+            Runtime.getRuntime().halt(1);
+        });
+        watch.setDaemon(true);
+        watch.start();
     }
 }

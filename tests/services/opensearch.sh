@@ -8,6 +8,7 @@
 #   opensearch.sh stop DIR         ends it by process id and waits
 #   opensearch.sh kill DIR         the same with SIGKILL
 #
+# With WATCHFLOOR_TEST_OWNER=PID the node ends by itself when that process is gone.
 # Exit 77: something it needs is not on this machine; the reason is on stderr.
 set -euo pipefail
 
@@ -31,7 +32,7 @@ resolve() { # target, dependencies on stdin
     printf '<groupId>local</groupId><artifactId>assembly</artifactId><version>1</version><dependencies>\n'
     cat
     printf '</dependencies></project>\n'; } > "$pom/pom.xml"
-  mvn -q -B -f "$pom/pom.xml" dependency:copy-dependencies -DoutputDirectory="$target" >&2 ||
+  mvn -q -B -Dstyle.color=never -f "$pom/pom.xml" dependency:copy-dependencies -DoutputDirectory="$target" >&2 ||
     absent "Maven cannot resolve the jars of OpenSearch $VERSION"
   rm -rf "$pom"
 }
@@ -52,7 +53,7 @@ module() { # name class extends jar-prefixes...
 
 plugin() { # artifact
   mkdir -p "$WORK/plugins/$1" "$WORK/zip"
-  mvn -q -B dependency:copy -Dartifact="org.opensearch.plugin:$1:$PLUGINS:zip" -DoutputDirectory="$WORK/zip" >&2 ||
+  mvn -q -B -Dstyle.color=never dependency:copy -Dartifact="org.opensearch.plugin:$1:$PLUGINS:zip" -DoutputDirectory="$WORK/zip" >&2 ||
     absent "Maven cannot resolve the plugin $1"
   unzip -q -o "$WORK/zip/$1-$PLUGINS.zip" -d "$WORK/plugins/$1"
 }
@@ -96,13 +97,17 @@ assemble() {
   plugin opensearch-security
   plugin opensearch-job-scheduler
 
-  mkdir -p "$WORK/launcher"
-  javac -cp "$WORK/lib/*" -d "$WORK/launcher" "$HERE/Launcher.java"
   rm -rf "$WORK/dep" "$WORK/zip"
   touch "$WORK/complete"
   rm -rf "$CACHE"
   mv "$WORK" "$CACHE"
   printf '%s\n' "$CACHE"
+}
+
+launcher() {
+  [ "$CACHE/launcher/Launcher.class" -nt "$HERE/Launcher.java" ] && return
+  mkdir -p "$CACHE/launcher"
+  javac -cp "$CACHE/lib/*" -d "$CACHE/launcher" "$HERE/Launcher.java"
 }
 
 free_port() {
@@ -177,6 +182,7 @@ YML
 start() {
   local dir home port pid
   assemble > /dev/null
+  launcher
   mkdir -p "$1"
   dir=$(cd "$1" && pwd)
   home=$dir/home
@@ -217,5 +223,5 @@ case ${1:-} in
   start) shift; start "$@" ;;
   stop) end "$2" TERM ;;
   kill) end "$2" KILL ;;
-  *) sed -n '2,12p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,13p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
