@@ -19,7 +19,7 @@ use super::{ConsoleError, ConsoleOptions, new_state, term, view};
 use crate::desk::Desk;
 
 /// A cell, in SVG units.
-const CELL: (f32, f32) = (8.4, 18.0);
+const CELL: (f32, f32) = (8.43, 17.0);
 const MARGIN: f32 = 14.0;
 const BAR: f32 = 30.0;
 /// Longest wait for the desk to answer all that was asked.
@@ -168,7 +168,7 @@ fn line(out: &mut String, buf: &Buffer, y: u16, ground: &str, paper: &str) {
         let _ = writeln!(
             out,
             "<text x=\"{left:.1}\" y=\"{:.1}\" textLength=\"{wide:.1}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"{fg}\"{bold}{dim}{under}>{}</text>",
-            top + 13.5,
+            top + 13.0,
             escape(&text)
         );
     }

@@ -5,6 +5,7 @@ use super::super::theme::Role;
 use super::super::words::{Said, Show, say};
 use crate::desk::Detail;
 use crate::model::alert::{Disposition, ObservableKind};
+use crate::model::technique;
 use crate::model::verdict::Verdict;
 use crate::text::{Untrusted, clean_block, defang};
 
@@ -116,12 +117,10 @@ fn facts(doc: &mut Doc, d: &Detail) {
         (Some(one), None) | (None, Some(one)) => doc.pair(say!("rule"), &say!(one), Role::Text),
         (None, None) => {}
     }
-    if !f.techniques.is_empty() {
-        let mut all = Said::new();
-        for (i, t) in f.techniques.iter().enumerate() {
-            all.push(&say!(if i == 0 { "" } else { "  " }, Said::of(t)));
-        }
-        doc.pair(say!("ATT&CK"), &all, Role::Info);
+    for (i, t) in f.techniques.iter().enumerate() {
+        let name = technique::lookup(t).map_or("", |t| t.name);
+        let label = if i == 0 { "ATT&CK" } else { "" };
+        doc.pair(say!(label), &say!(Said::of(t), "  ", name), Role::Info);
     }
     put(doc, "host", f.host.as_ref(), Role::Text);
     put(doc, "user", f.user.as_ref(), Role::Text);

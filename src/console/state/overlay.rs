@@ -203,7 +203,7 @@ impl Picker {
             .filter_map(|(i, item)| {
                 let label = item.label.as_str().to_lowercase();
                 let score = fuzzy(&wanted, &label)
-                    .or_else(|| fuzzy(&wanted, &item.detail.as_str().to_lowercase()).map(|s| s - 100))?;
+                    .or_else(|| item.detail.as_str().to_lowercase().contains(&wanted).then_some(-100))?;
                 Some((score, i))
             })
             .collect();

@@ -448,6 +448,8 @@ fn refresh(state: &mut State, out: &mut Out) {
 fn go_to(state: &mut State, tab: Tab, out: &mut Out) {
     state.tab = tab;
     state.full = false;
+    // What lay over the pane before belongs to that pane.
+    state.overlays.clear();
     match tab {
         Tab::Cases => out.push(Effect::Cases),
         Tab::Approvals => out.push(Effect::Requests),

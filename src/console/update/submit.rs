@@ -241,6 +241,8 @@ pub fn take(state: &mut State, out: &mut Out) {
             if let Some(p) = person {
                 state.tell(Role::Info, say!("you are ", Said::of(&p.name), " now, ", p.main_role()));
                 state.me = Some(p);
+                // A decision screen was opened for somebody else.
+                state.overlays.retain(|o| !matches!(o, Overlay::Decide(_)));
                 // What `me` means in a filter has changed.
                 let text = state.queue.text.clone();
                 out.push(Effect::Parse { text, apply: true });

@@ -23,8 +23,6 @@ pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
         _ => Role::Critical,
     };
     let band = Rect::new(body.x, body.y, body.width, 1);
-    c.ground = Some(role);
-    c.fill(band, role);
     let word = match (d.what, r.state) {
         (Deciding::Approve, _) => "APPROVE?",
         (Deciding::Execute, _) => "RUN NOW?",
@@ -33,7 +31,6 @@ pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
     };
     let text =
         say!(word, "  ", Said::of(tail(r.body.id.as_str())), "  tier ", r.body.tier.word(), "  ", r.state.word());
-    c.put(body.x + 1, body.y, body.width, &text, role);
     let signers = r.approvals.iter().fold(Said::new(), |mut s, a| {
         s.push(&say!(if s.is_empty() { "" } else { " " }, a.by));
         s
@@ -44,8 +41,8 @@ pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
     }
     let until = if r.state == RequestState::Approved { r.body.execute_by } else { r.body.approve_by };
     have.push(&say!("  expires ", Clock(until)));
-    c.put_right(body.x, body.y, body.width.saturating_sub(1), &have, role);
-    c.ground = None;
+    let gap = usize::from(band.width).saturating_sub(text.width() + have.width() + 3).max(2);
+    c.band(band, role, &say!(text, Said::repeat(" ", gap), have));
 
     let foot = 3;
     let text = Rect::new(body.x + 1, body.y + 1, body.width.saturating_sub(2), body.height.saturating_sub(foot + 1));

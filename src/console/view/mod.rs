@@ -34,10 +34,7 @@ pub fn draw(state: &State, buf: &mut Buffer) {
     let panes = layout::panes(state);
     header(&mut c, &panes);
     if let (Some(area), Some(banner)) = (panes.banner, &state.exercise) {
-        c.fill(area, Role::Critical);
-        c.ground = Some(Role::Critical);
-        c.put(1, area.y, area.width - 2, banner, Role::Critical);
-        c.ground = None;
+        c.band(area, Role::Critical, banner);
     }
     tabs(&mut c, &panes);
     match state.overlays.iter().rev().find(|o| matches!(o, Overlay::Raw(_) | Overlay::Decide(_))) {

@@ -48,6 +48,15 @@ impl<'a> Canvas<'a> {
         }
     }
 
+    /// A line of reversed letters in this role's colour, or on its own ground if it has one.
+    pub fn band(&mut self, area: Rect, role: Role, text: &Said) {
+        self.fill(area, role);
+        self.put(area.x + 1, area.y, area.width.saturating_sub(2), text, role);
+        if self.style(role).bg == self.style(Role::Text).bg {
+            self.buf.set_style(area, Style::new().add_modifier(Modifier::REVERSED));
+        }
+    }
+
     /// Puts text at (x, y), at most `room` columns; a mark shows that some was cut off. Returns the next column.
     pub fn put(&mut self, x: u16, y: u16, room: u16, text: &Said, role: Role) -> u16 {
         let style = self.style(role);

@@ -70,11 +70,21 @@ fn context(c: &mut Canvas<'_>, area: Rect) {
     }
 }
 
+/// Titles of fewer columns than this say too little.
+const ROOMY: u16 = 34;
+
 fn list(c: &mut Canvas<'_>, area: Rect) {
     let s = c.state;
     let q = &s.queue;
     // Two columns for the cursor and the glyphs, one to keep the last column off the rule.
-    let widths = fit(&s.look.columns, area.width.saturating_sub(4));
+    let room = area.width.saturating_sub(4);
+    let mut widths = fit(&s.look.columns, room);
+    let short = |w: &[(usize, u16)]| w.iter().any(|(i, w)| COLUMNS[*i].word == "rule" && *w < ROOMY);
+    if s.beside() && short(&widths) {
+        // The alert beside the list names its user: the titles can have that room.
+        let without: Vec<usize> = s.look.columns.iter().copied().filter(|i| COLUMNS[*i].word != "user").collect();
+        widths = fit(&without, room);
+    }
     let mut x = area.x + 3;
     for (i, w) in &widths {
         let col = &COLUMNS[*i];
