@@ -23,6 +23,8 @@ use crate::text::Untrusted;
 const WATCH: Duration = Duration::from_millis(200);
 /// How often backends, sources and switches are asked for, besides when something changed.
 const FACTS: Duration = Duration::from_secs(2);
+/// Counting dead letters reads them: not as often.
+const DEAD_LETTERS: Duration = Duration::from_secs(10);
 /// Changed alerts told one by one; beyond it everything on screen is loaded anew.
 const CHANGES: usize = 500;
 const LISTED: usize = 500;
@@ -142,6 +144,7 @@ fn watch(desk: &Desk, to: &mpsc::Sender<Msg>, stop: &AtomicBool) {
     let mut told: Option<Facts> = None;
     let mut asked: Option<Instant> = None;
     let mut healthy: Option<bool> = None;
+    let mut dead = None;
     while !stop.load(Ordering::SeqCst) {
         let mut news = false;
         let now = match desk.revision() {
@@ -179,7 +182,11 @@ fn watch(desk: &Desk, to: &mpsc::Sender<Msg>, stop: &AtomicBool) {
         }
         since = since.or(now);
         if asked.is_none_or(|t| t.elapsed() >= FACTS) || (news && asked.is_none_or(|t| t.elapsed() >= WATCH * 2)) {
-            let facts = facts(desk);
+            let mut facts = quick_facts(desk);
+            if dead.is_none_or(|(at, _): (Instant, u64)| at.elapsed() >= DEAD_LETTERS) {
+                dead = Some((Instant::now(), desk.dead_letter_count().unwrap_or(0)));
+            }
+            facts.dead_letters = dead.map_or(0, |(_, n)| n);
             asked = Some(Instant::now());
             if told.as_ref() != Some(&facts) {
                 told = Some(facts.clone());
@@ -194,6 +201,10 @@ fn watch(desk: &Desk, to: &mpsc::Sender<Msg>, stop: &AtomicBool) {
 
 /// What the header says.
 pub fn facts(desk: &Desk) -> Facts {
+    Facts { dead_letters: desk.dead_letter_count().unwrap_or(0), ..quick_facts(desk) }
+}
+
+fn quick_facts(desk: &Desk) -> Facts {
     let h = desk.backend_health();
     Facts {
         backend: Some(Backend {
@@ -204,7 +215,7 @@ pub fn facts(desk: &Desk) -> Facts {
             detail: Said::of(&h.detail),
         }),
         links: desk.links(),
-        dead_letters: desk.dead_letter_count().unwrap_or(0),
+        dead_letters: 0,
         kill: desk.kill_switch().unwrap_or(None),
     }
 }

@@ -242,6 +242,8 @@ pub struct State {
     pub triage: Option<TriageRun>,
     /// Filters and reasons typed before, newest last, by the name of their field.
     pub history: BTreeMap<&'static str, Vec<String>>,
+    /// Cases, views and the rest were asked for: after the first page of the queue, which must come first.
+    pub lists_asked: bool,
     /// Acts sent whose answer is awaited.
     pub acting: usize,
     pub quitting: bool,
@@ -314,6 +316,7 @@ impl State {
             notice: None,
             triage: None,
             history: BTreeMap::new(),
+            lists_asked: false,
             acting: 0,
             quitting: false,
             repaint: false,

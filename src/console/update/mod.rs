@@ -209,10 +209,10 @@ pub enum Effect {
 
 type Out = Vec<Effect>;
 
-/// What a new console asks first.
+/// What a new console asks first: the queue. The lists of the other tabs come after its first page.
 pub fn start(state: &mut State) -> Out {
     let text = state.queue.text.clone();
-    vec![Effect::Parse { text, apply: true }, Effect::Requests, Effect::Cases, Effect::Views, Effect::Suppressions]
+    vec![Effect::Parse { text, apply: true }]
 }
 
 /// Takes one message.
@@ -247,8 +247,12 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
             state.facts = facts;
         }
         Msg::Link(Ok(())) => {
+            let was_stale = matches!(state.live, Live::Stale { .. });
             if !matches!(state.live, Live::Paused) {
                 state.live = Live::Live;
+            }
+            if was_stale {
+                refresh(state, out);
             }
         }
         Msg::Link(Err(why)) => {

@@ -102,17 +102,22 @@ pub fn rows(
     if generation != state.queue.generation {
         return;
     }
+    if !state.lists_asked {
+        state.lists_asked = true;
+        out.extend([Effect::Requests, Effect::Cases, Effect::Views, Effect::Suppressions]);
+    }
     let height = layout::queue_rows(state);
     let now = state.now;
-    let q = &mut state.queue;
-    q.loading = false;
+    state.queue.loading = false;
     let (rows, base) = match result {
         Ok(r) => r,
         Err(e) => {
-            q.load.breaks(e, now);
+            state.queue.load.breaks(e.clone(), now);
+            state.tell(Role::Bad, say!("the queue could not be loaded: ", e));
             return;
         }
     };
+    let q = &mut state.queue;
     q.load = Load::Ready { at: now };
     let complete = rows.len() < limit;
     match page {
@@ -172,9 +177,8 @@ pub fn near_edge(state: &mut State, out: &mut Out) {
 /// Something changed in the store.
 pub fn changed(state: &mut State, alerts: &[AlertId], overflow: bool, others: bool, out: &mut Out) {
     if others {
-        out.push(Effect::Requests);
+        out.extend([Effect::Requests, Effect::Cases]);
         match state.tab {
-            Tab::Cases => out.push(Effect::Cases),
             Tab::Views => out.push(Effect::Views),
             Tab::Suppressions => out.push(Effect::Suppressions),
             _ => {}

@@ -416,11 +416,14 @@ fn report(done: &[i64]) -> ActReport {
 // --- the queue ---------------------------------------------------------------------------------
 
 #[test]
-fn a_new_console_asks_for_its_filter_and_lists() {
+fn a_new_console_asks_for_its_queue_before_its_lists() {
     let mut s = bare((80, 24), look("dark", false));
     let effects = start(&mut s);
-    assert!(matches!(&effects[0], Effect::Parse { text, apply: true } if text == "not status:closed"));
-    assert!(effects.contains(&Effect::Requests));
+    assert!(matches!(&effects[..], [Effect::Parse { text, apply: true }] if text == "not status:closed"));
+    update(&mut s, now(), Msg::Parsed { text: "x".into(), apply: true, result: Ok(Query::All) });
+    let rows = || Msg::Rows { generation: 1, page: Page::First, limit: 120, result: Ok((rows(), 0)) };
+    assert!(update(&mut s, now(), rows()).contains(&Effect::Requests));
+    assert!(!update(&mut s, now(), rows()).contains(&Effect::Requests));
 }
 
 #[test]

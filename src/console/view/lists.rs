@@ -287,7 +287,7 @@ fn status_rows(c: &Canvas<'_>) -> Vec<DocRow> {
             LinkState::Retrying => ("retrying", Role::Bad),
             LinkState::Stopped => ("stopped", Role::Warn),
         };
-        let mut rest = say!(l.kind, "  ", l.detail);
+        let mut rest = say!(l.kind, "  ", l.accepted, " taken  ", l.detail);
         if let Some(t) = l.last_good {
             rest.push(&say!("  last good ", Clock(t)));
         }
