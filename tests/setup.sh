@@ -18,6 +18,7 @@ if [ "$want" = test ]; then
   need java default-jdk-headless
   need mvn maven
   need openssl openssl
+  need curl curl
   need python3 python3
   need dbus-run-session dbus
   need gnome-keyring-daemon gnome-keyring

@@ -55,12 +55,12 @@ plugin() { # artifact
   mkdir -p "$WORK/plugins/$1" "$WORK/zip"
   mvn -q -B -Dstyle.color=never dependency:copy -Dartifact="org.opensearch.plugin:$1:$PLUGINS:zip" -DoutputDirectory="$WORK/zip" >&2 ||
     absent "Maven cannot resolve the plugin $1"
-  unzip -q -o "$WORK/zip/$1-$PLUGINS.zip" -d "$WORK/plugins/$1"
+  (cd "$WORK/plugins/$1" && jar xf "$WORK/zip/$1-$PLUGINS.zip")
 }
 
 assemble() {
   if [ -e "$CACHE/complete" ]; then printf '%s\n' "$CACHE"; return; fi
-  for tool in java javac mvn unzip openssl curl; do
+  for tool in java javac jar mvn openssl curl; do
     command -v "$tool" > /dev/null || absent "$tool is not installed"
   done
   mkdir -p "$(dirname "$CACHE")"
