@@ -38,7 +38,7 @@ use watchfloor::store::Store as _;
 use watchfloor::store::sqlite::SqliteStore;
 
 /// Goes up when the records or the schema change.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const ROUNDS: usize = 7;
 
 fn main() {

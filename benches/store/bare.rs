@@ -32,7 +32,7 @@ fn severity(v: &Value) -> Severity {
 pub fn run(path: &Path, records: impl Iterator<Item = Vec<u8>>, batch: usize) -> usize {
     drop(SqliteStore::open(path).unwrap());
     let mut conn = Connection::open(path).unwrap();
-    conn.execute_batch("PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; PRAGMA wal_autocheckpoint=4000; PRAGMA mmap_size=2147418112; PRAGMA temp_store=MEMORY")
+    conn.execute_batch("PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; PRAGMA wal_autocheckpoint=16384; PRAGMA mmap_size=2147418112; PRAGMA temp_store=MEMORY")
         .unwrap();
     conn.execute("INSERT INTO word(id, text) VALUES(1, 'wazuh'), (2, 'file:/x'), (3, 'Wazuh')", []).unwrap();
     let mut n = 0u64;

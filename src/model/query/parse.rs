@@ -69,6 +69,9 @@ struct Parser<'a> {
     terms: usize,
 }
 
+/// An operator, and whether it was written `:`.
+type Sign = (Cmp, bool);
+
 /// A value with its place and whether it stood in quotes.
 struct Value {
     text: String,
@@ -204,7 +207,8 @@ impl Parser<'_> {
     /// Characters up to a space, bracket, quote (and comma inside lists).
     fn run(&mut self, list: bool) -> String {
         let from = self.at;
-        while self.peek().is_some_and(|c| !c.is_whitespace() && !matches!(c, '(' | ')' | '"') && !(list && c == ',')) {
+        let ends = |c: char| c.is_whitespace() || matches!(c, '(' | ')' | '"') || (list && c == ',');
+        while self.peek().is_some_and(|c| !ends(c)) {
             self.at += 1;
         }
         self.chars[from..self.at].iter().collect()
@@ -234,7 +238,7 @@ impl Parser<'_> {
     }
 
     /// A field name with its operator, if one stands here. Leaves the place after it.
-    fn field(&mut self) -> Result<Option<(String, (Cmp, bool))>, QueryError> {
+    fn field(&mut self) -> Result<Option<(String, Sign)>, QueryError> {
         let start = self.at;
         let mut end = start;
         while self.chars.get(end).is_some_and(|c| c.is_ascii_alphabetic() || *c == '_') {
@@ -269,7 +273,7 @@ impl Parser<'_> {
         Ok(Value { text, from, len: self.at - from, quoted })
     }
 
-    fn field_term(&mut self, name: &str, start: usize, (cmp, colon): (Cmp, bool)) -> Result<Query, QueryError> {
+    fn field_term(&mut self, name: &str, start: usize, (cmp, colon): Sign) -> Result<Query, QueryError> {
         let name_len = self.at - start;
         let ordered = matches!(name, "sev" | "pri" | "age" | "count" | "sport" | "dport" | "port");
         let ranged = !matches!(cmp, Cmp::Eq | Cmp::Ne);

@@ -82,13 +82,13 @@ pub(super) fn same_document(make: Make<'_>) {
     let store = make();
     let mut a = full();
     let id = put(&*store, &a, 0);
-    assert_eq!(store.ingest(&[a.clone()], &[], None, at(1)).unwrap(), [Ingested::Repeat(id)]);
+    assert_eq!(store.ingest(std::slice::from_ref(&a), &[], None, at(1)).unwrap(), [Ingested::Repeat(id)]);
     assert_eq!(get(&*store, id).count, 1);
     // Somebody changed the document: the new bytes are kept, but it is no second alert.
     a.raw = b"changed".to_vec();
     a.raw_sha256 = [8; 32];
     a.origin.as_mut().unwrap().seq_no = 9;
-    store.ingest(&[a.clone()], &[], None, at(2)).unwrap();
+    store.ingest(std::slice::from_ref(&a), &[], None, at(2)).unwrap();
     let got = get(&*store, id);
     assert_eq!((got.count, got.origin.unwrap().seq_no), (1, 9));
     assert_eq!(store.repeats(id, 10).unwrap().len(), 1);
@@ -125,7 +125,7 @@ pub(super) fn checkpoints_and_dead_letters(make: Make<'_>) {
         reason: "no title".into(),
         raw: b"{".to_vec(),
     };
-    store.ingest(&[], &[letter.clone()], Some(("tail", "17")), at(0)).unwrap();
+    store.ingest(&[], std::slice::from_ref(&letter), Some(("tail", "17")), at(0)).unwrap();
     assert_eq!(store.checkpoint("tail").unwrap().as_deref(), Some("17"));
     store.set_checkpoint("tail", "18").unwrap();
     assert_eq!(store.checkpoint("tail").unwrap().as_deref(), Some("18"));

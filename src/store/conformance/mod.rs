@@ -25,8 +25,11 @@ use crate::model::severity::Severity;
 /// Makes a new, empty store.
 pub type Make<'a> = &'a dyn Fn() -> Box<dyn Store>;
 
+/// What must be so, and what finds out.
+type Check = (&'static str, fn(Make<'_>));
+
 /// Every check there is, by name.
-pub const CHECKS: &[(&str, fn(Make<'_>))] = &[
+pub const CHECKS: &[Check] = &[
     ("an alert comes back as it was given", intake::round_trip),
     ("repeats are counted and their bytes kept", intake::repeats),
     ("a document read twice is one alert once", intake::same_document),
@@ -105,7 +108,7 @@ pub fn sample(n: u32) -> NewAlert {
             rule_id: Some(format!("{}", 100 + n % 3).into()),
             severity: Severity::ALL[n as usize % 7],
             host: Some(format!("web-{}", n % 4).into()),
-            user: (n % 2 == 0).then(|| "bob".into()),
+            user: n.is_multiple_of(2).then(|| "bob".into()),
             ..AlertFields::default()
         },
         format: "wazuh".into(),

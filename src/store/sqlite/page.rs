@@ -177,6 +177,8 @@ pub(super) fn count(store: &SqliteStore, conn: &Connection, query: &Query, cap: 
     }
     let mut params = plan.params.clone();
     let source = match (&plan.drive, plan.open) {
+        // From front to back, unless an index alone can answer.
+        (None, _) if !plan.covered => "alert a NOT INDEXED".to_owned(),
         (None, false) => "alert a".to_owned(),
         _ => from(&plan, SortKey::Risk, &mut params),
     };

@@ -17,7 +17,9 @@ use crate::model::verdict::VerdictKind;
 use crate::store::Result;
 
 /// So few alerts are looked at one by one.
-const FEW: usize = 2_000;
+const FEW: usize = 10_000;
+/// Looking ahead in the table gives up at so many: then the index of the sort order meets matches soon enough.
+const MANY: usize = 2_000;
 /// Shorter literals are in nearly every alert, so looking for them first saves nothing.
 const MIN_LITERAL: usize = 3;
 
@@ -43,11 +45,11 @@ impl Plan {
             return Ok(());
         }
         let open = if self.open { "a.status < 3 AND " } else { "" };
-        let sql = format!("SELECT a.id FROM alert a NOT INDEXED WHERE {open}({}) LIMIT {}", self.expr, FEW + 1);
+        let sql = format!("SELECT a.id FROM alert a NOT INDEXED WHERE {open}({}) LIMIT {}", self.expr, MANY + 1);
         let mut stmt = conn.prepare_cached(&sql).map_err(err)?;
         let ids: Vec<i64> =
             stmt.query_map(params_from_iter(&self.params), |r| r.get(0)).and_then(Iterator::collect).map_err(err)?;
-        if ids.len() <= FEW {
+        if ids.len() <= MANY {
             self.drive = Some(id_list(&ids));
         }
         Ok(())
@@ -77,10 +79,12 @@ struct Compiler<'a> {
     now: Timestamp,
     params: Vec<Value>,
     few: Option<Vec<i64>>,
+    /// Sets that hold every match, to be asked before the row itself is read.
+    within: Vec<String>,
 }
 
 pub(super) fn plan(store: &SqliteStore, conn: &Connection, query: &Query, now: Timestamp) -> Result<Plan> {
-    let mut c = Compiler { store, conn, now, params: Vec::new(), few: None };
+    let mut c = Compiler { store, conn, now, params: Vec::new(), few: None, within: Vec::new() };
     let mask = statuses(query);
     let open = mask & !OPEN == 0;
     let mut parts = Vec::new();
@@ -99,6 +103,7 @@ pub(super) fn plan(store: &SqliteStore, conn: &Connection, query: &Query, now: T
         [Query::Term(Term::Text(text))] => Some(search::matches(store, conn, text)?.ones()),
         _ => None,
     };
+    exprs.splice(0..0, std::mem::take(&mut c.within));
     let expr = if exprs.is_empty() { "1".to_owned() } else { exprs.join(" AND ") };
     let drive = c.few.as_deref().map(id_list);
     Ok(Plan { expr, params: c.params, open, drive, exact, covered: covered(query) })
@@ -342,6 +347,8 @@ impl Compiler<'_> {
         if literal.len() >= MIN_LITERAL {
             let bits = search::matches(self.store, self.conn, literal)?;
             self.bits_as_candidates(&bits);
+            let within = self.in_bits(&bits);
+            self.within.push(within);
         }
         Ok(())
     }
