@@ -45,6 +45,8 @@ pub struct Queue {
     /// New rows above and below the cursor since the order was frozen.
     pub new_above: u64,
     pub new_below: u64,
+    /// How many matched when the window was loaded, if that many can be counted.
+    pub base_total: Option<u64>,
     /// At the top with nothing marked: new alerts come in as they arrive.
     pub follow: bool,
     /// When following last put another alert under the cursor.
@@ -80,6 +82,7 @@ impl Queue {
             total: None,
             new_above: 0,
             new_below: 0,
+            base_total: None,
             follow: true,
             moved_at: None,
             generation: 0,
@@ -152,6 +155,10 @@ impl Queue {
         let fresh: Vec<AlertRow> = rows.into_iter().filter(|r| !have.contains(&r.id)).collect();
         if after {
             self.at_end = complete;
+            if !fresh.is_empty() {
+                // What came below is in the window now; the next count begins from here.
+                (self.new_below, self.base_total) = (0, None);
+            }
             self.rows.extend(fresh);
             let over = self.rows.len().saturating_sub(WINDOW).min(self.scroll);
             if over > 0 {

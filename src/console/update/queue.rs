@@ -39,6 +39,7 @@ fn load(state: &mut State, page: Page, limit: usize, out: &mut Out) {
     let q = &mut state.queue;
     // A newer question makes the answer to an older one worthless.
     q.generation += 1;
+    q.base_total = None;
     q.loading = true;
     q.load_again = false;
     out.push(Effect::Rows { generation: q.generation, query: q.query.clone(), sort: q.sort, page, limit });
@@ -117,6 +118,9 @@ pub fn rows(
             return;
         }
     };
+    if matches!(state.queue.load, Load::Broken { .. }) {
+        state.tell(Role::Good, say!("the queue is loaded again"));
+    }
     let q = &mut state.queue;
     q.load = Load::Ready { at: now };
     let complete = rows.len() < limit;
@@ -131,7 +135,7 @@ pub fn rows(
             q.base = if q.at_top { 0 } else { base };
             q.rows = rows;
             q.gone.clear();
-            q.new_above = 0;
+            (q.new_above, q.new_below) = (0, 0);
             if q.follow {
                 q.cursor = q.rows.first().map(|r| r.id);
                 if before.is_some() && before != q.cursor {
@@ -229,8 +233,15 @@ pub fn counted(
     match result {
         Ok((total, above)) if generation == q.generation => {
             q.total = Some(total);
+            if total.exact && q.base_total.is_none() {
+                q.base_total = Some(total.n);
+            }
             if let Some(above) = above.filter(|_| cursor == q.cursor && !q.follow) {
                 q.new_above = above.n.saturating_sub(q.known_above());
+                let new = total.n.saturating_sub(q.base_total.unwrap_or(total.n));
+                q.new_below = if total.exact { new.saturating_sub(q.new_above) } else { 0 };
+                // The end has moved away: it can be gone to again.
+                q.at_end &= q.new_below == 0;
             }
         }
         Ok(_) => q.count_again = true,

@@ -445,6 +445,11 @@ fn the_cursor_holds_an_id_and_order_freezes_under_it() {
         Msg::Counted { generation, cursor: Some(AlertId(3)), result: Ok((Count { n: 162, exact: true }, Some(count))) },
     );
     assert_eq!(s.queue.new_above, 14);
+    assert_eq!(s.queue.new_below, 0);
+    let more = (Count { n: 170, exact: true }, Some(count));
+    update(&mut s, now(), Msg::Counted { generation, cursor: Some(AlertId(3)), result: Ok(more) });
+    assert_eq!((s.queue.new_above, s.queue.new_below), (14, 8));
+    assert!(!s.queue.at_end, "what came below can be scrolled to");
     assert_eq!(s.queue.rows.len(), 8);
 }
 

@@ -44,8 +44,13 @@ fn context(c: &mut Canvas<'_>, area: Rect) {
         right.push((say!("paused"), Role::Warn));
     } else if q.follow {
         right.push((say!("following"), Role::Good));
-    } else if q.new_above > 0 {
-        right.push((say!("+", q.new_above, " new above, ", key_of(c.state, Do::Top), " shows"), Role::Accent));
+    } else {
+        if q.new_above > 0 {
+            right.push((say!("+", q.new_above, " new above, ", key_of(c.state, Do::Top), " shows"), Role::Accent));
+        }
+        if q.new_below > 0 {
+            right.push((say!("+", q.new_below, if q.new_above > 0 { " below" } else { " new below" }), Role::Info));
+        }
     }
     let width: usize = right.iter().map(|(t, _)| t.width() + 2).sum();
     let room = area.width.saturating_sub(width as u16 + 1);
