@@ -1,210 +1,238 @@
-//! A shift at the console, on a real terminal: what one person does and another sees.
+//! A shift at the console, on a real terminal: what one person does and another sees, and what attackers wrote.
 
 mod common;
 
-use std::process::Command;
+use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
+use std::time::Instant;
 
 use common::BIN;
-use common::Console;
+use common::Term;
+use common::as_person;
+use common::check_grammar;
+use common::code_on;
+use common::demo_desk;
 use common::json;
+use common::open_demo;
+use common::run;
+use watchfloor::text::hostile;
 
-/// A demo desk with a quarter of an hour of history, and nothing more coming in.
-fn desk() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let filled =
-        Command::new(BIN).args(["demo", "--headless", "--skip", "900", "--data-dir"]).arg(dir.path()).status().unwrap();
-    assert!(filled.success());
-    dir
+const SIZE: (u16, u16) = (100, 30);
+
+/// What one console shows of another's work: a second is the promise, a busy machine is given three.
+fn soon(console: &Term, what: &str, wanted: impl Fn(&str) -> bool) {
+    let began = Instant::now();
+    console.wait(what, wanted);
+    assert!(began.elapsed() < Duration::from_secs(3), "{what} took {:?}", began.elapsed());
 }
 
-fn state_of(dir: &std::path::Path, filter: &str) -> Vec<serde_json::Value> {
-    json(dir, &["alerts", "--filter", filter])
+fn alerts(data: &str, filter: &str) -> Vec<serde_json::Value> {
+    json(data, &["alerts", "--filter", filter])
 }
 
-/// The three characters a disruptive decision wants typed.
-fn code(console: &Console) -> String {
-    console.until("the code to type", |t| t.lines().any(|l| l.trim_start().starts_with("type ")));
-    // Input is ignored for a moment after a decision opens, so that no stray key decides.
-    std::thread::sleep(Duration::from_millis(900));
-    let text = console.text();
-    let line = text.lines().find(|l| l.trim_start().starts_with("type ")).unwrap();
-    line.split_whitespace().nth(1).unwrap().to_owned()
-}
-
-/// How soon the other console showed it. A second is the promise; a busy machine is given three.
-fn soon(took: Duration) {
-    assert!(took < Duration::from_secs(3), "the other console took {took:?}");
+fn filter(console: &mut Term, query: &str) {
+    console.press("/\u{15}");
+    console.press(query);
+    console.press("\r");
+    console.wait_for(query);
+    console.settle();
 }
 
 #[test]
 fn a_shift() {
-    let dir = desk();
-    let dir = dir.path();
-    let mut alice = Console::open(dir, &["--as", "alice"], 100, 30);
-    let bob = Console::open(dir, &["--as", "bob"], 100, 30);
-    alice.sees("Alice Moreau");
-    bob.sees("Bob Kessler");
+    let dir = tempfile::tempdir().unwrap();
+    let data = &demo_desk(dir.path());
+    let mut alice = open_demo(data, "alice", SIZE);
+    let bob = open_demo(data, "bob", SIZE);
+    filter(&mut alice, "host:fin-ws-014* status:new");
 
-    // Filter: only the finance workstation, and an error points at its column.
-    alice.press("/");
-    alice.ctrl('u');
-    alice.press("host:fin-ws-014* status:new");
-    alice.enter();
-    alice.until("only that host", |t| {
-        let rows: Vec<_> =
-            t.lines().filter(|l| l.contains("CRIT") || l.contains("HIGH") || l.contains("MED")).collect();
-        !rows.is_empty() && t.contains("host:fin-ws-014*")
-    });
-    let matching = state_of(dir, "host:fin-ws-014* status:new");
-    assert!(matching.len() >= 3, "the intrusion reached that host");
-
-    // Claim: the other console sees whose it is.
+    // Claim: it is hers, and the second analyst is told so.
     alice.press("c");
-    alice.sees("yours now");
-    let claimed = state_of(dir, "owner:alice");
+    alice.wait_for("yours now");
+    let claimed = alerts(data, "owner:alice");
     assert_eq!(claimed.len(), 1);
-
-    // An opinion by rules.
-    alice.press("t");
-    alice.sees("claims founded");
     let id = claimed[0]["id"].to_string();
-    let shown = &json(dir, &["alert", "show", &id])[0];
+    let (status, said) = as_person(data, "bob", &["alert", "claim", &id]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("alice has it"), "{said}");
+
+    // An opinion by rules, every claim of it found in the record.
+    alice.press("t");
+    alice.wait_for("claims founded");
+    let shown = &json(data, &["alert", "show", &id])[0];
     assert_eq!(shown["verdicts"][0]["backend"], "rules");
     assert!(shown["verdicts"][0]["claims"].as_array().unwrap().iter().all(|c| c["founded"] == true));
 
-    // The second analyst is told who has it.
-    let refused = Command::new(BIN).args(["--as", "bob", "--data-dir"]).arg(dir).args(["alert", "claim", &id]).output();
-    let refused = refused.unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("alice has it"));
-
-    // Close two at once: disposition, reason and comment in one act; then take it back.
-    let open_before = state_of(dir, "status:open").len();
-    alice.press("G");
-    alice.press(" ");
-    alice.press("k");
-    alice.press(" ");
-    alice.press("x");
-    alice.sees("disposition");
-    alice.press("f");
-    alice.press("test of the sensor");
-    alice.ctrl('s');
-    alice.sees("closed as false positive");
-    let closed = state_of(dir, "status:closed disp:fp owner:alice");
-    assert_eq!(closed.len(), 2, "both were closed in one act");
-    assert_eq!(state_of(dir, "status:open").len(), open_before - 2);
-    soon(bob.until("fewer open alerts", |t| t.contains(&format!("Queue {}", open_before - 2))));
+    // Two closed in one act with disposition and reason, and both taken back.
+    let open = alerts(data, "status:open").len();
+    alice.press("G k x");
+    alice.wait_for("disposition");
+    alice.press("ftest of the sensor\u{13}");
+    alice.wait_for("closed as false positive");
+    assert_eq!(alerts(data, "status:closed disp:fp owner:alice").len(), 2, "both were closed in one act");
+    soon(&bob, "two fewer open alerts", |t| t.contains(&format!("Queue {}", open - 2)));
     alice.press("u");
-    alice.sees("taken back");
-    assert_eq!(state_of(dir, "status:closed disp:fp owner:alice").len(), 0);
-    soon(bob.until("the alerts back", |t| t.contains(&format!("Queue {open_before}"))));
+    alice.wait_for("taken back");
+    assert_eq!(alerts(data, "status:closed disp:fp owner:alice").len(), 0);
+    soon(&bob, "the alerts again", |t| t.contains(&format!("Queue {open}")));
 
-    let request = propose(&mut alice, dir);
-    soon(bob.sees("Approvals 1"));
+    let request = propose(&mut alice, data);
+    soon(&bob, "the request", |t| t.contains("Approvals 1"));
 
-    // The requester cannot approve, neither here nor from the command line.
-    let digest = json(dir, &["actions", "--requests", "pending"])[0]["digest"].as_str().unwrap().to_owned();
-    let own = Command::new(BIN)
-        .args(["--as", "alice", "--data-dir"])
-        .arg(dir)
-        .args(["approve", &request, "--digest", &digest])
-        .output()
-        .unwrap();
-    assert_eq!(own.status.code(), Some(4), "{}", String::from_utf8_lossy(&own.stderr));
+    // The requester cannot approve, whichever way.
+    let digest = json(data, &["actions", "--requests", "pending"])[0]["digest"].as_str().unwrap().to_owned();
+    let (status, said) = as_person(data, "alice", &["approve", &request, "--digest", &digest]);
+    assert_eq!(status, Some(4), "{said}");
 
-    // Another person approves with the code, runs it, and sees a receipt for each target.
-    switch_to(&mut alice, "Bob Kessler");
-    decide(&mut alice);
-    alice.sees("approved");
-    soon(bob.sees("Approvals 1"));
-    run(&mut alice);
-    alice.until("the receipt", |t| t.to_lowercase().contains("done"));
-    let done = &json(dir, &["actions", "--requests", "done"])[0];
+    // At the same terminal another person approves with the code, runs it, and sees a receipt for each target.
+    std::thread::sleep(Duration::from_millis(900));
+    alice.press("@");
+    alice.wait_for("Act as");
+    alice.press("bob\r");
+    alice.wait_for("you are Bob Kessler");
+    alice.press("\u{1b}");
+    std::thread::sleep(Duration::from_millis(200));
+    alice.press("3\r");
+    alice.wait_for("to sign");
+    type_code(&mut alice);
+    alice.wait_for("runs it, once");
+    alice.press("\u{1b}");
+    std::thread::sleep(Duration::from_millis(200));
+    alice.press("3x");
+    alice.wait_for("to run");
+    type_code(&mut alice);
+    alice.wait_for("RECEIPTS");
+    let done = &json(data, &["actions", "--requests", "done"])[0];
     assert_eq!(done["body"]["requester"], "alice");
     assert_eq!(done["approvals"][0]["by"], "bob");
-    assert!(done["receipts"].as_array().unwrap().iter().all(|r| r["state"] == "done"));
-    assert!(!done["receipts"].as_array().unwrap().is_empty());
+    let receipts = done["receipts"].as_array().unwrap();
+    assert!(!receipts.is_empty() && receipts.iter().all(|r| r["state"] == "done"), "{receipts:?}");
 
-    let verified = Command::new(BIN).arg("--data-dir").arg(dir).args(["audit", "verify"]).status().unwrap();
-    assert!(verified.success());
-    alice.ctrl('q');
-    assert_eq!(alice.ended(), 0);
+    run(&["--data-dir", data, "audit", "verify"]);
+    alice.press("\u{11}");
+    assert!(alice.ends(Duration::from_secs(5)).success());
 }
 
 #[test]
 fn an_edited_request_is_void() {
-    let dir = desk();
-    let dir = dir.path();
-    let mut alice = Console::open(dir, &["--as", "alice"], 100, 30);
-    alice.sees("Alice Moreau");
-    alice.press("/");
-    alice.ctrl('u');
-    alice.press("host:fin-ws-014* status:new");
-    alice.enter();
-    alice.sees("host:fin-ws-014*");
-    let request = propose(&mut alice, dir);
-    let digest = json(dir, &["actions", "--requests", "pending"])[0]["digest"].as_str().unwrap().to_owned();
+    let dir = tempfile::tempdir().unwrap();
+    let data = &demo_desk(dir.path());
+    let mut alice = open_demo(data, "alice", SIZE);
+    filter(&mut alice, "host:fin-ws-014* status:new");
+    let request = propose(&mut alice, data);
+    let digest = json(data, &["actions", "--requests", "pending"])[0]["digest"].as_str().unwrap().to_owned();
     // Somebody with the file in hands swaps the target behind everybody's back.
-    let store = rusqlite::Connection::open(dir.join("desk.sqlite")).unwrap();
-    let changed = store
-        .execute("UPDATE request SET json = replace(json, 'fin-ws-014', 'fin-ws-099') WHERE id = ?1", [&request])
-        .unwrap();
-    assert_eq!(changed, 1);
-    let out = Command::new(BIN)
-        .args(["--as", "bob", "--data-dir"])
-        .arg(dir)
-        .args(["approve", &request, "--digest", &digest])
-        .output()
-        .unwrap();
-    assert!(!out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
-    let now = &json(dir, &["actions", "--requests", "all"])[0];
-    assert_ne!(now["state"], "approved", "{}", now["note"]);
-    assert_ne!(now["state"], "executing");
-    let run = Command::new(BIN).args(["--as", "bob", "--data-dir"]).arg(dir).args(["execute", &request]).output();
-    assert!(!run.unwrap().status.success());
-    assert!(json(dir, &["actions", "--requests", "done"]).is_empty());
+    let store = rusqlite::Connection::open(Path::new(data).join("desk.sqlite")).unwrap();
+    let swap = "UPDATE request SET json = replace(json, 'fin-ws-014', 'fin-ws-099') WHERE id = ?1";
+    assert_eq!(store.execute(swap, [&request]).unwrap(), 1);
+    let (status, said) = as_person(data, "bob", &["approve", &request, "--digest", &digest]);
+    assert_ne!(status, Some(0), "{said}");
+    let now = &json(data, &["actions", "--requests", "all"])[0];
+    assert!(now["state"] != "approved" && now["state"] != "executing", "{now}");
+    let (status, _) = as_person(data, "bob", &["execute", &request]);
+    assert_ne!(status, Some(0));
+    assert!(json(data, &["actions", "--requests", "done"]).is_empty());
 }
 
-/// Proposes to isolate the host of the alert under the cursor. Gives the request's id.
-fn propose(alice: &mut Console, dir: &std::path::Path) -> String {
-    alice.press("g");
-    alice.press("p");
-    alice.sees("isolate-host");
-    alice.press("isolate");
-    alice.enter();
-    alice.sees("the approver reads it");
-    alice.press("spreading, see the case");
-    alice.ctrl('s');
-    alice.sees("proposed");
-    let pending = json(dir, &["actions", "--requests", "pending"]);
+/// Proposes to isolate the host of the first alert. Gives the request's id.
+fn propose(alice: &mut Term, data: &str) -> String {
+    alice.press("gp");
+    alice.wait_for("isolate-host");
+    alice.press("isolate\r");
+    alice.wait_for("the approver reads it");
+    alice.press("spreading, see the case\u{13}");
+    alice.wait_for("somebody else must approve");
+    let pending = json(data, &["actions", "--requests", "pending"]);
     assert_eq!(pending.len(), 1);
     assert_eq!(pending[0]["preview"][0]["would_change"], 1, "the dry run says what would change");
     pending[0]["body"]["id"].as_str().unwrap().to_owned()
 }
 
-fn switch_to(console: &mut Console, name: &str) {
-    // What opens by itself takes no keys for a moment.
+/// A decision that has just opened takes no keys for a moment; then the three characters it shows.
+fn type_code(console: &mut Term) {
     std::thread::sleep(Duration::from_millis(900));
-    console.press("@");
-    console.sees("Act as");
-    console.press(&name[..3].to_lowercase());
-    console.enter();
-    console.sees(&format!("you are {name}"));
-}
-
-fn decide(console: &mut Console) {
-    console.esc();
-    console.press("3");
-    console.enter();
-    let code = code(console);
+    let code = code_on(&console.screen());
     console.press(&code);
 }
 
-fn run(console: &mut Console) {
-    console.esc();
-    console.press("3");
-    console.press("x");
-    let code = code(console);
-    console.press(&code);
+/// Every payload of the hostile corpus in every field of records of five formats, looked at in the list, the detail,
+/// the raw and the hex view: nothing but our own escape sequences reaches the terminal.
+#[test]
+fn hostile_records_drive_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hostile.log");
+    let mut out = std::fs::File::create(&file).unwrap();
+    let corpus = hostile::corpus();
+    for (n, (_, payload)) in corpus.iter().enumerate() {
+        for record in records(n, payload) {
+            out.write_all(&record).unwrap();
+            out.write_all(b"\n").unwrap();
+        }
+    }
+    drop(out);
+    let data = &dir.path().join("data").display().to_string();
+    // Some are broken on purpose and become dead letters, which is exit status 1.
+    let imported = std::process::Command::new(BIN).args(["--data-dir", data, "import"]).arg(&file).output().unwrap();
+    check_grammar(&imported.stdout.iter().copied().filter(|b| *b != b'\n').collect::<Vec<_>>()).unwrap();
+    let all = alerts(data, "").len();
+    assert!(all >= 3 * corpus.len(), "{all} of {} payloads in five formats were read", corpus.len());
+
+    let mut console = Term::start(BIN, &["--data-dir", data], (160, 40));
+    console.wait_for("CRIT");
+    console.settle();
+    for n in 0..all.min(300) {
+        console.press("j");
+        if n % 7 == 0 {
+            console.press("\rrjh");
+            console.press("\u{1b}");
+            std::thread::sleep(Duration::from_millis(120));
+            console.press("\u{1b}");
+            std::thread::sleep(Duration::from_millis(120));
+        }
+    }
+    console.settle();
+    check_grammar(&console.bytes()).unwrap();
+    // The same from a shell: listed, shown, and among the dead letters.
+    for args in [&["alerts"][..], &["alert", "show", "1", "2", "3", "4", "5"], &["dead-letter", "list"]] {
+        let out = std::process::Command::new(BIN).args(["--data-dir", data]).args(args).output().unwrap();
+        let text: Vec<u8> = out.stdout.into_iter().filter(|b| *b != b'\n').collect();
+        check_grammar(&text).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+        assert!(!text.contains(&0x1b), "{args:?}: an escape");
+    }
+}
+
+fn records(n: usize, payload: &[u8]) -> Vec<Vec<u8>> {
+    let flat: Vec<u8> = payload.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect();
+    let put = |template: &str, with: &[u8]| -> Vec<u8> {
+        let mut out = Vec::new();
+        for (i, piece) in template.split("@@").enumerate() {
+            if i > 0 {
+                out.extend_from_slice(with);
+            }
+            out.extend_from_slice(piece.replace("##", &n.to_string()).as_bytes());
+        }
+        out
+    };
+    // In JSON a control is written as an escape; bytes that are no UTF-8 stand as they are.
+    let json = match std::str::from_utf8(payload) {
+        Ok(text) => serde_json::to_string(text).unwrap().trim_matches('"').as_bytes().to_vec(),
+        Err(_) => flat.clone(),
+    };
+    vec![
+        put(
+            r#"{"timestamp":"2026-01-05T09:00:00.000+0000","rule":{"level":12,"description":"@@","id":"@@","groups":["@@"]},"agent":{"id":"@@","name":"@@"},"manager":{"name":"@@"},"id":"w##","full_log":"@@","decoder":{"name":"@@"},"data":{"srcip":"192.0.2.1","dstuser":"@@"},"location":"@@"}"#,
+            &json,
+        ),
+        put(
+            r#"{"timestamp":"2026-01-05T09:00:00.000000+0000","flow_id":##,"event_type":"alert","src_ip":"192.0.2.1","dest_ip":"192.0.2.2","proto":"TCP","alert":{"action":"@@","gid":1,"signature_id":##,"signature":"@@","category":"@@","severity":1},"http":{"hostname":"@@","url":"@@","http_user_agent":"@@"},"host":"@@"}"#,
+            &json,
+        ),
+        put(
+            r#"{"@timestamp":"2026-01-05T09:00:00Z","ecs":{"version":"8.11.0"},"event":{"kind":"alert","severity":73,"id":"e##"},"rule":{"id":"@@","name":"@@"},"message":"@@","host":{"name":"@@"},"user":{"name":"@@"},"process":{"name":"@@","command_line":"@@"}}"#,
+            &json,
+        ),
+        put("CEF:0|@@|@@|1|r##|@@|9|shost=@@ suser=@@ src=192.0.2.1 fname=@@ msg=@@", &flat),
+        put("<13>1 2026-01-05T09:00:00Z h## app 1 ID## - @@", &flat),
+    ]
 }

@@ -1,130 +1,15 @@
 //! The console in a real pseudo-terminal: what it writes byte by byte, what a person sees, how it ends.
 
-use std::io::{Read, Write};
+mod common;
+
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use common::{BIN, Term, check_grammar, code_on, demo_desk, open_demo, run};
+use portable_pty::PtySize;
 
-const BIN: &str = env!("CARGO_BIN_EXE_watchfloor");
 const HOSTILE: &str = "evil \\u001b]52;c;ZXZpbA==\\u0007 \\u202egnp.exe \\u009b2J \\u200b end";
-
-/// A program on a terminal of its own.
-struct Term {
-    master: Box<dyn MasterPty + Send>,
-    writer: Box<dyn Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
-    bytes: Arc<Mutex<Vec<u8>>>,
-    size: (u16, u16),
-}
-
-impl Term {
-    fn start(program: &str, args: &[&str], size: (u16, u16)) -> Self {
-        let pty = native_pty_system()
-            .openpty(PtySize { cols: size.0, rows: size.1, pixel_width: 0, pixel_height: 0 })
-            .unwrap();
-        let mut cmd = CommandBuilder::new(program);
-        cmd.args(args);
-        cmd.env("TERM", "xterm-256color");
-        cmd.env("LANG", "C.UTF-8");
-        cmd.env_remove("NO_COLOR");
-        cmd.env_remove("SSH_CONNECTION");
-        let child = pty.slave.spawn_command(cmd).unwrap();
-        drop(pty.slave);
-        let mut reader = pty.master.try_clone_reader().unwrap();
-        let bytes: Arc<Mutex<Vec<u8>>> = Arc::default();
-        let sink = Arc::clone(&bytes);
-        std::thread::spawn(move || {
-            let mut buf = [0; 65536];
-            while let Ok(n) = reader.read(&mut buf) {
-                if n == 0 {
-                    break;
-                }
-                sink.lock().unwrap().extend_from_slice(&buf[..n]);
-            }
-        });
-        let writer = pty.master.take_writer().unwrap();
-        Self { master: pty.master, writer, child, bytes, size }
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.bytes.lock().unwrap().clone()
-    }
-
-    fn screen(&self) -> String {
-        let n = |v| std::num::NonZeroU16::new(v).unwrap();
-        let mut vt = vt100::Parser::new(n(self.size.1), n(self.size.0), 0);
-        vt.process(&self.bytes());
-        vt.screen().contents()
-    }
-
-    fn send(&mut self, keys: &str) {
-        let w = &mut self.writer;
-        w.write_all(keys.as_bytes()).unwrap();
-        w.flush().unwrap();
-    }
-
-    /// Waits until the screen shows this.
-    fn wait_for(&self, what: &str) -> String {
-        self.wait(what, |s| s.contains(what))
-    }
-
-    fn wait(&self, what: &str, ok: impl Fn(&str) -> bool) -> String {
-        let until = Instant::now() + Duration::from_secs(20);
-        loop {
-            let screen = self.screen();
-            if ok(&screen) {
-                return screen;
-            }
-            assert!(Instant::now() < until, "no {what:?} on the screen:\n{screen}");
-            std::thread::sleep(Duration::from_millis(30));
-        }
-    }
-
-    /// Waits until nothing was written for a while.
-    fn settle(&self) {
-        let mut last = self.bytes().len();
-        let mut since = Instant::now();
-        while since.elapsed() < Duration::from_millis(700) {
-            std::thread::sleep(Duration::from_millis(50));
-            let n = self.bytes().len();
-            if n != last {
-                last = n;
-                since = Instant::now();
-            }
-        }
-    }
-
-    fn ends(&mut self, within: Duration) -> portable_pty::ExitStatus {
-        let until = Instant::now() + within;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < until, "it does not end:\n{}", self.screen());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.process_id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Term {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn run(args: &[&str]) {
-    let out = Command::new(BIN).args(args).output().unwrap();
-    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-}
 
 /// A desk with three alerts, one of them hostile in every field; clocks off.
 fn quiet_desk(dir: &Path) -> Vec<String> {
@@ -154,59 +39,6 @@ fn open_quiet(dir: &Path, size: (u16, u16)) -> Term {
     let term = Term::start(BIN, &args.iter().map(String::as_str).collect::<Vec<_>>(), size);
     term.wait_for("third of three");
     term
-}
-
-/// A demo desk that stands still, opened by one of its people.
-fn demo_desk(dir: &Path) -> String {
-    let data = dir.join("demo").display().to_string();
-    run(&["demo", "--data-dir", &data, "--headless", "--skip", "900"]);
-    data
-}
-
-fn open_demo(data: &str, person: &str, size: (u16, u16)) -> Term {
-    let term = Term::start(BIN, &["--data-dir", data, "--as", person], size);
-    term.wait_for("Queue");
-    term.wait("alerts", |s| s.contains(" P1 ") || s.contains(" P0 "));
-    term
-}
-
-/// Every escape sequence the console may write; everything else must be text.
-fn check_grammar(bytes: &[u8]) -> Result<(), String> {
-    let text = std::str::from_utf8(bytes).map_err(|e| format!("no UTF-8: {e}"))?;
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        let near = || text[at..].chars().take(24).collect::<String>().escape_debug().to_string();
-        match c {
-            '\u{1b}' => {
-                if chars.next().map(|x| x.1) != Some('[') {
-                    return Err(format!("not a CSI at {at}: {}", near()));
-                }
-                let mut body = String::new();
-                let last = loop {
-                    match chars.next().map(|x| x.1) {
-                        Some(c) if ('\u{40}'..='\u{7e}').contains(&c) => break c,
-                        Some(c) if c.is_ascii_digit() || ";:?".contains(c) => body.push(c),
-                        other => return Err(format!("{other:?} inside a CSI at {at}: {}", near())),
-                    }
-                };
-                let ok = match last {
-                    'm' | 'H' => !body.contains('?'),
-                    'J' => body == "2",
-                    'h' | 'l' => ["?1049", "?2004", "?25", "?2026"].contains(&body.as_str()),
-                    _ => false,
-                };
-                if !ok {
-                    return Err(format!("CSI {body}{last} at {at}"));
-                }
-            }
-            c if c.is_control() => return Err(format!("control {c:?} at {at}: {}", near())),
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e0fff}' => {
-                return Err(format!("{c:?} at {at}: {}", near()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 #[test]
@@ -338,49 +170,6 @@ fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_comes_back() {
 }
 
 #[test]
-fn an_analyst_works_from_the_keyboard_and_a_second_console_sees_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = demo_desk(dir.path());
-    let mut alice = open_demo(&data, "alice", (120, 40));
-    let bob = open_demo(&data, "bob", (120, 40));
-    alice.settle();
-
-    // Filter, claim: the other console shows the owner within a second.
-    alice.send("/\u{15}host:fin-ws-014 status:new\r");
-    alice.wait_for("host:fin-ws-014");
-    alice.send("j");
-    alice.settle();
-    alice.send("c");
-    let told = alice.wait_for("yours now");
-    let id: String =
-        told.split("alert ").filter_map(|p| p.split(':').next()).find(|p| p.parse::<u64>().is_ok()).unwrap().into();
-    let mut bob = bob;
-    bob.send(&format!("/\u{15}id:{id}\r"));
-    bob.wait("alice as owner", |s| s.lines().any(|l| l.contains(" alice ") && l.contains(" P")));
-    let before = Instant::now();
-    alice.send("l");
-    alice.wait_for("back in the queue");
-    bob.wait("it is new again", |s| s.lines().any(|l| l.contains(" P") && l.contains(" new ")));
-    assert!(before.elapsed() < Duration::from_millis(2500), "{:?}", before.elapsed());
-
-    // An opinion by the rules.
-    alice.send("t");
-    alice.wait_for("claims founded");
-
-    // Bulk close with a reason, and undo.
-    alice.send("/\u{15}sev<=low status:new\r");
-    alice.wait_for("sev<=low");
-    alice.settle();
-    alice.send("*");
-    alice.wait_for("marked");
-    alice.send("xf");
-    alice.send("nightly noise\r");
-    alice.wait_for("closed as false positive");
-    alice.send("u");
-    alice.wait_for("taken back");
-}
-
-#[test]
 fn two_people_propose_approve_and_run_an_action() {
     let dir = tempfile::tempdir().unwrap();
     let data = demo_desk(dir.path());
@@ -429,10 +218,4 @@ fn two_people_propose_approve_and_run_an_action() {
     assert!(screen.contains("done") && screen.contains("changed=1"), "{screen}");
     // Alice's screen followed.
     t.wait_for("RECEIPTS");
-}
-
-/// The three characters after `type`.
-fn code_on(screen: &str) -> String {
-    let line = screen.lines().find(|l| l.trim_start().starts_with("type ")).unwrap_or_else(|| panic!("{screen}"));
-    line.split_whitespace().nth(1).unwrap().to_owned()
 }

@@ -1,148 +1,208 @@
-//! A console on a pty, driven and read as a person would.
+//! A console on a terminal of its own, driven and read as a person would.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
-use std::io::Read as _;
-use std::io::Write as _;
-use std::num::NonZeroU16;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::time::Duration;
-use std::time::Instant;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use portable_pty::Child;
-use portable_pty::CommandBuilder;
-use portable_pty::MasterPty;
-use portable_pty::PtySize;
-use portable_pty::native_pty_system;
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 pub const BIN: &str = env!("CARGO_BIN_EXE_watchfloor");
 
-/// Slow machines are given time; a quick one never waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-pub struct Console {
-    master: Box<dyn MasterPty + Send>,
-    writer: Box<dyn std::io::Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
-    screen: Arc<Mutex<vt100::Parser>>,
-    bytes: Arc<Mutex<Vec<u8>>>,
+/// A program on a terminal of its own.
+pub struct Term {
+    pub master: Box<dyn MasterPty + Send>,
+    pub writer: Box<dyn Write + Send>,
+    pub child: Box<dyn Child + Send + Sync>,
+    pub bytes: Arc<Mutex<Vec<u8>>>,
+    pub size: (u16, u16),
 }
 
-impl Console {
-    /// Opens a console of `columns` x `rows` on a data folder.
-    pub fn open(data_dir: &Path, args: &[&str], columns: u16, rows: u16) -> Self {
-        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(BIN);
-        command.arg("--data-dir");
-        command.arg(data_dir);
-        args.iter().for_each(|a| command.arg(a));
-        command.env("TERM", "xterm-256color");
-        command.env_remove("NO_COLOR");
-        command.env_remove("SSH_CONNECTION");
-        let child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
-        let mut reader = pair.master.try_clone_reader().unwrap();
-        let non_zero = |n| NonZeroU16::new(n).unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(non_zero(rows), non_zero(columns), 0)));
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let (parser, all) = (Arc::clone(&screen), Arc::clone(&bytes));
+impl Term {
+    pub fn start(program: &str, args: &[&str], size: (u16, u16)) -> Self {
+        let pty = native_pty_system()
+            .openpty(PtySize { cols: size.0, rows: size.1, pixel_width: 0, pixel_height: 0 })
+            .unwrap();
+        let mut cmd = CommandBuilder::new(program);
+        cmd.args(args);
+        cmd.env("TERM", "xterm-256color");
+        cmd.env("LANG", "C.UTF-8");
+        cmd.env_remove("NO_COLOR");
+        cmd.env_remove("SSH_CONNECTION");
+        let child = pty.slave.spawn_command(cmd).unwrap();
+        drop(pty.slave);
+        let mut reader = pty.master.try_clone_reader().unwrap();
+        let bytes: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let sink = Arc::clone(&bytes);
         std::thread::spawn(move || {
-            let mut buffer = [0; 65536];
-            while let Ok(n) = reader.read(&mut buffer) {
+            let mut buf = [0; 65536];
+            while let Ok(n) = reader.read(&mut buf) {
                 if n == 0 {
-                    return;
+                    break;
                 }
-                all.lock().unwrap().extend_from_slice(&buffer[..n]);
-                parser.lock().unwrap().process(&buffer[..n]);
+                sink.lock().unwrap().extend_from_slice(&buf[..n]);
             }
         });
-        let writer = pair.master.take_writer().unwrap();
-        Self { master: pair.master, writer, child, screen, bytes }
+        let writer = pty.master.take_writer().unwrap();
+        Self { master: pty.master, writer, child, bytes, size }
     }
 
-    pub fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
-    }
-
-    /// Every byte written to the terminal so far.
-    pub fn written(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         self.bytes.lock().unwrap().clone()
     }
 
-    /// Waits until the screen is as wanted, and says how long it took.
-    pub fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Duration {
-        let began = Instant::now();
-        loop {
-            let text = self.text();
-            if wanted(&text) {
-                return began.elapsed();
-            }
-            assert!(began.elapsed() < PATIENCE, "{what} did not come. The screen:\n{text}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    pub fn screen(&self) -> String {
+        let n = |v| std::num::NonZeroU16::new(v).unwrap();
+        let mut vt = vt100::Parser::new(n(self.size.1), n(self.size.0), 0);
+        vt.process(&self.bytes());
+        vt.screen().contents()
     }
 
-    pub fn sees(&self, words: &str) -> Duration {
-        self.until(words, |text| text.contains(words))
-    }
-
-    /// Presses keys one after the other, at the pace of a quick person.
+    /// Keys one after the other, at the pace of a quick person.
     pub fn press(&mut self, keys: &str) {
         for c in keys.chars() {
-            self.writer.write_all(c.encode_utf8(&mut [0; 4]).as_bytes()).unwrap();
-            self.writer.flush().unwrap();
+            self.send(c.encode_utf8(&mut [0; 4]));
             std::thread::sleep(Duration::from_millis(30));
         }
     }
 
-    pub fn enter(&mut self) {
-        self.press("\r");
+    pub fn send(&mut self, keys: &str) {
+        let w = &mut self.writer;
+        w.write_all(keys.as_bytes()).unwrap();
+        w.flush().unwrap();
     }
 
-    pub fn esc(&mut self) {
-        self.press("\u{1b}");
-        // Alone for a moment, or it is the beginning of a longer key.
-        std::thread::sleep(Duration::from_millis(120));
+    /// Waits until the screen shows this.
+    pub fn wait_for(&self, what: &str) -> String {
+        self.wait(what, |s| s.contains(what))
     }
 
-    /// `ctrl` with a letter.
-    pub fn ctrl(&mut self, letter: char) {
-        self.press(&char::from(letter as u8 & 0x1f).to_string());
+    pub fn wait(&self, what: &str, ok: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let screen = self.screen();
+            if ok(&screen) {
+                return screen;
+            }
+            assert!(Instant::now() < until, "no {what:?} on the screen:\n{screen}");
+            std::thread::sleep(Duration::from_millis(30));
+        }
     }
 
-    pub fn resize(&self, columns: u16, rows: u16) {
-        self.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
-        let non_zero = |n| NonZeroU16::new(n).unwrap();
-        self.screen.lock().unwrap().screen_mut().set_size(non_zero(rows), non_zero(columns));
+    /// Waits until nothing was written for a while.
+    pub fn settle(&self) {
+        let mut last = self.bytes().len();
+        let mut since = Instant::now();
+        while since.elapsed() < Duration::from_millis(700) {
+            std::thread::sleep(Duration::from_millis(50));
+            let n = self.bytes().len();
+            if n != last {
+                last = n;
+                since = Instant::now();
+            }
+        }
     }
 
-    /// Waits for the end and gives the exit status.
-    pub fn ended(&mut self) -> u32 {
-        let began = Instant::now();
+    pub fn ends(&mut self, within: Duration) -> portable_pty::ExitStatus {
+        let until = Instant::now() + within;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
+                return status;
             }
-            assert!(began.elapsed() < PATIENCE, "it did not end. The screen:\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(10));
+            assert!(Instant::now() < until, "it does not end:\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.process_id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 }
 
-impl Drop for Console {
+impl Drop for Term {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
+pub fn run(args: &[&str]) {
+    let out = Command::new(BIN).args(args).output().unwrap();
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// A demo desk that stands still, opened by one of its people.
+pub fn demo_desk(dir: &Path) -> String {
+    let data = dir.join("demo").display().to_string();
+    run(&["demo", "--data-dir", &data, "--headless", "--skip", "900"]);
+    data
+}
+
+pub fn open_demo(data: &str, person: &str, size: (u16, u16)) -> Term {
+    let term = Term::start(BIN, &["--data-dir", data, "--as", person], size);
+    term.wait_for("Queue");
+    term.wait("alerts", |s| s.contains(" P1 ") || s.contains(" P0 "));
+    term
+}
+
+/// Every escape sequence the console may write; everything else must be text.
+pub fn check_grammar(bytes: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| format!("no UTF-8: {e}"))?;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let near = || text[at..].chars().take(24).collect::<String>().escape_debug().to_string();
+        match c {
+            '\u{1b}' => {
+                if chars.next().map(|x| x.1) != Some('[') {
+                    return Err(format!("not a CSI at {at}: {}", near()));
+                }
+                let mut body = String::new();
+                let last = loop {
+                    match chars.next().map(|x| x.1) {
+                        Some(c) if ('\u{40}'..='\u{7e}').contains(&c) => break c,
+                        Some(c) if c.is_ascii_digit() || ";:?".contains(c) => body.push(c),
+                        other => return Err(format!("{other:?} inside a CSI at {at}: {}", near())),
+                    }
+                };
+                let ok = match last {
+                    'm' | 'H' => !body.contains('?'),
+                    'J' => body == "2",
+                    'h' | 'l' => ["?1049", "?2004", "?25", "?2026"].contains(&body.as_str()),
+                    _ => false,
+                };
+                if !ok {
+                    return Err(format!("CSI {body}{last} at {at}"));
+                }
+            }
+            c if c.is_control() => return Err(format!("control {c:?} at {at}: {}", near())),
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e0fff}' => {
+                return Err(format!("{c:?} at {at}: {}", near()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The three characters after `type`.
+pub fn code_on(screen: &str) -> String {
+    let line = screen.lines().find(|l| l.trim_start().starts_with("type ")).unwrap_or_else(|| panic!("{screen}"));
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
 /// Runs a command on a data folder and gives its standard output as JSON, one value a line.
-pub fn json(data_dir: &Path, args: &[&str]) -> Vec<serde_json::Value> {
-    let out =
-        std::process::Command::new(BIN).arg("--json").arg("--data-dir").arg(data_dir).args(args).output().unwrap();
+pub fn json(data: &str, args: &[&str]) -> Vec<serde_json::Value> {
+    let out = Command::new(BIN).args(["--json", "--data-dir", data]).args(args).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
     text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+/// Runs a command as one of a demo's people: exit status and standard error.
+pub fn as_person(data: &str, person: &str, args: &[&str]) -> (Option<i32>, String) {
+    let out = Command::new(BIN).args(["--as", person, "--data-dir", data]).args(args).output().unwrap();
+    (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
 }
