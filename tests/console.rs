@@ -77,10 +77,11 @@ fn a_resize_is_followed_and_a_tiny_screen_says_so() {
     for (size, words) in
         [((140, 40), "FACTS as the source gave them"), ((50, 10), "at least 60x15"), ((80, 24), "ALERT")]
     {
-        t.master.resize(PtySize { cols: size.0, rows: size.1, pixel_width: 0, pixel_height: 0 }).unwrap();
-        // What was written for the old size must not be read as the new one's.
+        // What was written for the old size must not be read as the new one's, and the new one's must not be lost.
+        t.settle();
         t.bytes.lock().unwrap().clear();
         t.size = size;
+        t.master.resize(PtySize { cols: size.0, rows: size.1, pixel_width: 0, pixel_height: 0 }).unwrap();
         t.wait_for(words);
     }
 }
