@@ -2,6 +2,15 @@
 //!
 //! `cargo bench --bench frame`. `WATCHFLOOR_BENCH_N` (default 1,000,000) is the larger desk. Goals: the larger desk at
 //! most 1.1 times the smaller one, the whole frame (header, list, alert, footer) at most 1.5 times the bare table.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark prints and stops at the first fault"
+)]
 
 use std::hint::black_box;
 use std::path::PathBuf;

@@ -1,4 +1,13 @@
 //! The console in a real pseudo-terminal: what it writes byte by byte, what a person sees, how it ends.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test starts programs and stops at the first surprise"
+)]
 
 mod common;
 

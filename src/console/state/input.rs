@@ -8,7 +8,7 @@ use crate::text::{Untrusted, clean_block};
 /// A text field of one or several lines.
 #[derive(Clone, Debug)]
 pub struct Input {
-    area: TextArea<'static>,
+    area: Box<TextArea<'static>>,
     pub many: bool,
     /// Where in the history it stands; `None`: its own text.
     pub older: Option<usize>,
@@ -17,7 +17,7 @@ pub struct Input {
 
 impl Input {
     pub fn line(text: &str) -> Self {
-        let mut input = Self { area: TextArea::default(), many: false, older: None, max: 4096 };
+        let mut input = Self { area: Box::default(), many: false, older: None, max: 4096 };
         input.set(text);
         input
     }
@@ -41,7 +41,7 @@ impl Input {
     }
 
     pub fn set(&mut self, text: &str) {
-        self.area = TextArea::default();
+        *self.area = TextArea::default();
         self.paste(text);
     }
 

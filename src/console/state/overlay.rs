@@ -23,7 +23,7 @@ pub enum Overlay {
     Decide(Box<Decide>),
     Raw(Box<RawView>),
     /// Text to read: help, an explanation.
-    Sheet(Sheet),
+    Sheet(Box<Sheet>),
 }
 
 /// `/`.

@@ -5,7 +5,7 @@ use super::super::columns;
 use super::super::keymap::{Code, Key, Lookup, chord_text};
 use super::super::layout;
 use super::super::state::input::Input;
-use super::super::state::overlay::{FieldKind, FilterInput, Sheet};
+use super::super::state::overlay::{FieldKind, FilterInput};
 use super::super::state::queue::MARK_CAP;
 use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
@@ -355,8 +355,8 @@ pub fn move_by(state: &mut State, by: isize, out: &mut Out) {
             v.scroll = scroll(v.scroll, by, lines, raw);
             return;
         }
-        Some(Overlay::Sheet(Sheet { doc, scroll: at, .. })) => {
-            *at = scroll(*at, by, doc.rows.len(), sheet);
+        Some(Overlay::Sheet(s)) => {
+            s.scroll = scroll(s.scroll, by, s.doc.rows.len(), sheet);
             return;
         }
         Some(Overlay::Picker(p)) => {

@@ -101,7 +101,7 @@ pub fn help(state: &mut State) {
         doc.labelled(say!(*example), 24, &say!(*meaning), Role::Text);
     }
     let title = say!("Keys of the ", Said::of(&state.look.keymap.name), " keymap");
-    state.overlays.push(Overlay::Sheet(Sheet { title, doc, scroll: 0 }));
+    state.overlays.push(Overlay::Sheet(Box::new(Sheet { title, doc, scroll: 0 })));
 }
 
 const FILTER_HELP: &[(&str, &str)] = &[
@@ -278,7 +278,11 @@ pub fn explain(state: &mut State) {
     let text = "What waits grows, and all at the same pace, so the order of two alerts never changes with time alone. \
                 Only a change of priority moves one.";
     doc.text(0, &say!(text), Role::Dim);
-    state.overlays.push(Overlay::Sheet(Sheet { title: say!("Why alert ", row.id, " stands here"), doc, scroll: 0 }));
+    state.overlays.push(Overlay::Sheet(Box::new(Sheet {
+        title: say!("Why alert ", row.id, " stands here"),
+        doc,
+        scroll: 0,
+    })));
 }
 
 // --- acts --------------------------------------------------------------------------------------
