@@ -16,12 +16,11 @@
 
 #[path = "store/bare.rs"]
 mod bare;
-#[path = "store/wazuh.rs"]
-mod wazuh;
+mod common;
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,53 +36,25 @@ use watchfloor::model::query::{Page, Query, SortKey, Term};
 use watchfloor::store::Store as _;
 use watchfloor::store::sqlite::SqliteStore;
 
-/// Goes up when the records or the schema change.
-const VERSION: u32 = 2;
 const ROUNDS: usize = 7;
 
 fn main() {
-    let n: u64 = std::env::var("WATCHFLOOR_BENCH_N").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
-    let dir = folder().join(format!("v{VERSION}-{n}"));
-    std::fs::create_dir_all(&dir).unwrap();
-    let file = dir.join("alerts.ndjson");
-    if !file.exists() {
-        generate(&file, n);
-    }
+    let n: u64 = common::env("WATCHFLOOR_BENCH_N", 1_000_000);
+    let file = common::ndjson(n as usize);
     let size = file.metadata().unwrap().len();
     println!("{n} alerts, {} MB, {} bytes each, {} cores", size / 1_000_000, size / n, cores());
     ingest(&file, n.min(100_000) as usize);
-    search(&dir, &file, n);
-    paging(&dir, &file);
+    let store = stored(n);
+    search(&store, &file, n);
+    paging(&store);
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |c| c.get())
 }
 
-fn folder() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into())).join(".cache");
-    cache.unwrap_or_else(home).join("watchfloor-bench")
-}
-
-fn generate(file: &Path, n: u64) {
-    let part = file.with_extension("part");
-    let mut out = BufWriter::new(File::create(&part).unwrap());
-    let mut rng = wazuh::Rng::new(42);
-    for i in 0..n {
-        writeln!(out, "{}", wazuh::record(&mut rng, i)).unwrap();
-    }
-    out.into_inner().unwrap().sync_all().unwrap();
-    std::fs::rename(part, file).unwrap();
-}
-
 fn lines(file: &Path) -> impl Iterator<Item = Vec<u8>> {
     BufReader::with_capacity(1 << 20, File::open(file).unwrap()).split(b'\n').map(Result::unwrap)
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }
 
 /// Pace of a durable import (the real readers and pipeline) beside the bare loop, both into fresh stores, in turns.
@@ -99,17 +70,17 @@ fn ingest(file: &Path, n: usize) {
     }
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..5 {
-        let dir = tempfile::tempdir_in(folder()).unwrap();
+        let dir = tempfile::tempdir_in(common::cache()).unwrap();
         let start = Instant::now();
         assert_eq!(bare::run(&dir.path().join("bare.db"), lines(&few), BATCH_RECORDS), n);
         bare.push(start.elapsed());
-        let dir = tempfile::tempdir_in(folder()).unwrap();
+        let dir = tempfile::tempdir_in(common::cache()).unwrap();
         let start = Instant::now();
         let store = SqliteStore::open(&dir.path().join("ours.db")).unwrap();
         assert_eq!(take_in(Arc::new(store), &few), n as u64);
         ours.push(start.elapsed());
     }
-    let (ours, bare) = (median(ours), median(bare));
+    let (ours, bare) = (common::median(ours), common::median(bare));
     let pace = |t: Duration| n as f64 / t.as_secs_f64();
     println!("\ndurable ingest of {n} records, batches of {BATCH_RECORDS} (median of 5 in turns)");
     println!("  bare loop   {:>9.0} records/s", pace(bare));
@@ -125,32 +96,18 @@ fn take_in(store: Arc<SqliteStore>, file: &Path) -> u64 {
     summary.accepted
 }
 
-fn stored(dir: &Path, file: &Path) -> SqliteStore {
-    let db = dir.join("store.db");
-    let ready = dir.join("store.ready");
-    if !ready.exists() {
-        for end in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(dir.join(format!("store.db{end}")));
-        }
-        let store = Arc::new(SqliteStore::open(&db).unwrap());
-        let start = Instant::now();
-        take_in(Arc::clone(&store), file);
-        println!("  stored in {:.1} s", start.elapsed().as_secs_f64());
-        let start = Instant::now();
-        while store.index_step(16_384).unwrap() > 0 {}
-        println!("  text index built in {:.1} s", start.elapsed().as_secs_f64());
-        drop(store);
-        File::create(ready).unwrap();
-    }
+/// The store of a desk with `n` alerts, its text index built to the end.
+fn stored(n: u64) -> SqliteStore {
+    let db = common::desk_with(n as usize).join("desk.sqlite");
     let store = SqliteStore::open(&db).unwrap();
+    while store.index_step(16_384).unwrap() > 0 {}
     println!("  store file {} MB", db.metadata().unwrap().len() / 1_000_000);
     store
 }
 
 /// The first search for a needle (nothing remembered), all matches counted.
-fn search(dir: &Path, file: &Path, n: u64) {
+fn search(store: &SqliteStore, file: &Path, n: u64) {
     println!("\nsubstring over {n} alerts, every match counted, beside `rg -c` (median of {ROUNDS} in turns)");
-    let store = stored(dir, file);
     let rare = format!("{}\"", 11_000_000 + n / 3);
     println!("  {:<24} {:>9} {:>10} {:>10} {:>7} {:>12}", "needle", "matches", "rg -c", "ours", "ratio", "first page");
     let mut worst = 0.0f64;
@@ -175,7 +132,7 @@ fn search(dir: &Path, file: &Path, n: u64) {
             page.push(start.elapsed());
         }
         assert_eq!(mine, theirs, "{needle}");
-        let (rg, ours, page) = (median(rg), median(ours), median(page));
+        let (rg, ours, page) = (common::median(rg), common::median(ours), common::median(page));
         let ratio = ours.as_secs_f64() / rg.as_secs_f64();
         worst = worst.max(ratio);
         println!("  {needle:<24} {mine:>9} {:>7.1} ms {:>7.1} ms {ratio:>7.2} {:>9.1} ms", ms(rg), ms(ours), ms(page));
@@ -203,9 +160,8 @@ fn ms(t: Duration) -> f64 {
 }
 
 /// What the console asks all day long.
-fn paging(dir: &Path, file: &Path) {
+fn paging(store: &SqliteStore) {
     println!("\nwhat a console asks");
-    let store = stored(dir, file);
     let now = Timestamp::now();
     let q = |t: &str| watchfloor::model::query::parse(t, None).unwrap();
     let time = |name: &str, f: &dyn Fn()| {
@@ -214,7 +170,7 @@ fn paging(dir: &Path, file: &Path) {
             f();
             start.elapsed()
         });
-        println!("  {name:<56} {:>8.2} ms", ms(median(times.collect())));
+        println!("  {name:<56} {:>8.2} ms", ms(common::median(times.collect())));
     };
     let open = "not status:closed not status:suppressed";
     for text in [
@@ -260,5 +216,5 @@ fn paging(dir: &Path, file: &Path) {
     time("alert", &|| {
         store.alert(some).unwrap();
     });
-    bulk(&store);
+    bulk(store);
 }

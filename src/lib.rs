@@ -11,6 +11,17 @@
 //! Arrows run downwards only: `console` and `cli` see `desk`; `desk` sees `intake`, `triage`, `respond`; those see
 //! `store`, `audit`, `config`; all see `model` and `text`. `model` sees `text` alone, `text` nothing of ours.
 
+// Tests and benches, which stop at the first surprise, are other crates and not bound by these.
+#![deny(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unwrap_used
+)]
+
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -1,4 +1,13 @@
 //! A shift at the console, on a real terminal: what one person does and another sees, and what attackers wrote.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test starts programs and stops at the first surprise"
+)]
 
 mod common;
 
