@@ -152,7 +152,9 @@ pub trait Store: Send + Sync {
     fn expire_suppressions(&self, now: Timestamp) -> Result<usize>;
 
     // --- dead letters ------------------------------------------------------------------------
+    /// Newest first.
     fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>>;
+    fn dead_letter_count(&self) -> Result<u64>;
     fn dead_letter(&self, id: DeadLetterId) -> Result<Option<(DeadLetter, Vec<u8>)>>;
     fn dead_letter_failed_again(&self, id: DeadLetterId, reason: &Untrusted) -> Result<()>;
     fn drop_dead_letter(&self, id: DeadLetterId) -> Result<bool>;

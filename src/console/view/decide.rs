@@ -29,18 +29,22 @@ pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
         (Deciding::Look, RequestState::Pending) => "WAITING",
         (Deciding::Look, _) => "REQUEST",
     };
-    let text =
-        say!(word, "  ", Said::of(tail(r.body.id.as_str())), "  tier ", r.body.tier.word(), "  ", r.state.word());
+    let text = say!(word, "  ", Said::of(tail(r.body.id.as_str())), "  ", r.body.tier.word(), "  ", r.state.word());
     let signers = r.approvals.iter().fold(Said::new(), |mut s, a| {
         s.push(&say!(if s.is_empty() { "" } else { " " }, a.by));
         s
     });
-    let mut have = say!("needs ", r.body.approvals_needed, ", has ", r.approvals.len());
-    if !signers.is_empty() {
+    let needs = say!("needs ", r.body.approvals_needed, ", has ", r.approvals.len());
+    let until = if r.state == RequestState::Approved { r.body.execute_by } else { r.body.approve_by };
+    let expires = say!("  expires ", Clock(until));
+    let mut have = needs.clone();
+    // Who has signed is told where there is room; it stands below too.
+    if !signers.is_empty()
+        && text.width() + needs.width() + signers.width() + expires.width() + 7 <= usize::from(band.width)
+    {
         have.push(&say!(" (", signers, ")"));
     }
-    let until = if r.state == RequestState::Approved { r.body.execute_by } else { r.body.approve_by };
-    have.push(&say!("  expires ", Clock(until)));
+    have.push(&expires);
     let gap = usize::from(band.width).saturating_sub(text.width() + have.width() + 3).max(2);
     c.band(band, role, &say!(text, Said::repeat(" ", gap), have));
 
@@ -99,6 +103,9 @@ fn lay_out(r: &Request, width: usize) -> Doc {
         Said::of(head)
     );
     doc.pair(say!("DIGEST"), &digest, Role::Dim);
+    for a in &r.approvals {
+        doc.pair(say!("APPROVED"), &say!("by ", a.by, " at ", Clock(a.at), ", ", Said::of(&a.means)), Role::Good);
+    }
     if !b.alerts.is_empty() {
         let mut ids = Said::new();
         for id in b.alerts.iter().take(20) {

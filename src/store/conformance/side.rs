@@ -72,6 +72,7 @@ pub(super) fn dead_letters(make: Make<'_>) {
     };
     store.ingest(&[], &[letter(b"a"), letter(&[0, 255])], None, at(0)).unwrap();
     let list = store.dead_letters(10).unwrap();
+    assert_eq!(store.dead_letter_count().unwrap(), list.len() as u64);
     assert_eq!(list.len(), 2);
     assert!(list[0].id > list[1].id, "newest first");
     store.dead_letter_failed_again(list[0].id, &"worse".into()).unwrap();

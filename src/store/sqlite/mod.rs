@@ -310,6 +310,9 @@ impl Store for SqliteStore {
     fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>> {
         self.read(|c| side::dead_letters(c, limit))
     }
+    fn dead_letter_count(&self) -> Result<u64> {
+        self.read(side::dead_letter_count)
+    }
     fn dead_letter(&self, id: DeadLetterId) -> Result<Option<(DeadLetter, Vec<u8>)>> {
         self.read(|c| side::dead_letter(c, id))
     }

@@ -228,6 +228,11 @@ pub(super) fn dead_letters(conn: &Connection, limit: usize) -> Result<Vec<DeadLe
         .map_err(err)
 }
 
+pub(super) fn dead_letter_count(conn: &Connection) -> Result<u64> {
+    let n: i64 = conn.query_row("SELECT count(*) FROM dead_letter", [], |r| r.get(0)).map_err(err)?;
+    Ok(n.unsigned_abs())
+}
+
 pub(super) fn dead_letter(conn: &Connection, id: DeadLetterId) -> Result<Option<(DeadLetter, Vec<u8>)>> {
     conn.prepare_cached(&format!("{LETTER} WHERE id = ?"))
         .and_then(|mut s| s.query_row([id.0], |r| Ok((letter(r)?, r.get(10)?))).optional())
