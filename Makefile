@@ -26,4 +26,4 @@ bench:
 
 # The README's picture, drawn by the console itself.
 shot:
-	cargo run --release --locked -- screenshot --out assets/console.svg
+	cargo run --release --locked -- screenshot --width 132 --height 36 --keys "j j j t" --out assets/console.svg
