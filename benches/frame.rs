@@ -71,12 +71,13 @@ fn time(mut what: impl FnMut()) -> Duration {
     begin.elapsed() / FRAMES
 }
 
-/// A console in the middle of the desk's queue, its alert loaded.
+/// A console in the middle of the desk's queue, its alert loaded. Both desks begin with the same thousand alerts, so
+/// that by age both show the same ones and only the size of the desk differs.
 fn state(dir: PathBuf) -> State {
     let over = config::Overrides { data_dir: Some(dir), ..config::Overrides::default() };
     let loaded = config::load(&over, &config::Env::process()).expect("settings");
     let desk = Arc::new(Desk::configured(&loaded).expect("a desk"));
-    shot::state(&desk, AREA.width, AREA.height, "pagedown pagedown pagedown").expect("a console")
+    shot::state(&desk, AREA.width, AREA.height, "o \"oldest\" enter pagedown pagedown pagedown").expect("a console")
 }
 
 fn frame(state: &State, buf: &mut Buffer) {
