@@ -246,7 +246,7 @@ pub fn cut(text: &str, columns: usize) -> &str {
 #[doc(hidden)]
 macro_rules! __say {
     ($($piece:expr),* $(,)?) => {{
-        #[allow(unused_mut)]
+        #[allow(unused_mut, reason = "an empty list of words pushes nothing")]
         let mut said = $crate::console::words::Said::new();
         $( said.push(&$piece); )*
         said

@@ -1,0 +1,120 @@
+//! Proposing an action: which one, on what, why.
+
+use super::super::super::state::State;
+use super::super::super::state::input::Input;
+use super::super::super::state::overlay::{Field, FieldKind, Form, Pick, PickItem, Purpose};
+use super::super::super::theme::Role;
+use super::super::super::words::{Said, say};
+use super::{form, item, pick, which};
+use crate::model::action::{ActionDef, ParamType};
+use crate::model::alert::{AlertFields, ObservableKind};
+use crate::model::ids::AlertId;
+use crate::text::{Untrusted, clean};
+
+/// Values of the alert that could be a target of this kind.
+fn entities(f: &AlertFields, kind: &ParamType) -> Vec<String> {
+    let shown = |u: &Untrusted| clean(u).as_str().to_owned();
+    let observed = |k: ObservableKind| f.observables.iter().filter(move |o| o.kind == k).map(|o| shown(&o.value));
+    let mut all: Vec<String> = match kind {
+        ParamType::Host => f.host.iter().map(shown).collect(),
+        ParamType::User => f.user.iter().map(shown).chain(observed(ObservableKind::User)).collect(),
+        ParamType::Ip => f
+            .src_ip
+            .iter()
+            .chain(f.dst_ip.iter())
+            .map(ToString::to_string)
+            .chain(observed(ObservableKind::Ip))
+            .collect(),
+        ParamType::Domain => observed(ObservableKind::Domain).collect(),
+        ParamType::Url => observed(ObservableKind::Url).collect(),
+        ParamType::Sha256 => observed(ObservableKind::Sha256).collect(),
+        ParamType::Integer { .. } | ParamType::Choice { .. } | ParamType::Text { .. } => Vec::new(),
+    };
+    all.retain(|v| !v.contains(char::is_whitespace));
+    all.dedup();
+    all
+}
+
+fn fields_in_hand(state: &State) -> Option<&AlertFields> {
+    let id = state.alert_in_hand()?;
+    state.detail.shown.as_ref().filter(|d| d.alert.id == id).map(|d| &d.alert.fields)
+}
+
+pub fn propose(state: &mut State) {
+    let ids = state.alerts_in_hand();
+    let suggested: Vec<String> = state
+        .detail
+        .shown
+        .as_ref()
+        .and_then(|d| d.verdicts.first())
+        .map(|v| v.suggested_actions.clone())
+        .unwrap_or_default();
+    let mut items: Vec<(bool, PickItem)> = state
+        .catalogue
+        .iter()
+        .map(|a| {
+            let targets = fields_in_hand(state).map(|f| entities(f, &a.targets.kind)).unwrap_or_default();
+            let fits = !targets.is_empty();
+            let mut detail = say!(a.tier.word(), "  ", Said::of(&a.title));
+            if suggested.contains(&a.name) {
+                detail.push(&"  (suggested)");
+            }
+            if let Some(t) = targets.first() {
+                detail.push(&say!("  on ", Said::of(t)));
+            }
+            (fits, item(Pick::Action(a.name.clone()), Said::of(&a.name), detail))
+        })
+        .collect();
+    items.sort_by_key(|(fits, _)| !fits);
+    pick(state, say!("Propose for ", which(&ids)), items.into_iter().map(|(_, i)| i).collect(), ids);
+}
+
+pub fn propose_form(state: &mut State, name: &str, ids: Vec<AlertId>) {
+    let Some(def) = state.catalogue.iter().find(|a| a.name == name).cloned() else { return };
+    let known = fields_in_hand(state).map(|f| entities(f, &def.targets.kind)).unwrap_or_default();
+    // One target at first: a second one is a decision.
+    let first = match def.targets.kind {
+        ParamType::Ip => known.iter().find(|t| !private(t)).or(known.first()).cloned().unwrap_or_default(),
+        _ => known.first().cloned().unwrap_or_default(),
+    };
+    let also: Vec<&String> = known.iter().filter(|t| **t != first).collect();
+    let hint = if also.is_empty() {
+        say!("at most ", def.targets.max, ", with spaces between")
+    } else {
+        say!("also seen: ", Said::of(&also.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ")))
+    };
+    let mut f = Form::new(Purpose::Propose { action: def.name.clone() }, say!("Propose ", Said::of(&def.title)))
+        .lead(say!(def.tier.word(), ", run by ", def.executor.word(), "; undo: ", undo_words(&def)), Role::Text);
+    if !def.help.is_empty() {
+        f = f.lead(Said::of(&def.help), Role::Dim);
+    }
+    f = f.text("targets", Input::line(&first), hint, true);
+    for p in &def.params {
+        let hint = Said::of(&p.help);
+        let kind = match &p.kind {
+            ParamType::Choice { of } => FieldKind::Choice {
+                options: of.iter().zip(('1'..='9').chain('a'..='z')).map(|(o, k)| (k, Said::of(o))).collect(),
+                chosen: p.default.as_ref().and_then(|d| of.iter().position(|o| o == d)),
+            },
+            _ => FieldKind::Text(Input::line(p.default.as_deref().unwrap_or_default())),
+        };
+        f.fields.push(Field { label: "", name: Some(p.name.clone()), kind, hint, required: p.default.is_none() });
+    }
+    let mut f = f.text("reason", Input::line(""), say!("the approver reads it"), true);
+    f.focus = if first.is_empty() { 0 } else { f.fields.len() - 1 };
+    form(state, f, ids);
+}
+
+fn private(ip: &str) -> bool {
+    match ip.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(v4)) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+        Ok(std::net::IpAddr::V6(v6)) => v6.is_loopback() || (v6.segments()[0] & 0xfe00) == 0xfc00,
+        Err(_) => false,
+    }
+}
+
+fn undo_words(def: &ActionDef) -> Said {
+    def.undo.as_ref().map_or_else(|| say!("there is none"), |u| Said::of(u))
+}
+
+// --- reading -----------------------------------------------------------------------------------
