@@ -1,16 +1,22 @@
 # Two commands do everything on a fresh Debian or Ubuntu machine with Rust:
 #   make demo   the living console on a throwaway desk
 #   make test   everything that is checked
-.PHONY: demo test build lint bench shot
+.PHONY: demo test fuzz build lint bench shot
 
 demo:
 	@tests/setup.sh build
 	cargo build --release --locked
 	./target/release/watchfloor demo
 
+# The same random inputs every time; `make fuzz` tries new ones, and names the seed of what it finds.
 test:
 	@tests/setup.sh test
-	cargo test --locked
+	BOLERO_RANDOM_SEED=1 PROPTEST_RNG_SEED=1 cargo test --locked
+
+fuzz:
+	@tests/setup.sh build
+	for round in 1 2 3 4 5 6 7 8; do cargo test --locked --test fuzz || exit 1; done
+	cargo test --locked --lib -- text:: model::
 
 build:
 	@tests/setup.sh build

@@ -339,6 +339,13 @@ fn ocsf_detection_findings_of_several_versions() {
 }
 
 #[test]
+fn a_cef_field_that_says_nothing_is_absent() {
+    let line = "CEF:0|Acme|Shield|1.0|100|Worm stopped|8|src=10.0.0.1 cs1Label=Command Line cs1= suser=bob";
+    let (_, alerts) = Reader::auto().read(line.as_bytes()).unwrap();
+    assert_eq!(alerts[0].command_line, None);
+}
+
+#[test]
 fn cef_lines() {
     let line = r"<134>Feb 12 10:00:01 fw1 CEF:0|Acme|Shield\|Pro|1.0|100|Worm \\ stopped|8|src=10.0.0.1 dst=2.1.2.2 spt=1232 dpt=80 suser=bob dhost=web-1 fname=C:\tmp\x.exe request=http://evil.example/a?b\=c cs1Label=MITRE Technique cs1=T1059.001 rt=Feb 12 2024 10:00:00 externalId=77 msg=two words";
     let (format, f) = one(line);

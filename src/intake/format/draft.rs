@@ -193,11 +193,27 @@ impl Draft {
     /// The finished fields. `title` stands in where none was found.
     pub fn done(mut self, title: &str) -> AlertFields {
         if self.f.title.is_empty() {
-            self.f.title = self.f.rule_name.clone().unwrap_or_else(|| Untrusted::new(title));
+            let named = self.f.rule_name.clone().filter(|n| !n.is_empty());
+            self.f.title = named.unwrap_or_else(|| Untrusted::new(title));
         }
         let ends = [self.f.src_ip, self.f.dst_ip];
         if ends.iter().any(Option::is_some) {
             self.f.observables.retain(|o| o.kind != Kind::Ip || !ends.contains(&o.value.expose().parse().ok()));
+        }
+        // Absent is absent, whichever way a record said nothing.
+        let f = &mut self.f;
+        for text in [
+            &mut f.rule_id,
+            &mut f.rule_name,
+            &mut f.source_severity,
+            &mut f.host,
+            &mut f.user,
+            &mut f.process,
+            &mut f.command_line,
+            &mut f.product,
+            &mut f.source_id,
+        ] {
+            text.take_if(|t| t.is_empty());
         }
         self.f
     }
@@ -221,6 +237,16 @@ mod tests {
         assert_eq!(techniques("T1047;T1497.001 ¦ T1.2"), ["T1047", "T1497.001"]);
         assert!(techniques("T10591 AT1059 T105").is_empty());
         assert_eq!(techniques("T1059.1"), ["T1059"]);
+    }
+
+    #[test]
+    fn what_is_empty_is_absent() {
+        let mut d = Draft::default();
+        d.f.command_line = Some(keep(" "));
+        d.f.rule_name = Some(keep(""));
+        let f = d.done("nothing");
+        assert_eq!((f.command_line, f.rule_name), (None, None));
+        assert_eq!(f.title.expose(), "nothing");
     }
 
     #[test]
