@@ -191,8 +191,8 @@ async fn when_the_intent_cannot_be_recorded_nothing_is_started() {
         let (responder, id_) = (d.responder.clone(), r.body.id.clone());
         async move { responder.execute(&id("alice"), &id_, now()).await }
     });
-    // From here on Ansible lists its hosts for about a second.
-    until("it is prepared", || lock.exists()).await;
+    // The last check of the log is over once Ansible lists its hosts, which it does for about a second.
+    until("it is prepared", || lock.exists() && runs(&["--list-hosts", &dir.path().display().to_string()])).await;
     fs::rename(&log, dir.path().join("kept")).unwrap();
     fs::create_dir(&log).unwrap();
     let e = running.await.unwrap();
@@ -203,6 +203,15 @@ async fn when_the_intent_cannot_be_recorded_nothing_is_started() {
     let r = d.store.request(&r.body.id).unwrap().unwrap();
     assert_eq!((r.state, states(&r)), (RequestState::Failed, vec![ReceiptState::Skipped]));
     assert!(!dir.path().join("web1.conf").exists());
+}
+
+/// Whether some process has all these words on its command line.
+fn runs(words: &[&str]) -> bool {
+    fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        words.iter().all(|w| line.contains(w))
+    })
 }
 
 #[test]
