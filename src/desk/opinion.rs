@@ -1,7 +1,5 @@
 //! Opinions: what the desk knows goes to a backend, what it says is checked and kept.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -10,6 +8,7 @@ use super::Desk;
 use super::DeskError;
 use super::Health;
 use super::Result;
+use crate::config::settings::TriageSettings;
 use crate::intake::format;
 use crate::model::alert::Alert;
 use crate::model::alert::Disposition;
@@ -24,7 +23,6 @@ use crate::triage::Backends;
 use crate::triage::Context;
 use crate::triage::PastCount;
 use crate::triage::Question;
-use crate::triage::backend::openai::Openai;
 
 /// Neighbours told to a backend, and how far away in time they may be.
 const NEIGHBOURS: usize = 20;
@@ -93,22 +91,13 @@ impl Desk {
 
     fn make_backends(&self, name: &str) -> Result<Backends> {
         let actions: Vec<String> = self.catalogue().iter().map(|a| a.name.clone()).collect();
-        match name {
-            "rules" => Ok(Backends::new(None, actions)),
-            "openai" => {
-                let settings = &self.settings.triage.openai;
-                if settings.url.is_empty() {
-                    return Err(DeskError::Usage("triage.openai.url is not set".into()));
-                }
-                let key = settings.api_key.as_deref().map(|r| (self.secrets)(r)).transpose();
-                let key = key.map_err(|e| DeskError::Usage(format!("triage.openai.api_key: {e}")))?;
-                let key = key.map(Zeroizing::new);
-                let openai =
-                    Openai::new(settings, key, actions.clone()).map_err(|e| DeskError::Usage(e.to_string()))?;
-                Ok(Backends::new(Some(Arc::new(openai)), actions))
-            }
-            other => Err(DeskError::Usage(format!("{other}: rules or openai was expected as backend"))),
-        }
+        let settings = TriageSettings { backend: name.to_owned(), ..self.settings.triage.clone() };
+        // Rules need no secret: theirs must not fail for one that cannot be resolved.
+        let reference = settings.openai.api_key.as_deref().filter(|_| name == "openai");
+        let key = reference.map(|r| (self.secrets)(r)).transpose();
+        let key = key.map_err(|e| DeskError::Usage(format!("triage.openai.api_key: {e}")))?;
+        Backends::from_settings(&settings, key.map(Zeroizing::new), actions)
+            .map_err(|e| DeskError::Usage(e.to_string()))
     }
 
     fn question(&self, id: AlertId) -> Result<Question> {
