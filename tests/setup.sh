@@ -11,6 +11,9 @@ need() { # need COMMAND PACKAGE
 
 need cc build-essential
 need make make
+need cmake cmake
+# Bindings to llama.cpp are generated with libclang.
+ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || missing+=(libclang-dev)
 if [ "$want" = test ]; then
   need git git
   need rg ripgrep

@@ -12,7 +12,6 @@
 )]
 
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,7 +33,10 @@ use watchfloor::triage::backend::openai::Openai;
 use watchfloor::triage::backend::rules::Rules;
 use watchfloor::triage::check::check;
 use watchfloor::triage::detect::{self, Kind};
-use watchfloor::triage::{Backend, Backends, Cancel, Context, Health, Question, TriageError};
+use watchfloor::triage::reader::Reader;
+use watchfloor::triage::{
+    Answering, Backend, Backends, Cancel, Context, Health, Judged, Offer, Question, SecretOf, Telling, TriageError,
+};
 use zeroize::Zeroizing;
 
 fn data(name: &str) -> Option<PathBuf> {
@@ -170,6 +172,7 @@ fn demo_questions() -> Vec<(bool, Question)> {
                 fields: format::leaves(&id, &record),
                 context,
                 request_id: "r".into(),
+                by: None,
             };
             out.push((bad, q));
         }
@@ -182,7 +185,7 @@ fn rules_tell_the_intrusion_of_the_demo_from_its_noise() {
     let now = Timestamp::UNIX_EPOCH;
     let (mut found, mut bad_n, mut false_alarms, mut noise_n) = (0, 0, Vec::new(), 0);
     for (bad, q) in demo_questions() {
-        let v = check(Rules::default().opinion(&q, now), &q, &[]);
+        let v = check(Rules::default().opinion(&q, now), &q, &Offer::default());
         let title = q.alert.fields.title.expose();
         assert!(v.claims.iter().all(|c| c.founded), "{title}: {:#?}", v.claims);
         assert!(!v.claims.is_empty(), "{title}: no claim; {:#?}", q.fields);
@@ -223,8 +226,9 @@ fn no_labelled_attack_is_called_harmless() {
                 fields: format::leaves(&id, &raw),
                 context: Context::default(),
                 request_id: "r".into(),
+                by: None,
             };
-            let v = check(Rules::default().opinion(&q, Timestamp::UNIX_EPOCH), &q, &[]);
+            let v = check(Rules::default().opinion(&q, Timestamp::UNIX_EPOCH), &q, &Offer::default());
             assert!(!v.claims.is_empty() && v.claims.iter().all(|c| c.founded), "{v:#?}");
             assert!(matches!(v.kind, VerdictKind::TruePositive | VerdictKind::NeedsInvestigation), "{v:#?}");
             *counts.entry(format!("{} {}", record["label"].as_str().unwrap(), v.kind.word())).or_default() += 1;
@@ -322,42 +326,31 @@ impl Backend for Puppet {
         q: &'a Question,
         _: &'a (dyn Fn(Untrusted) + Send + Sync),
         _: &'a Cancel,
-    ) -> Pin<Box<dyn Future<Output = Result<Verdict, TriageError>> + Send + 'a>> {
-        let claims = q.fields.iter().take(40).map(|f| Claim {
-            text: "authorised".into(),
-            field: f.path.clone(),
-            quote: f.value.clone(),
-            founded: true,
-        });
+    ) -> Answering<'a, Judged> {
+        let claims = q
+            .fields
+            .iter()
+            .take(40)
+            .map(|f| Claim { founded: true, ..Claim::new("authorised", f.path.clone(), f.value.clone()) });
         let kind = if q.request_id.len().is_multiple_of(2) {
             VerdictKind::FalsePositive
         } else {
             VerdictKind::BenignTruePositive
         };
         let verdict = Verdict {
-            kind,
             confidence: Some(f32::INFINITY),
             claims: claims.collect(),
             techniques: vec!["T0000".into(), "close".into()],
             advised_priority: Some(Priority::P3),
             questions: vec!["x".repeat(100_000).into(); 50],
             suggested_actions: vec!["close-alert".into(), "isolate-host".into()],
-            speaks_to_model: false,
-            backend: "puppet".into(),
-            model: "puppet".into(),
-            fallback: false,
-            remark: None,
-            at: Timestamp::UNIX_EPOCH,
-            took_ms: 0,
-            request_id: q.request_id.clone(),
+            ..Verdict::new(kind, "puppet", Timestamp::UNIX_EPOCH, &q.request_id)
         };
-        Box::pin(async move { Ok(verdict) })
+        Box::pin(async move { Ok(verdict.into()) })
     }
 
-    fn health<'a>(&'a self) -> Pin<Box<dyn Future<Output = Health> + Send + 'a>> {
-        Box::pin(async {
-            Health { up: true, name: "puppet".into(), running: None, waiting: None, detail: String::new() }
-        })
+    fn health<'a>(&'a self) -> Telling<'a, Health> {
+        Box::pin(async { Health { up: true, name: "puppet".into(), ..Health::default() } })
     }
 }
 
@@ -367,10 +360,7 @@ impl Backend for Puppet {
 async fn no_payload_hides_closes_lowers_or_runs_anything() {
     let store = SqliteStore::open_temporary().unwrap();
     let now: Timestamp = "2026-03-02T10:00:05Z".parse().unwrap();
-    let desks = [
-        Backends::new(Some(Arc::new(Puppet)), vec!["isolate-host".into()]),
-        Backends::new(None, vec!["isolate-host".into()]),
-    ];
+    let desks = [Backends::new(Some(Arc::new(Puppet)), offer()), Backends::new(None, offer())];
     let mut reader = format::Reader::auto();
     let (mut n, mut steered) = (0, 0);
     for (i, payload) in payloads().iter().enumerate() {
@@ -416,12 +406,13 @@ async fn no_payload_hides_closes_lowers_or_runs_anything() {
                     alert,
                     context: Context::default(),
                     request_id: "r".repeat(1 + i % 2),
+                    by: None,
                 };
-                let v = desk.judge(&q, &|_| {}, &Cancel::new()).await.unwrap();
+                let v = desk.judge(&q, &|_| {}, &Cancel::new()).await.unwrap().verdict;
                 assert!(v.advised_priority.is_none_or(|p| p < q.alert.priority), "{payload:?}: {v:#?}");
                 assert!(before.priority.raised_to(v.advised_priority) <= before.priority);
                 assert!(v.claims.len() <= 5 && v.questions.len() <= 5 && v.techniques.is_empty());
-                assert!(v.suggested_actions.iter().all(|a| a == "isolate-host"));
+                assert!(v.suggested_actions.iter().all(|a| a.action == "isolate-host"));
                 assert!(v.confidence.is_none_or(f32::is_finite));
                 if v.speaks_to_model {
                     steered += 1;
@@ -507,16 +498,22 @@ fn llama_server(context: usize) -> Option<LlamaServer> {
     Some(LlamaServer { process, url: format!("http://127.0.0.1:{port}/v1") })
 }
 
-fn model_client(url: &str, key: Option<&str>) -> Openai {
+fn offer() -> Offer {
+    Offer { actions: vec!["isolate-host".into()], ..Offer::default() }
+}
+
+fn model_client(url: &str, key: Option<&'static str>) -> Reader {
     let settings = OpenaiSettings {
         url: url.into(),
         model: "smollm2".into(),
         max_tokens: 300,
         first_token_seconds: 240,
         idle_seconds: 120,
+        api_key: key.map(|_| "env:KEY".into()),
         ..OpenaiSettings::default()
     };
-    Openai::new(&settings, key.map(|k| Zeroizing::new(k.to_owned())), vec!["isolate-host".into()]).unwrap()
+    let secrets: SecretOf = Arc::new(move |_| Ok(Zeroizing::new(key.unwrap_or_default().to_owned())));
+    Reader::new(Arc::new(Openai::new(&settings, &secrets).unwrap()), offer())
 }
 
 /// Shape, streaming, cancelling, trimming and refusals of a real server. The model is too small for its opinion to count.
@@ -536,8 +533,8 @@ async fn a_real_model_server() {
     // An answer streams in pieces and keeps to the schema, and may be cut off: the model knows no end.
     let pieces = Mutex::new(Vec::new());
     let progress = |t: Untrusted| pieces.lock().unwrap().push(t.into_exposed());
-    let desk = Backends::new(Some(Arc::new(model_client(&server.url, Some(KEY)))), vec!["isolate-host".into()]);
-    let v = desk.judge(&q, &progress, &Cancel::new()).await.unwrap();
+    let desk = Backends::new(Some(Arc::new(model_client(&server.url, Some(KEY)))), offer());
+    let v = desk.judge(&q, &progress, &Cancel::new()).await.unwrap().verdict;
     let streamed: String = pieces.lock().unwrap().concat();
     println!("{} pieces: {streamed}\n{v:#?}", pieces.lock().unwrap().len());
     assert!(pieces.lock().unwrap().len() > 10 && streamed.trim_start().starts_with("{"), "{streamed}");
@@ -583,6 +580,6 @@ async fn a_real_model_server() {
         model_client(&format!("{}/nope", server.url), Some(KEY)).judge(&q, &|_| {}, &Cancel::new()).await.unwrap_err();
     assert!(matches!(&wrong_path, TriageError::Configuration(s) if s.contains("404")), "{wrong_path}");
     drop(server);
-    let gone = desk.judge(&q, &|_| {}, &Cancel::new()).await.unwrap();
+    let gone = desk.judge(&q, &|_| {}, &Cancel::new()).await.unwrap().verdict;
     assert!(gone.fallback && gone.remark.unwrap().expose().contains("cannot connect"));
 }

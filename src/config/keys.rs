@@ -100,6 +100,11 @@ pub const SECTIONS: &[Section] = &[
     },
     Section { path: "triage", about: "Opinions. They may raise an alert's priority and change nothing else." },
     Section { path: "triage.openai", about: "Any server that speaks the OpenAI chat API, for backend = \"openai\"." },
+    Section {
+        path: "triage.openai.servers.*",
+        about: "A pool of such servers, one table each, named as you like: the least busy is asked.",
+    },
+    Section { path: "triage.local", about: "A model inside this program, for backend = \"local\"." },
     Section { path: "respond", about: "What may be done, and who must agree." },
     Section { path: "secrets", about: "Where secret references are looked up." },
     Section { path: "log", about: "Structured logs: DATA/log/watchfloor.YYYY-MM-DD.jsonl." },
@@ -210,7 +215,45 @@ pub const KEYS: &[Key] = &[
         .of(OPENSEARCH),
     key("intake.generic.*.*", Kind::Text, "Where our field is in the record, such as `event.host.name`.")
         .like("\"event.host.name\""),
-    key("triage.backend", Kind::Word(&["rules", "openai"]), "Who gives opinions: our own rules, or a model."),
+    key(
+        "triage.backend",
+        Kind::Word(&["rules", "openai", "local"]),
+        "Who gives opinions: our own rules, a model server, or a model inside this program.",
+    ),
+    key("triage.auto", Kind::Query, "Alerts judged without being asked for, as typed after `/`. Empty: none.")
+        .like("\"status:new verdict:none\""),
+    key("triage.auto_per_hour", Kind::Whole(1, 1_000_000), "Most of those in an hour."),
+    key("triage.tokens_per_hour", Kind::Whole(0, 1_000_000_000_000), "Most model tokens in an hour. 0: no limit."),
+    key(
+        "triage.tokens_per_person_per_hour",
+        Kind::Whole(0, 1_000_000_000_000),
+        "Most model tokens one person may use in an hour. 0: no limit.",
+    ),
+    key("triage.requests_per_person", Kind::Whole(1, 1_000), "Requests of one person at the same time."),
+    key(
+        "triage.second_look",
+        Kind::Word(&["never", "tainted", "always"]),
+        "When to ask again without the text an attacker can write. tainted: when such text tries to steer the reader.",
+    ),
+    key(
+        "triage.fallback_after_seconds",
+        Kind::Whole(0, 86_400),
+        "How long a queued alert waits for a model that is away before rules stand in.",
+    ),
+    key("triage.context_tokens", Kind::Whole(0, 100_000), "Most tokens of context, besides the alert, in a prompt."),
+    key("triage.half_life_days", Kind::Whole(1, 3_650), "Age at which a closed alert counts half as experience."),
+    key("triage.keep_days", Kind::Whole(0, 3_650), "Days that prompts and answers are kept for `triage replay`."),
+    key(
+        "triage.watts",
+        Kind::Whole(0, 1_000_000),
+        "What the model's machine draws, for energy per alert. 0: not known.",
+    ),
+    key(
+        "triage.playbooks",
+        Kind::Path,
+        "Folder of playbooks, Markdown or CACAO JSON. Left out: playbooks beside this file, if there.",
+    )
+    .like("\"playbooks\""),
     key("triage.openai.url", Kind::Url, "Address up to and with the version.").like("\"http://127.0.0.1:8000/v1\""),
     key("triage.openai.model", Kind::Text, "Name of the model there.").like("\"qwen3-8b\""),
     key("triage.openai.api_key", Kind::Secret, "Where the key is, if the server wants one.").like("\"keyring:model\""),
@@ -220,6 +263,45 @@ pub const KEYS: &[Key] = &[
     key("triage.openai.first_token_seconds", SECONDS, "How long the first word may take."),
     key("triage.openai.idle_seconds", SECONDS, "How long the model may pause between words."),
     key("triage.openai.max_tokens", Kind::Whole(1, 1_000_000), "The longest answer."),
+    key("triage.openai.concurrency", Kind::Whole(1, 10_000), "Requests at the same time to one server."),
+    key(
+        "triage.openai.priority",
+        Kind::Bool,
+        "Tell the server how urgent each request is. Only for vLLM with `--scheduling-policy priority`.",
+    ),
+    key(
+        "triage.openai.cache_salt",
+        Kind::Text,
+        "Keeps this desk's part of the server's prefix cache apart from others' (vLLM).",
+    )
+    .like("\"soc-desk\""),
+    key("triage.openai.servers.*.url", Kind::Url, "Address up to and with the version.")
+        .like("\"http://127.0.0.1:8000/v1\"")
+        .needed(),
+    key("triage.openai.servers.*.model", Kind::Text, "Name of the model there.").like("\"qwen3-8b\""),
+    key("triage.openai.servers.*.api_key", Kind::Secret, "Where its key is.").like("\"keyring:model-a\""),
+    key("triage.openai.servers.*.ca", Kind::Path, "PEM file of the authority that signed its certificate.")
+        .like("\"model-ca.pem\""),
+    key("triage.openai.servers.*.concurrency", Kind::Whole(1, 10_000), "Requests at the same time.").like("16"),
+    key("triage.openai.servers.*.backup", Kind::Bool, "Asked only when all others are out.").like("false"),
+    key("triage.local.model", Kind::Text, "A name of `watchfloor model list`, or the path of a GGUF file.")
+        .like("\"qwen3-4b\""),
+    key("triage.local.dir", Kind::Path, "Where models are kept. Left out: models in the data folder.")
+        .like("\"/srv/models\""),
+    key("triage.local.context_tokens", Kind::Whole(512, 1_000_000), "Tokens of context shared by what runs at once."),
+    key("triage.local.threads", Kind::Whole(0, 1_024), "Threads that compute. 0: all cores but one."),
+    key("triage.local.gpu_layers", Kind::Whole(0, 999), "Layers of the model on a GPU. 0: none; 999: all."),
+    key("triage.local.batch", Kind::Whole(1, 64), "Alerts judged at the same time."),
+    key("triage.local.max_tokens", Kind::Whole(64, 100_000), "The longest answer."),
+    key(
+        "triage.local.unload_seconds",
+        Kind::Whole(0, 86_400),
+        "Idle time after which the model leaves memory. 0: never.",
+    ),
+    key("triage.local.backends", Kind::Path, "Folder of backend libraries, for builds with dynamic backends.")
+        .like("\"/usr/lib/watchfloor\""),
+    key("triage.local.hub", Kind::Url, "Hub that `model pull ORG/NAME:FILE` asks."),
+    key("triage.local.hub_token", Kind::Secret, "Where the hub's token is, if it wants one.").like("\"keyring:hub\""),
     key("respond.catalogue", Kind::Path, "TOML file of actions. Left out: actions.toml beside this file, if there.")
         .like("\"actions.toml\""),
     key("respond.policy", Kind::Path, "TOML file of the policy. Left out: policy.toml beside this file, if there.")

@@ -35,6 +35,7 @@ pub fn sample() -> String {
             "intake.generic.*" => {
                 let _ = writeln!(out, "#[intake.generic.appliance]\n#title = \"event.name\"\n#host = \"device.name\"");
             }
+            "triage.openai.servers.*" => named(&mut out, "triage.openai.servers.gpu-1", keys()),
             path => {
                 let _ = writeln!(out, "[{path}]");
                 for key in keys() {
@@ -61,6 +62,15 @@ fn source<'k>(out: &mut String, name: &str, kind: &str, keys: impl Iterator<Item
             _ => key.example.to_owned(),
         };
         let _ = writeln!(out, "#{} = {example}", key.name());
+    }
+}
+
+/// A table named by the user.
+fn named<'k>(out: &mut String, table: &str, keys: impl Iterator<Item = &'k Key>) {
+    let _ = writeln!(out, "#[{table}]");
+    for key in keys {
+        prose(out, &about(key));
+        let _ = writeln!(out, "#{} = {}", key.name(), key.example);
     }
 }
 
@@ -103,7 +113,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::config::settings::{OpensearchSettings, SourceSettings};
+    use crate::config::settings::{OpensearchSettings, ServerSettings, SourceSettings};
     use crate::config::{Env, Overrides, load};
 
     /// Settings as `path` patterns: every leaf there is, names of the user's as `*`.
@@ -111,7 +121,8 @@ mod tests {
         match node {
             serde_json::Value::Object(map) => {
                 for (name, child) in map {
-                    let star = path == "intake.sources" || path.starts_with("intake.generic");
+                    let star = ["intake.sources", "triage.openai.servers"].contains(&path)
+                        || path.starts_with("intake.generic");
                     let name = if star { "*" } else { name };
                     leaves(child, &if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }, out);
                 }
@@ -139,6 +150,7 @@ mod tests {
         ]
         .into();
         settings.intake.generic = [("g".into(), [("title".into(), "x".into())].into())].into();
+        settings.triage.openai.servers = [("s".into(), ServerSettings::default())].into();
         let mut have = BTreeSet::new();
         leaves(&serde_json::to_value(&settings).unwrap(), "", &mut have);
         let told: BTreeSet<String> = KEYS.iter().map(|k| k.path.to_owned()).collect();

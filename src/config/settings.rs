@@ -173,21 +173,61 @@ fn default_start() -> String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TriageSettings {
-    /// `rules` or `openai`.
+    /// `rules`, `openai` or `local`.
     pub backend: String,
+    /// Query of the alerts that are judged without being asked for. Empty: none.
+    pub auto: String,
+    /// Most of them in an hour.
+    pub auto_per_hour: u32,
+    /// Most tokens in an hour, of everybody together and of one person. 0: no limit.
+    pub tokens_per_hour: u64,
+    pub tokens_per_person_per_hour: u64,
+    /// Requests of one person at the same time.
+    pub requests_per_person: u32,
+    /// When to look again without the text an attacker can write: `never`, `tainted` (such text steers) or `always`.
+    pub second_look: String,
+    /// How long a queued alert waits for a model that is away before rules stand in. 0: not at all.
+    pub fallback_after_seconds: u64,
+    /// Most tokens of context (not the alert itself) in a prompt.
+    pub context_tokens: u32,
+    /// Closed alerts count half after so many days, when rules look at how alike ones were disposed of.
+    pub half_life_days: u32,
+    /// Days that prompts and answers are kept for `triage replay`.
+    pub keep_days: u32,
+    /// What the machine that runs the model draws, for energy per alert. 0: not known.
+    pub watts: u32,
+    /// Folder of playbooks (Markdown or CACAO JSON). Left out: `playbooks` beside the settings file, if there.
+    pub playbooks: Option<PathBuf>,
     pub openai: OpenaiSettings,
+    pub local: LocalSettings,
 }
 
 impl Default for TriageSettings {
     fn default() -> Self {
-        Self { backend: "rules".into(), openai: OpenaiSettings::default() }
+        Self {
+            backend: "rules".into(),
+            auto: String::new(),
+            auto_per_hour: 1_000,
+            tokens_per_hour: 0,
+            tokens_per_person_per_hour: 0,
+            requests_per_person: 4,
+            second_look: "tainted".into(),
+            fallback_after_seconds: 300,
+            context_tokens: 800,
+            half_life_days: 30,
+            keep_days: 30,
+            watts: 0,
+            playbooks: None,
+            openai: OpenaiSettings::default(),
+            local: LocalSettings::default(),
+        }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenaiSettings {
-    /// Such as `http://127.0.0.1:8000/v1`.
+    /// Such as `http://127.0.0.1:8000/v1`. Empty when `servers` lists them.
     pub url: String,
     pub model: String,
     /// A secret reference.
@@ -197,6 +237,14 @@ pub struct OpenaiSettings {
     pub first_token_seconds: u64,
     pub idle_seconds: u64,
     pub max_tokens: u32,
+    /// Requests at the same time to one server.
+    pub concurrency: u32,
+    /// The server's scheduling policy is `priority` (vLLM): tell it how urgent each request is.
+    pub priority: bool,
+    /// Keeps this desk's prefix cache apart from other users of the server (vLLM).
+    pub cache_salt: Option<String>,
+    /// A pool, by name. What a server leaves out is taken from above.
+    pub servers: BTreeMap<String, ServerSettings>,
 }
 
 impl Default for OpenaiSettings {
@@ -210,6 +258,68 @@ impl Default for OpenaiSettings {
             first_token_seconds: 60,
             idle_seconds: 30,
             max_tokens: 700,
+            concurrency: 8,
+            priority: false,
+            cache_salt: None,
+            servers: BTreeMap::new(),
+        }
+    }
+}
+
+/// One server of a pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    pub url: String,
+    pub model: Option<String>,
+    pub api_key: Option<String>,
+    pub ca: Option<PathBuf>,
+    pub concurrency: Option<u32>,
+    /// Asked only when all others are out.
+    pub backup: bool,
+}
+
+/// A model run inside this process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LocalSettings {
+    /// A name of `watchfloor model list`, or the path of a GGUF file. Empty: the one `model use` chose.
+    pub model: String,
+    /// Where models are kept. Left out: `models` in the data folder.
+    pub dir: Option<PathBuf>,
+    /// Tokens of context shared by what runs at the same time.
+    pub context_tokens: u32,
+    /// 0: all cores but one.
+    pub threads: u32,
+    /// Layers on a GPU. 0: none; 999: all.
+    pub gpu_layers: u32,
+    /// Alerts at the same time.
+    pub batch: u32,
+    pub max_tokens: u32,
+    /// Idle seconds after which the model leaves memory. 0: never.
+    pub unload_seconds: u64,
+    /// Folder of backend libraries, for builds with `dynamic-backends`.
+    pub backends: Option<PathBuf>,
+    /// Base address of the hub that `model pull org/name:file` asks.
+    pub hub: String,
+    /// Where the hub's token is, if it wants one.
+    pub hub_token: Option<String>,
+}
+
+impl Default for LocalSettings {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            dir: None,
+            context_tokens: 4_096,
+            threads: 0,
+            gpu_layers: 0,
+            batch: 4,
+            max_tokens: 700,
+            unload_seconds: 600,
+            backends: None,
+            hub: "https://huggingface.co".into(),
+            hub_token: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Opinions: what the desk knows goes to a backend, what it says is checked and kept.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -21,6 +23,9 @@ use crate::store::Store;
 use crate::text::Untrusted;
 use crate::triage::Backends;
 use crate::triage::Context;
+use crate::triage::Deps;
+use crate::triage::Neighbour;
+use crate::triage::Offer;
 use crate::triage::PastCount;
 use crate::triage::Question;
 
@@ -44,7 +49,7 @@ impl Desk {
         }
         let question = tokio::task::block_in_place(|| self.question(id))?;
         let judged = self.backends(backend)?.judge(&question, progress, cancel).await;
-        let verdict = judged.map_err(|e| DeskError::No(e.to_string()))?;
+        let verdict = judged.map_err(|e| DeskError::No(e.to_string()))?.verdict;
         tokio::task::block_in_place(|| self.store.record_verdict(id, &verdict))?;
         Ok(verdict)
     }
@@ -56,22 +61,15 @@ impl Desk {
             // Rules need nobody else to be up.
             up: self.settings.triage.backend == "rules",
             name: self.settings.triage.backend.clone(),
-            running: None,
-            waiting: None,
             detail: "not asked yet".into(),
+            ..Health::default()
         })
     }
 
     pub(super) async fn ask_health(&self) -> Health {
         match self.backends(None) {
             Ok(backends) => backends.health().await,
-            Err(e) => Health {
-                up: false,
-                name: self.settings.triage.backend.clone(),
-                running: None,
-                waiting: None,
-                detail: e.to_string(),
-            },
+            Err(e) => Health { name: self.settings.triage.backend.clone(), detail: e.to_string(), ..Health::default() },
         }
     }
 
@@ -90,14 +88,12 @@ impl Desk {
     }
 
     fn make_backends(&self, name: &str) -> Result<Backends> {
-        let actions: Vec<String> = self.catalogue().iter().map(|a| a.name.clone()).collect();
+        let offer = Offer { actions: self.catalogue().iter().map(|a| a.name.clone()).collect(), playbooks: Vec::new() };
         let settings = TriageSettings { backend: name.to_owned(), ..self.settings.triage.clone() };
-        // Rules need no secret: theirs must not fail for one that cannot be resolved.
-        let reference = settings.openai.api_key.as_deref().filter(|_| name == "openai");
-        let key = reference.map(|r| (self.secrets)(r)).transpose();
-        let key = key.map_err(|e| DeskError::Usage(format!("triage.openai.api_key: {e}")))?;
-        Backends::from_settings(&settings, key.map(Zeroizing::new), actions)
-            .map_err(|e| DeskError::Usage(e.to_string()))
+        let secrets = Arc::clone(&self.secrets);
+        let models = settings.local.dir.clone().unwrap_or_else(|| self.data_dir.join("models"));
+        let deps = Deps { offer, secrets: Arc::new(move |r| secrets(r).map(Zeroizing::new)), models };
+        Backends::from_settings(&settings, &deps).map_err(|e| DeskError::Usage(e.to_string()))
     }
 
     fn question(&self, id: AlertId) -> Result<Question> {
@@ -107,6 +103,7 @@ impl Desk {
             fields: format::leaves(&alert.format, &raw),
             context: self.context(&alert)?,
             request_id: ulid::Ulid::new().to_string(),
+            by: None,
             alert,
         })
     }
@@ -122,14 +119,25 @@ impl Desk {
                 false_positive: n(Disposition::FalsePositive),
                 undetermined: n(Disposition::Undetermined),
                 total: p.total,
+                weighted: [0.0; 4],
+                last_closed: p.last_closed,
             }
         });
-        let near = |t: Timestamp| (t.as_second() - alert.t_ingest.as_second()).abs();
+        let near = |t: Timestamp| t.as_second() - alert.t_ingest.as_second();
         let neighbours = self.store.related(alert.id, NEIGHBOURS)?;
         let neighbours = neighbours
             .into_iter()
-            .map(|r| (r.title, near(r.t_ingest)))
-            .filter(|(_, seconds)| *seconds <= NEAR_SECONDS)
+            .map(|r| Neighbour {
+                id: r.id,
+                seconds: near(r.t_ingest),
+                shares: Vec::new(),
+                title: r.title,
+                severity: r.severity,
+                techniques: r.techniques,
+                disposition: r.disposition,
+                verdict: r.verdict.map(|v| v.kind),
+            })
+            .filter(|n| n.seconds.abs() <= NEAR_SECONDS)
             .collect();
         let rule = alert.fields.rule_id.as_ref().or(alert.fields.rule_name.as_ref());
         let rule_seen = match rule {
@@ -144,7 +152,8 @@ impl Desk {
             neighbours,
             rule_seen,
             all_seen: self.store.count(&Query::All, SEEN_CAP, now)?.n,
-            open_case: alert.case.is_some(),
+            cases: alert.case.map(|c| self.store.case(c)).transpose()?.flatten().into_iter().collect(),
+            ..Context::default()
         })
     }
 }

@@ -9,6 +9,7 @@ pub mod case;
 pub mod fields;
 pub mod ids;
 pub mod keys;
+pub mod opinion;
 pub mod person;
 pub mod priority;
 pub mod query;

@@ -2,10 +2,10 @@
 //! monotone rule. A verdict that leaves here can only advise more urgency than the alert already has, never less.
 
 use super::detect::{self, Finding, Kind};
-use super::{Question, grounding};
+use super::{Offer, Question, grounding};
 use crate::model::priority::Priority;
 use crate::model::technique;
-use crate::model::verdict::{Verdict, VerdictKind};
+use crate::model::verdict::{Suggestion, Verdict, VerdictKind};
 use crate::text::Untrusted;
 
 pub const MAX_CLAIMS: usize = 5;
@@ -14,11 +14,12 @@ pub const MAX_TECHNIQUES: usize = 8;
 /// Longest sentence of a backend that is kept, in characters.
 pub const MAX_SENTENCE: usize = 400;
 
-/// Checks and completes a verdict. `actions` are the names of the action catalogue.
-pub fn check(mut v: Verdict, question: &Question, actions: &[String]) -> Verdict {
+/// Checks and completes a verdict.
+pub fn check(mut v: Verdict, question: &Question, offer: &Offer) -> Verdict {
     bound(&mut v);
     v.techniques = known_techniques(&v.techniques);
-    v.suggested_actions = known_actions(&v.suggested_actions, actions);
+    v.suggested_actions = known_actions(&v.suggested_actions, &offer.actions);
+    v.playbook = v.playbook.filter(|p| offer.playbooks.contains(p));
     grounding::ground(&mut v.claims, &question.fields);
     let findings = detect::scan(&question.fields);
     v.speaks_to_model = !findings.is_empty();
@@ -60,10 +61,10 @@ fn known_techniques(named: &[String]) -> Vec<String> {
     out
 }
 
-fn known_actions(named: &[String], actions: &[String]) -> Vec<String> {
-    let mut out: Vec<String> = Vec::new();
+fn known_actions(named: &[Suggestion], actions: &[String]) -> Vec<Suggestion> {
+    let mut out: Vec<Suggestion> = Vec::new();
     for a in named {
-        if actions.contains(a) && !out.contains(a) {
+        if actions.contains(&a.action) && !out.contains(a) {
             out.push(a.clone());
         }
     }
@@ -121,34 +122,20 @@ mod tests {
 
     fn verdict(kind: VerdictKind, claims: &[(&str, &str)]) -> Verdict {
         Verdict {
-            kind,
             confidence: Some(0.9),
-            claims: claims
-                .iter()
-                .map(|(f, q)| Claim { text: "t".into(), field: (*f).into(), quote: (*q).into(), founded: false })
-                .collect(),
-            techniques: Vec::new(),
-            advised_priority: None,
-            questions: Vec::new(),
-            suggested_actions: Vec::new(),
+            claims: claims.iter().map(|(f, q)| Claim::new("t", *f, *q)).collect(),
             speaks_to_model: true,
-            backend: "test".into(),
-            model: "test".into(),
-            fallback: false,
-            remark: None,
-            at: jiff::Timestamp::UNIX_EPOCH,
-            took_ms: 0,
-            request_id: "r".into(),
+            ..Verdict::new(kind, "test", jiff::Timestamp::UNIX_EPOCH, "r")
         }
     }
 
     #[test]
     fn a_verdict_without_evidence_is_no_verdict() {
         let q = question(r#"{"host":"fin-ws-014"}"#);
-        let v = check(verdict(VerdictKind::FalsePositive, &[("host", "fin-ws-015")]), &q, &[]);
+        let v = check(verdict(VerdictKind::FalsePositive, &[("host", "fin-ws-015")]), &q, &Offer::default());
         assert_eq!((v.kind, v.confidence, v.speaks_to_model), (VerdictKind::NeedsInvestigation, None, false));
         assert!(v.remark.unwrap().expose().contains("said false_positive, not taken over"));
-        let v = check(verdict(VerdictKind::FalsePositive, &[("host", "fin-ws-014")]), &q, &[]);
+        let v = check(verdict(VerdictKind::FalsePositive, &[("host", "fin-ws-014")]), &q, &Offer::default());
         assert_eq!((v.kind, v.confidence), (VerdictKind::FalsePositive, Some(0.9)));
     }
 
@@ -162,10 +149,10 @@ mod tests {
             (Priority::P0, None),
         ] {
             q.alert.priority = now;
-            let v = check(verdict(VerdictKind::BenignTruePositive, &[("host", "fin-ws-014")]), &q, &[]);
+            let v = check(verdict(VerdictKind::BenignTruePositive, &[("host", "fin-ws-014")]), &q, &Offer::default());
             assert_eq!((v.kind, v.speaks_to_model), (VerdictKind::NeedsInvestigation, true));
             assert_eq!(v.advised_priority, want, "{now:?}");
-            let v = check(verdict(VerdictKind::TruePositive, &[("host", "fin-ws-014")]), &q, &[]);
+            let v = check(verdict(VerdictKind::TruePositive, &[("host", "fin-ws-014")]), &q, &Offer::default());
             assert_eq!(v.kind, VerdictKind::TruePositive, "it may still be called an attack");
         }
     }
@@ -175,15 +162,15 @@ mod tests {
         let q = question(r#"{"host":"fin-ws-014"}"#);
         let mut v = verdict(VerdictKind::TruePositive, &[("host", "fin-ws-014"); 9]);
         v.techniques = ["t1003.001", "T1003.001", "T9999", "<script>", " T1486 "].map(String::from).to_vec();
-        v.suggested_actions = ["isolate-host", "isolate-host", "rm -rf /"].map(String::from).to_vec();
+        v.suggested_actions = ["isolate-host", "isolate-host", "rm -rf /"].map(Suggestion::from).to_vec();
         v.questions = vec![" ".into(), "x".repeat(5000).into()];
         v.confidence = Some(f32::NAN);
         v.advised_priority = Some(Priority::P3);
-        let v = check(v, &q, &["isolate-host".into()]);
+        let v = check(v, &q, &Offer { actions: vec!["isolate-host".into()], ..Offer::default() });
         assert_eq!((v.claims.len(), v.confidence, v.advised_priority), (5, None, None));
         assert_eq!(
             (v.techniques, v.suggested_actions),
-            (vec!["T1003.001".into(), "T1486".into()], vec!["isolate-host".to_owned()])
+            (vec!["T1003.001".into(), "T1486".into()], vec![Suggestion::from("isolate-host")])
         );
         assert_eq!(v.questions.len(), 1);
         assert_eq!(v.questions[0].expose().chars().count(), MAX_SENTENCE);
@@ -198,7 +185,7 @@ mod tests {
             q.alert.priority = Priority::from_id(now).unwrap();
             let mut v = verdict(VerdictKind::ALL[kind], &[]);
             v.advised_priority = advised.and_then(Priority::from_id);
-            let v = check(v, &q, &[]);
+            let v = check(v, &q, &Offer::default());
             proptest::prop_assert!(v.advised_priority.is_none_or(|a| a < q.alert.priority));
             proptest::prop_assert!(q.alert.priority.raised_to(v.advised_priority) <= q.alert.priority);
         }

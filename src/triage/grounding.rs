@@ -76,7 +76,9 @@ pub fn locate(fields: &[Field], path: &Untrusted, quote: &Untrusted) -> Result<S
 /// Marks each claim, whatever it said of itself before.
 pub fn ground(claims: &mut [Claim], fields: &[Field]) {
     for claim in claims {
-        claim.founded = locate(fields, &claim.field, &claim.quote).is_ok();
+        let span = locate(fields, &claim.field, &claim.quote).ok();
+        claim.founded = span.is_some();
+        claim.span = span.map(|s| (s.range.start, s.range.end));
     }
 }
 
@@ -133,7 +135,7 @@ mod tests {
     #[test]
     fn a_backend_cannot_call_its_own_claims_founded() {
         let f = fields(&[("title", "Backup finished")]);
-        let claim = |quote: &str| Claim { text: "x".into(), field: "title".into(), quote: quote.into(), founded: true };
+        let claim = |quote: &str| Claim { founded: true, ..Claim::new("x", "title", quote) };
         let mut claims = [claim("Backup"), claim("Mimikatz")];
         ground(&mut claims, &f);
         assert!(claims[0].founded && !claims[1].founded);

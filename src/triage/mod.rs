@@ -1,17 +1,27 @@
 //! An opinion on an alert: prompt, schema, grounding, taint, backends.
 //!
 //! ```text
-//! question -> backend (openai, else rules) -> check: bounds, technique table, catalogue, grounding, detector -> verdict
+//! question -> backend -> check: bounds, technique table, catalogue, grounding, detector -> verdict
+//!
+//! Backends        the one asked for, and `rules` standing in when it does not answer
+//!   Rules         no model: a sum of reasons, and what the desk has learnt
+//!   Reader        prompt -> Engine -> answer read against the schema
+//!     Openai      a pool of servers
+//!     Local       a model in this process
 //! ```
 //!
 //! A backend has no tools and no write path, and whatever it answers goes through [`check`]: what comes out can raise an
 //! alert's priority and nothing else.
 
 pub mod backend;
+mod backends;
 pub mod check;
+pub mod context;
 pub mod detect;
+mod engine;
 pub mod grounding;
 pub mod prompt;
+pub mod reader;
 pub mod schema;
 #[cfg(test)]
 mod testing;
@@ -20,38 +30,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
-use self::backend::openai::Openai;
-use self::backend::rules::Rules;
-use crate::config::settings::TriageSettings;
-
 use crate::model::alert::Alert;
 use crate::model::fields::Field;
+use crate::model::ids::PersonId;
+use crate::model::opinion::{Answered, Exchange};
 use crate::model::verdict::Verdict;
 use crate::text::Untrusted;
 
-/// What the desk knows about an alert besides its own record. Context, not evidence.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Context {
-    /// How alike alerts were closed before: what is alike, disposition counts, total.
-    pub past: Vec<PastCount>,
-    /// Alerts near it in time on the same host, user or address: title and seconds apart.
-    pub neighbours: Vec<(Untrusted, i64)>,
-    /// How many alerts of this rule came in the last 30 days, and of all rules.
-    pub rule_seen: u64,
-    pub all_seen: u64,
-    pub open_case: bool,
-}
+pub use self::backends::{Backends, Deps, SecretOf};
+pub use self::context::{Context, Fact, Neighbour, PastCount, PlaybookRef};
+pub use self::engine::{Engine, Finish, Generated, Generation};
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct PastCount {
-    pub alike: String,
-    pub true_positive: u64,
-    pub benign_true_positive: u64,
-    pub false_positive: u64,
-    pub undetermined: u64,
-    pub total: u64,
+/// What a backend may suggest: names only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Of the action catalogue.
+    pub actions: Vec<String>,
+    /// Of this desk's playbooks.
+    pub playbooks: Vec<String>,
 }
 
 /// One thing to form an opinion on.
@@ -62,6 +58,30 @@ pub struct Question {
     pub context: Context,
     /// Joins the log, the server's log and the audit trail.
     pub request_id: String,
+    /// Who asked; `None`: the desk by itself.
+    pub by: Option<PersonId>,
+}
+
+/// An opinion, and the exchanges with a model that led to it (none for `rules`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub exchanges: Vec<Exchange>,
+}
+
+impl From<Verdict> for Judged {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, exchanges: Vec::new() }
+    }
+}
+
+/// A person's question about an alert, with what was said before.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub about: Question,
+    pub text: Untrusted,
+    /// Question and answer pairs of this conversation, oldest first.
+    pub before: Vec<(Untrusted, Untrusted)>,
 }
 
 /// Set from anywhere; looked at between tokens.
@@ -96,24 +116,43 @@ pub enum TriageError {
     /// Not configured right: wrong model name, bad URL.
     #[error("configuration: {0}")]
     Configuration(String),
-    /// Not there, too slow, or over capacity. `rules` can stand in.
+    /// Not there, too slow, or over capacity. `rules` can stand in, and trying again later makes sense.
     #[error("{0}")]
     Unavailable(String),
+    /// The prompt does not fit the model. A shorter one may.
+    #[error("the prompt is too long for the model: {0}")]
+    TooLong(String),
+    /// A token or request budget is used up.
+    #[error("{0}")]
+    OverBudget(String),
     /// It answered something that is no verdict.
     #[error("no valid verdict: {0}")]
     Invalid(String),
 }
 
-/// How a backend is doing.
-#[derive(Clone, Debug, PartialEq)]
+/// How a backend is doing. `None`: not known, which is not the same as none or well.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Health {
     pub up: bool,
     /// Such as `vllm-a` or `rules`.
     pub name: String,
     pub running: Option<u32>,
     pub waiting: Option<u32>,
+    /// Share of the key-value cache in use, 0 to 1.
+    pub kv_cache: Option<f32>,
+    /// Share of prompt tokens found in the prefix cache, 0 to 1.
+    pub prefix_hits: Option<f32>,
+    /// Time to first token, 95th percentile: the server's own figure, else what this desk measured.
+    pub ttft_p95_ms: Option<u64>,
     pub detail: String,
+    /// Each server of a pool.
+    pub servers: Vec<Health>,
+    /// Asked only when all others are out.
+    pub backup: bool,
 }
+
+pub type Answering<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, TriageError>> + Send + 'a>>;
+pub type Telling<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Something that forms opinions. It has no tools and no write path.
 pub trait Backend: Send + Sync {
@@ -126,92 +165,28 @@ pub trait Backend: Send + Sync {
         question: &'a Question,
         progress: &'a (dyn Fn(Untrusted) + Send + Sync),
         cancel: &'a Cancel,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Verdict, TriageError>> + Send + 'a>>;
+    ) -> Answering<'a, Judged>;
 
-    fn health<'a>(&'a self) -> std::pin::Pin<Box<dyn Future<Output = Health> + Send + 'a>>;
-}
-
-/// The backends of a desk: the one that was asked for, and `rules`, which always answers.
-#[derive(Clone, Default)]
-pub struct Backends {
-    primary: Option<Arc<dyn Backend>>,
-    rules: Rules,
-    actions: Vec<String>,
-}
-
-impl Backends {
-    /// `primary` is `None` for `rules` alone. `actions` are the names of the action catalogue: others are not suggested.
-    pub fn new(primary: Option<Arc<dyn Backend>>, actions: Vec<String>) -> Self {
-        Self { primary, rules: Rules::new(actions.clone()), actions }
+    /// Answers a person's question about an alert. Claims come back unchecked.
+    fn ask<'a>(
+        &'a self,
+        _ask: &'a Ask,
+        _progress: &'a (dyn Fn(Untrusted) + Send + Sync),
+        _cancel: &'a Cancel,
+    ) -> Answering<'a, (Answered, Vec<Exchange>)> {
+        Box::pin(async { Err(TriageError::Configuration("rules cannot answer questions: that takes a model".into())) })
     }
 
-    /// The backend of the settings. `api_key` is the secret `triage.openai.api_key` refers to, resolved by the caller.
-    ///
-    /// # Errors
-    /// [`TriageError::Configuration`] names the setting that is wrong.
-    pub fn from_settings(
-        settings: &TriageSettings,
-        api_key: Option<Zeroizing<String>>,
-        actions: Vec<String>,
-    ) -> Result<Self, TriageError> {
-        match settings.backend.as_str() {
-            "rules" => Ok(Self::new(None, actions)),
-            "openai" => {
-                let primary = Openai::new(&settings.openai, api_key, actions.clone())?;
-                Ok(Self::new(Some(Arc::new(primary)), actions))
-            }
-            other => Err(TriageError::Configuration(format!(
-                "triage.backend: {other:?} is no backend, expected `rules` or `openai`"
-            ))),
-        }
+    fn health<'a>(&'a self) -> Telling<'a, Health>;
+
+    /// Makes it ready: loads the model, asks the servers what they are. Doing without it only makes the first answer
+    /// slower.
+    fn load<'a>(&'a self) -> Answering<'a, ()> {
+        Box::pin(async { Ok(()) })
     }
 
-    /// `rules`, or the id of the backend asked for.
-    pub fn id(&self) -> &'static str {
-        self.primary.as_ref().map_or("rules", |b| b.id())
-    }
-
-    /// An opinion, checked. When the backend asked for does not answer, `rules` does, marked as a fallback with the
-    /// reason. The only errors are [`TriageError::Cancelled`] and a fault of `rules` itself.
-    pub async fn judge(
-        &self,
-        question: &Question,
-        progress: &(dyn Fn(Untrusted) + Send + Sync),
-        cancel: &Cancel,
-    ) -> Result<Verdict, TriageError> {
-        let mut why = None;
-        if let Some(primary) = &self.primary {
-            let answer = tokio::select! {
-                biased;
-                () = cancel.cancelled() => Err(TriageError::Cancelled),
-                answer = primary.judge(question, progress, cancel) => answer,
-            };
-            match answer {
-                Ok(verdict) => return Ok(check::check(verdict, question, &self.actions)),
-                Err(TriageError::Cancelled) => return Err(TriageError::Cancelled),
-                Err(e) => {
-                    tracing::warn!(request_id = %question.request_id, backend = primary.id(), error = %e, "opinion from rules instead");
-                    why = Some(format!("{} did not give an opinion: {e}", primary.id()));
-                }
-            }
-        }
-        let mut verdict = self.rules.judge(question, progress, cancel).await?;
-        if let Some(why) = why {
-            verdict.fallback = true;
-            let sum = verdict.remark.take();
-            verdict.remark = Some(why.into());
-            if let Some(sum) = sum {
-                check::remark(&mut verdict, sum.expose());
-            }
-        }
-        Ok(check::check(verdict, question, &self.actions))
-    }
-
-    /// Of the backend asked for.
-    pub async fn health(&self) -> Health {
-        match &self.primary {
-            Some(b) => b.health().await,
-            None => self.rules.health().await,
-        }
+    /// How many alerts it judges at the same time.
+    fn slots(&self) -> usize {
+        1
     }
 }

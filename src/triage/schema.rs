@@ -7,8 +7,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Offer;
 use crate::model::priority::Priority;
-use crate::model::verdict::{Claim, VerdictKind};
+use crate::model::verdict::{Claim, Suggestion, VerdictKind};
 use crate::text::Untrusted;
 
 /// What a backend answered, read but not yet checked.
@@ -19,11 +20,13 @@ pub struct Answer {
     pub techniques: Vec<String>,
     pub advised_priority: Option<Priority>,
     pub questions: Vec<Untrusted>,
-    pub suggested_actions: Vec<String>,
+    pub suggested_actions: Vec<Suggestion>,
+    pub playbook: Option<String>,
 }
 
-/// The schema. `actions` are the names of the action catalogue.
-pub fn schema(actions: &[String]) -> Value {
+/// The schema.
+pub fn schema(offer: &Offer) -> Value {
+    let actions = &offer.actions;
     let text = |max: usize| json!({"type": "string", "minLength": 1, "maxLength": max});
     let words: Vec<_> = VerdictKind::ALL.iter().map(|k| k.word()).collect();
     let claim = json!({
@@ -64,7 +67,9 @@ pub fn read(text: &str) -> Result<Answer, String> {
         #[serde(default)]
         questions: Vec<String>,
         #[serde(default)]
-        actions: Vec<String>,
+        actions: Vec<Suggestion>,
+        #[serde(default)]
+        playbook: Option<String>,
     }
     #[derive(Deserialize)]
     struct WireClaim {
@@ -75,8 +80,7 @@ pub fn read(text: &str) -> Result<Answer, String> {
     let wire: Wire =
         serde_json::from_str(object(text)?).map_err(|e| format!("the answer is not the JSON asked for: {e}"))?;
     let kind = VerdictKind::parse(&wire.verdict).ok_or("the answer names no verdict we know")?;
-    let claim =
-        |c: WireClaim| Claim { text: c.text.into(), field: c.field.into(), quote: c.quote.into(), founded: false };
+    let claim = |c: WireClaim| Claim::new(c.text, c.field, c.quote);
     Ok(Answer {
         kind,
         claims: wire.claims.into_iter().map(claim).collect(),
@@ -84,6 +88,7 @@ pub fn read(text: &str) -> Result<Answer, String> {
         advised_priority: wire.priority.as_deref().and_then(Priority::parse),
         questions: wire.questions.into_iter().map(Untrusted::from).collect(),
         suggested_actions: wire.actions,
+        playbook: wire.playbook,
     })
 }
 
@@ -145,9 +150,10 @@ mod tests {
             }
         }
         let mut keys = Vec::new();
-        walk(&schema(&["isolate-host".into()]), &mut keys);
+        let offer = Offer { actions: vec!["isolate-host".into()], ..Offer::default() };
+        walk(&schema(&offer), &mut keys);
         let bad = ["uniqueItems", "format", "oneOf", "anyOf", "allOf", "$ref", "not", "if", "default"];
         assert!(!keys.iter().any(|k| bad.contains(&k.as_str())), "{keys:?}");
-        assert!(schema(&[])["properties"].get("actions").is_none());
+        assert!(schema(&Offer::default())["properties"].get("actions").is_none());
     }
 }

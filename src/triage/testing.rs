@@ -2,7 +2,9 @@
 
 use crate::model::alert::Alert;
 use crate::model::fields::flatten;
-use crate::triage::{Context, Question};
+use crate::triage::{Context, Question, SecretOf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// A question about a JSON record of which nothing but its fields is known.
 pub fn question(record: &str) -> Question {
@@ -14,5 +16,14 @@ pub fn question(record: &str) -> Question {
     });
     let alert: Alert = serde_json::from_value(alert).unwrap();
     let fields = flatten(&serde_json::from_str(record).unwrap());
-    Question { alert, fields, context: Context::default(), request_id: "req-1".into() }
+    Question { alert, fields, context: Context::default(), request_id: "req-1".into(), by: None }
+}
+
+/// Every reference leads to this value.
+pub fn secret(value: &'static str) -> SecretOf {
+    Arc::new(move |_| Ok(Zeroizing::new(value.to_owned())))
+}
+
+pub fn no_secrets() -> SecretOf {
+    Arc::new(|_| Err("no secret here".to_owned()))
 }

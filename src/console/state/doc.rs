@@ -232,7 +232,12 @@ fn opinion(doc: &mut Doc, verdict: Option<&Verdict>) {
         doc.marked("?", Role::Accent, &say!(q), Role::Text);
     }
     for a in &v.suggested_actions {
-        doc.marked(">", Role::Accent, &say!("suggests ", Said::of(a), "; the propose key opens it"), Role::Text);
+        doc.marked(
+            ">",
+            Role::Accent,
+            &say!("suggests ", Said::of(&a.action), "; the propose key opens it"),
+            Role::Text,
+        );
     }
 }
 

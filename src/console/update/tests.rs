@@ -114,14 +114,8 @@ pub fn rows() -> Vec<AlertRow> {
 }
 
 pub fn verdict() -> Verdict {
-    let claim = |text: &str, quote: &str, founded| Claim {
-        text: text.into(),
-        field: "process.command_line".into(),
-        quote: quote.into(),
-        founded,
-    };
+    let claim = |text: &str, quote: &str, founded| Claim { founded, ..Claim::new(text, "process.command_line", quote) };
     Verdict {
-        kind: VerdictKind::TruePositive,
         confidence: Some(0.86),
         claims: vec![claim("the command hides its script", "-enc SQBF", true), claim(HOSTILE, "mimikatz", false)],
         techniques: vec!["T1003.001".into()],
@@ -129,13 +123,10 @@ pub fn verdict() -> Verdict {
         questions: vec!["did the user open a mail?".into()],
         suggested_actions: vec!["isolate-host".into()],
         speaks_to_model: true,
-        backend: "rules".into(),
-        model: "rules".into(),
         fallback: true,
         remark: Some("the model did not answer".into()),
-        at: ago(30),
         took_ms: 12,
-        request_id: "r1".into(),
+        ..Verdict::new(VerdictKind::TruePositive, "rules", ago(30), "r1")
     }
 }
 

@@ -201,21 +201,12 @@ pub(super) fn bulk(make: Make<'_>) {
 
 fn verdict(advised: Option<Priority>) -> Verdict {
     Verdict {
-        kind: VerdictKind::FalsePositive,
         confidence: Some(0.5),
-        claims: vec![],
-        techniques: vec![],
         advised_priority: advised,
-        questions: vec![],
         suggested_actions: vec!["isolate-host".into()],
         speaks_to_model: true,
-        backend: "rules".into(),
-        model: "rules 1".into(),
-        fallback: false,
-        remark: None,
-        at: at(100),
         took_ms: 3,
-        request_id: "r-1".into(),
+        ..Verdict::new(VerdictKind::FalsePositive, "rules", at(100), "r-1")
     }
 }
 

@@ -13,9 +13,11 @@ use crate::model::fields::Field;
 use crate::model::priority::Priority;
 use crate::model::severity::Severity;
 use crate::model::technique::{self, Technique};
-use crate::model::verdict::{Claim, Verdict, VerdictKind};
+use crate::model::verdict::{Claim, Suggestion, Verdict, VerdictKind};
 use crate::text::Untrusted;
-use crate::triage::{Backend, Cancel, Health, PastCount, Question, TriageError, grounding};
+use crate::triage::{
+    Answering, Backend, Cancel, Health, Judged, Offer, PastCount, Question, Telling, TriageError, grounding,
+};
 
 /// Log-odds of an alert about which nothing is known: one in four is a true positive.
 const PRIOR: f64 = -1.1;
@@ -59,8 +61,8 @@ const TELLING: &[(&str, &str, f64)] = &[
 /// The backend that is always there.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// Names of the action catalogue, for suggestions.
-    actions: Vec<String>,
+    /// What may be suggested.
+    offer: Offer,
 }
 
 /// One step of the sum.
@@ -76,8 +78,8 @@ struct Reason {
 }
 
 impl Rules {
-    pub fn new(actions: Vec<String>) -> Self {
-        Self { actions }
+    pub fn new(offer: Offer) -> Self {
+        Self { offer }
     }
 
     /// The opinion: a pure function of the question and the time it is asked.
@@ -87,21 +89,13 @@ impl Rules {
         let p = 1.0 / (1.0 + (-odds).exp());
         let (kind, confidence) = conclude(q, &reasons, p);
         let mut verdict = Verdict {
-            kind,
             confidence: confidence.map(|c| c as f32),
             claims: claims(&reasons),
             techniques: q.alert.fields.techniques.clone(),
             advised_priority: advise(q, &reasons, kind, p).filter(|a| *a < q.alert.priority),
             questions: questions(q),
-            suggested_actions: Vec::new(),
-            speaks_to_model: false,
-            backend: "rules".into(),
-            model: "rules".into(),
-            fallback: false,
             remark: Some(sum(&reasons, p, kind).into()),
-            at,
-            took_ms: 0,
-            request_id: q.request_id.clone(),
+            ..Verdict::new(kind, "rules", at, &q.request_id)
         };
         if kind == VerdictKind::TruePositive {
             verdict.suggested_actions = self.suggest(&q.alert);
@@ -110,7 +104,7 @@ impl Rules {
     }
 
     /// Actions whose name fits what the alert names.
-    fn suggest(&self, alert: &Alert) -> Vec<String> {
+    fn suggest(&self, alert: &Alert) -> Vec<Suggestion> {
         let f = &alert.fields;
         let tactic = |t: &str| techniques(alert).any(|x| x.has_tactic(t));
         let outside = [f.src_ip, f.dst_ip].into_iter().flatten().any(is_outside);
@@ -123,7 +117,7 @@ impl Rules {
                 || (name.contains("block-ip") && !name.starts_with("un") && outside)
                 || (name.contains("quarantine-file") && hash)
         };
-        self.actions.iter().filter(|a| fits(a)).cloned().collect()
+        self.offer.actions.iter().filter(|a| fits(a)).map(|a| a.as_str().into()).collect()
     }
 }
 
@@ -137,7 +131,7 @@ impl Backend for Rules {
         question: &'a Question,
         _progress: &'a (dyn Fn(Untrusted) + Send + Sync),
         cancel: &'a Cancel,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Verdict, TriageError>> + Send + 'a>> {
+    ) -> Answering<'a, Judged> {
         Box::pin(async move {
             if cancel.is_cancelled() {
                 return Err(TriageError::Cancelled);
@@ -145,13 +139,13 @@ impl Backend for Rules {
             let begun = Instant::now();
             let mut verdict = self.opinion(question, Timestamp::now());
             verdict.took_ms = begun.elapsed().as_millis() as u64;
-            Ok(verdict)
+            Ok(verdict.into())
         })
     }
 
-    fn health<'a>(&'a self) -> std::pin::Pin<Box<dyn Future<Output = Health> + Send + 'a>> {
+    fn health<'a>(&'a self) -> Telling<'a, Health> {
         Box::pin(async {
-            Health { up: true, name: "rules".into(), running: None, waiting: None, detail: "no model needed".into() }
+            Health { up: true, name: "rules".into(), detail: "no model needed".into(), ..Health::default() }
         })
     }
 }
@@ -348,8 +342,8 @@ fn frequency(q: &Question) -> Option<Reason> {
 /// Different alerts on the same entity close in time make a story; the same alert again does not.
 fn neighbours(q: &Question) -> Option<Reason> {
     let own = q.alert.fields.title.expose().to_lowercase();
-    let near = q.context.neighbours.iter().filter(|(_, s)| s.abs() <= 1800);
-    let mut titles: Vec<String> = near.map(|(t, _)| t.expose().to_lowercase()).filter(|t| *t != own).collect();
+    let near = q.context.neighbours.iter().filter(|n| n.seconds.abs() <= 1800);
+    let mut titles: Vec<String> = near.map(|n| n.title.expose().to_lowercase()).filter(|t| *t != own).collect();
     titles.sort_unstable();
     titles.dedup();
     let weight = match titles.len() {
@@ -421,7 +415,7 @@ fn claims(reasons: &[Reason]) -> Vec<Claim> {
     with.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
     let claim = |r: &&Reason| {
         let (field, quote) = r.quote.clone()?;
-        Some(Claim { text: r.text.clone().into(), field, quote, founded: false })
+        Some(Claim::new(r.text.as_str(), field, quote))
     };
     with.iter().filter_map(claim).take(5).collect()
 }

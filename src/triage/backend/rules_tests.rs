@@ -1,7 +1,8 @@
 use super::*;
-use crate::triage::Context;
+use crate::model::verdict::Suggestion;
 use crate::triage::check::check;
 use crate::triage::testing::question;
+use crate::triage::{Context, Neighbour};
 
 fn at() -> Timestamp {
     "2026-01-05T09:00:00Z".parse().unwrap()
@@ -15,6 +16,7 @@ fn past(alike: &str, tp: u64, btp: u64, fp: u64) -> PastCount {
         false_positive: fp,
         undetermined: 0,
         total: tp + btp + fp,
+        ..PastCount::default()
     }
 }
 
@@ -29,15 +31,15 @@ fn lsass_on_a_workstation_is_a_true_positive_with_founded_quotes() {
     q.alert.fields.host = Some("fin-ws-014".into());
     q.alert.fields.techniques = vec!["T1003.001".into()];
     q.alert.priority = Priority::P1;
-    let actions = vec!["isolate-host".to_owned(), "wipe-host".to_owned()];
-    let v = check(Rules::new(actions.clone()).opinion(&q, at()), &q, &actions);
+    let offer = Offer { actions: vec!["isolate-host".to_owned(), "wipe-host".to_owned()], ..Offer::default() };
+    let v = check(Rules::new(offer.clone()).opinion(&q, at()), &q, &offer);
     assert_eq!(v.kind, VerdictKind::TruePositive, "{v:#?}");
     assert!(v.confidence.unwrap() > 0.8 && v.claims.len() >= 3, "{v:#?}");
     assert!(v.claims.iter().all(|c| c.founded), "{v:#?}");
     assert_eq!(v.advised_priority, Some(Priority::P0));
-    assert_eq!(v.suggested_actions, ["isolate-host"]);
+    assert_eq!(v.suggested_actions, [Suggestion::from("isolate-host")]);
     assert!(v.remark.as_ref().unwrap().expose().contains("technique T1003.001 +0.8"));
-    assert_eq!(v, check(Rules::new(actions.clone()).opinion(&q, at()), &q, &actions), "deterministic");
+    assert_eq!(v, check(Rules::new(offer.clone()).opinion(&q, at()), &q, &offer), "deterministic");
 }
 
 #[test]
@@ -47,7 +49,7 @@ fn a_rule_closed_as_false_47_of_48_times_is_a_false_positive_and_says_so() {
     q.alert.fields.severity = Severity::Medium;
     q.context =
         Context { past: vec![past("rule+host", 1, 0, 47)], rule_seen: 480, all_seen: 4000, ..Context::default() };
-    let v = check(Rules::default().opinion(&q, at()), &q, &[]);
+    let v = check(Rules::default().opinion(&q, at()), &q, &Offer::default());
     assert_eq!(v.kind, VerdictKind::FalsePositive, "{v:#?}");
     assert!(v.claims.iter().any(|c| c.founded && c.text.expose().contains("47 false of 48")), "{v:#?}");
     assert_eq!(v.advised_priority, None);
@@ -79,7 +81,7 @@ fn history_does_not_outvote_a_telling_command_or_a_critical_alert() {
 #[test]
 fn with_nothing_known_it_says_what_to_find_out() {
     let q = question("{}");
-    let v = check(Rules::default().opinion(&q, at()), &q, &[]);
+    let v = check(Rules::default().opinion(&q, at()), &q, &Offer::default());
     assert_eq!((v.kind, v.confidence), (VerdictKind::NeedsInvestigation, None));
     assert!(v.claims.is_empty() && v.questions.len() >= 3, "{v:#?}");
     assert!(v.remark.unwrap().expose().contains("not enough to say more"));
@@ -89,10 +91,10 @@ fn with_nothing_known_it_says_what_to_find_out() {
 fn a_story_nearby_counts_and_repeats_do_not() {
     let mut q = question(r#"{"host":"fin-ws-014"}"#);
     q.alert.fields.host = Some("fin-ws-014".into());
-    q.context.neighbours = (0..9).map(|i| ("Same".into(), i)).collect();
+    q.context.neighbours = (0..9).map(|i| Neighbour::named("Same", i)).collect();
     assert!(neighbours(&q).is_none());
-    q.context.neighbours = ["A", "B", "C", "D"].into_iter().map(|t| (t.into(), -60)).collect();
+    q.context.neighbours = ["A", "B", "C", "D"].into_iter().map(|t| Neighbour::named(t, -60)).collect();
     assert_eq!(neighbours(&q).unwrap().weight, 1.0);
-    q.context.neighbours.iter_mut().for_each(|n| n.1 = 7200);
+    q.context.neighbours.iter_mut().for_each(|n| n.seconds = 7200);
     assert!(neighbours(&q).is_none(), "two hours away");
 }

@@ -47,7 +47,7 @@ pub fn propose(state: &mut State) {
         .shown
         .as_ref()
         .and_then(|d| d.verdicts.first())
-        .map(|v| v.suggested_actions.clone())
+        .map(|v| v.suggested_actions.iter().map(|s| s.action.clone()).collect())
         .unwrap_or_default();
     let mut items: Vec<(bool, PickItem)> = state
         .catalogue

@@ -44,9 +44,7 @@ impl Fault {
         match self {
             Self::Retry(s) | Self::Unavailable(s) => TriageError::Unavailable(format!("{host}: {s}")),
             Self::Slow(what, limit) => TriageError::Unavailable(format!("{host}: {what} within {} s", limit.as_secs())),
-            Self::TooLong(s) => {
-                TriageError::Configuration(format!("{host}: even a short prompt is too long for the model: {s}"))
-            }
+            Self::TooLong(s) => TriageError::TooLong(format!("{host}: {s}")),
             Self::NoLogprobs => TriageError::Configuration(format!("{host}: the server refuses the request")),
             Self::Configuration(s) => TriageError::Configuration(format!("{host}: {s}")),
             Self::Invalid(s) => TriageError::Invalid(s),

@@ -18,7 +18,6 @@ mod stream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use rand::Rng as _;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
@@ -27,15 +26,12 @@ use zeroize::Zeroizing;
 use self::fault::Fault;
 use self::stream::{Limits, Reply};
 use crate::config::settings::OpenaiSettings;
-use crate::model::verdict::Verdict;
+use crate::model::verdict::Usage;
 use crate::text::Untrusted;
-use crate::triage::prompt::{self, Prompt};
-use crate::triage::{Backend, Cancel, Health, Question, TriageError, schema};
+use crate::triage::{Answering, Cancel, Engine, Finish, Generated, Generation, Health, SecretOf, Telling, TriageError};
 
 /// Tries of one request in all.
 const TRIES: u32 = 3;
-/// Times a prompt is made shorter when the server finds it too long.
-const TRIMS: u32 = 3;
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Of a metrics page, bytes.
 const METRICS_MAX: usize = 4 << 20;
@@ -49,7 +45,7 @@ pub struct Openai {
     model: String,
     limits: Limits,
     max_tokens: u32,
-    actions: Vec<String>,
+    slots: usize,
     /// Off once the server refused a request because of it.
     logprobs: AtomicBool,
 }
@@ -61,17 +57,14 @@ impl std::fmt::Debug for Openai {
 }
 
 impl Openai {
-    /// `api_key` is the secret itself, resolved by the caller; it goes into one header marked as sensitive and nowhere
-    /// else. `actions` are the names of the action catalogue.
+    /// The secret goes into one header marked as sensitive and nowhere else.
     ///
     /// # Errors
     /// [`TriageError::Configuration`] names the setting that is wrong.
-    pub fn new(
-        s: &OpenaiSettings,
-        api_key: Option<Zeroizing<String>>,
-        actions: Vec<String>,
-    ) -> Result<Self, TriageError> {
+    pub fn new(s: &OpenaiSettings, secrets: &SecretOf) -> Result<Self, TriageError> {
         let wrong = |key: &str, what: String| TriageError::Configuration(format!("triage.openai.{key}: {what}"));
+        let api_key: Option<Zeroizing<String>> =
+            s.api_key.as_deref().map(|r| secrets(r)).transpose().map_err(|e| wrong("api_key", e))?;
         let url = reqwest::Url::parse(s.url.trim())
             .map_err(|e| wrong("url", format!("{e}, expected such as http://127.0.0.1:8000/v1")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
@@ -116,24 +109,27 @@ impl Openai {
                 idle: Duration::from_secs(s.idle_seconds.max(1)),
             },
             max_tokens: s.max_tokens.max(64),
-            actions,
+            slots: s.concurrency.max(1) as usize,
             logprobs: AtomicBool::new(true),
         })
     }
 
-    fn body(&self, prompt: &Prompt) -> Value {
+    fn body(&self, request: &Generation) -> Value {
         let mut body = json!({
             "model": self.model,
-            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+            "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}],
             "temperature": 0,
-            "max_tokens": self.max_tokens,
+            "seed": request.seed,
+            "max_tokens": request.max_tokens,
             "stream": true,
             "stream_options": {"include_usage": true},
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "opinion", "strict": true, "schema": schema::schema(&self.actions)},
-            },
         });
+        if let Some(schema) = &request.schema {
+            body["response_format"] = json!({
+                "type": "json_schema",
+                "json_schema": {"name": "opinion", "strict": true, "schema": schema},
+            });
+        }
         if self.logprobs.load(Ordering::Relaxed) {
             body["logprobs"] = Value::Bool(true);
         }
@@ -143,30 +139,23 @@ impl Openai {
     /// Asks until there is an answer, a fault that another try cannot mend, or no try left.
     async fn ask(
         &self,
-        q: &Question,
+        request: &Generation,
         progress: &(dyn Fn(Untrusted) + Send + Sync),
-    ) -> Result<(Prompt, Reply), TriageError> {
-        let (mut tries, mut trims, mut budget) = (0, 0, prompt::BUDGET);
+    ) -> Result<Reply, TriageError> {
+        let mut tries = 0;
         loop {
-            let fence: String = format!("{:016x}", rand::rng().random::<u64>());
-            let prompt = prompt::build(q, &self.actions, budget, &fence);
-            let fault = match self.once(&prompt, &q.request_id, progress).await {
-                Ok(reply) => return Ok((prompt, reply)),
+            let fault = match self.once(request, progress).await {
+                Ok(reply) => return Ok(reply),
                 Err(fault) => fault,
             };
             match fault {
-                Fault::TooLong(_) if trims < TRIMS && budget / 2 >= prompt::MIN_BUDGET => {
-                    trims += 1;
-                    budget /= 2;
-                    tracing::info!(request_id = %q.request_id, budget, "prompt too long for the model, shortening");
-                }
                 Fault::NoLogprobs if self.logprobs.swap(false, Ordering::Relaxed) => {
-                    tracing::info!(request_id = %q.request_id, "the server takes no logprobs: no confidence");
+                    tracing::info!(request_id = %request.request_id, "the server takes no logprobs: no confidence");
                 }
                 Fault::Retry(_) if tries + 1 < TRIES => {
                     let pause = 250 * (1 << tries) + rand::rng().random_range(0..250);
                     tries += 1;
-                    tracing::info!(request_id = %q.request_id, tries, pause, "model server busy or away, trying again");
+                    tracing::info!(request_id = %request.request_id, tries, pause, "model server busy or away, trying again");
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
                 other => return Err(other.into_error(&self.host)),
@@ -174,18 +163,13 @@ impl Openai {
         }
     }
 
-    async fn once(
-        &self,
-        prompt: &Prompt,
-        request_id: &str,
-        progress: &(dyn Fn(Untrusted) + Send + Sync),
-    ) -> Result<Reply, Fault> {
+    async fn once(&self, asked: &Generation, progress: &(dyn Fn(Untrusted) + Send + Sync)) -> Result<Reply, Fault> {
         let mut request = self
             .client
             .post(format!("{}/chat/completions", self.base))
             .header(ACCEPT, "text/event-stream")
-            .json(&self.body(prompt));
-        if let Ok(id) = HeaderValue::from_str(request_id) {
+            .json(&self.body(asked));
+        if let Ok(id) = HeaderValue::from_str(&asked.request_id) {
             request = request.header("X-Request-Id", id);
         }
         let begun = Instant::now();
@@ -200,44 +184,31 @@ impl Openai {
         stream::read(response, self.limits, begun, progress).await
     }
 
-    fn verdict(&self, q: &Question, prompt: &Prompt, reply: &Reply, took_ms: u64) -> Result<Verdict, TriageError> {
-        match reply.finish.as_deref() {
-            Some("stop") => {}
-            Some("length") => {
-                return Err(TriageError::Invalid(format!("the answer was cut off after {} tokens", self.max_tokens)));
-            }
-            Some(_) => return Err(TriageError::Invalid("the server ended the answer for a reason of its own".into())),
+    fn generated(&self, reply: Reply, begun: Instant) -> Result<Generated, TriageError> {
+        let finish = match reply.finish.as_deref() {
+            Some("stop") => Finish::Stop,
+            Some("length") => Finish::Length,
+            Some(other) => Finish::Other(fault::say(other)),
             None => {
                 return Err(TriageError::Unavailable(format!("{}: the stream ended before the answer did", self.host)));
             }
-        }
-        if prompt::leaks(&reply.text, prompt) {
-            return Err(TriageError::Invalid("the answer repeats our own prompt".into()));
-        }
-        let answer = schema::read(&reply.text).map_err(TriageError::Invalid)?;
-        let mut claims = answer.claims;
-        for claim in &mut claims {
-            claim.text = prompt.unmark(&claim.text);
-            claim.quote = prompt.unmark(&claim.quote);
-            claim.field = prompt.unmark(&claim.field);
-        }
-        let confidence = schema::verdict_span(&reply.text).and_then(|span| reply.probability(&span));
-        Ok(Verdict {
-            kind: answer.kind,
-            confidence,
-            claims,
-            techniques: answer.techniques,
-            advised_priority: answer.advised_priority,
-            questions: answer.questions.iter().map(|t| prompt.unmark(t)).collect(),
-            suggested_actions: answer.suggested_actions,
-            speaks_to_model: false,
-            backend: "openai".into(),
-            model: reply.model.clone().unwrap_or_else(|| self.model.as_str().into()),
-            fallback: false,
-            remark: None,
-            at: Timestamp::now(),
-            took_ms,
-            request_id: q.request_id.clone(),
+        };
+        let usage = Usage {
+            prompt_tokens: reply.prompt_tokens,
+            cached_tokens: reply.cached_tokens,
+            completion_tokens: reply.completion_tokens,
+            first_token_ms: reply.first_ms,
+            queued_ms: None,
+            served_ms: Some(begun.elapsed().as_millis() as u64),
+        };
+        Ok(Generated {
+            model: reply.model.unwrap_or_else(|| self.model.as_str().into()),
+            text: reply.text,
+            finish,
+            model_digest: None,
+            server: Some(self.host.clone()),
+            usage,
+            tokens: reply.tokens,
         })
     }
 
@@ -252,43 +223,53 @@ impl Openai {
     }
 }
 
-impl Backend for Openai {
+impl Engine for Openai {
     fn id(&self) -> &'static str {
         "openai"
     }
 
-    fn judge<'a>(
+    fn generate<'a>(
         &'a self,
-        question: &'a Question,
+        request: &'a Generation,
         progress: &'a (dyn Fn(Untrusted) + Send + Sync),
         cancel: &'a Cancel,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Verdict, TriageError>> + Send + 'a>> {
+    ) -> Answering<'a, Generated> {
         Box::pin(async move {
             let begun = Instant::now();
             // Dropping the request drops the connection, and the server stops generating.
-            let (prompt, reply) = tokio::select! {
+            let reply = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Err(TriageError::Cancelled),
-                answer = self.ask(question, progress) => answer?,
+                answer = self.ask(request, progress) => answer?,
             };
-            let took_ms = begun.elapsed().as_millis() as u64;
-            tracing::info!(
-                request_id = %question.request_id, took_ms, first_token_ms = reply.first_ms,
-                prompt_tokens = reply.prompt_tokens, completion_tokens = reply.completion_tokens, "model answered"
-            );
-            self.verdict(question, &prompt, &reply, took_ms)
+            self.generated(reply, begun)
         })
     }
 
+    fn load<'a>(&'a self) -> Answering<'a, ()> {
+        Box::pin(async move {
+            let health = self.health().await;
+            if health.up { Ok(()) } else { Err(TriageError::Unavailable(health.detail)) }
+        })
+    }
+
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn max_tokens(&self) -> u32 {
+        self.max_tokens
+    }
+
     /// `/health` beside `/v1`, else `/v1/models`; queue lengths from the metrics of vLLM or llama.cpp if there are any.
-    fn health<'a>(&'a self) -> std::pin::Pin<Box<dyn Future<Output = Health> + Send + 'a>> {
+    fn health<'a>(&'a self) -> Telling<'a, Health> {
         Box::pin(async move {
             let root = self.base.strip_suffix("/v1").unwrap_or(&self.base);
             let (mut up, mut detail) = match self.get(format!("{root}/health"), 4096).await {
                 Ok((status, _)) if status.is_success() => (true, "answers".to_owned()),
                 Ok((status, _)) if status.as_u16() != 404 => (false, format!("health says {}", status.as_u16())),
                 Ok(_) => (false, "has no health page".to_owned()),
-                Err(e) => return Health { up: false, name: self.name(), running: None, waiting: None, detail: e },
+                Err(e) => return Health { name: self.name(), detail: e, ..Health::default() },
             };
             if let Ok((status, body)) = self.get(format!("{}/models", self.base), 1 << 20).await {
                 match status.as_u16() {
@@ -309,6 +290,7 @@ impl Backend for Openai {
                 running: gauge(["vllm:num_requests_running", "llamacpp:requests_processing"]),
                 waiting: gauge(["vllm:num_requests_waiting", "llamacpp:requests_deferred"]),
                 detail,
+                ..Health::default()
             }
         })
     }

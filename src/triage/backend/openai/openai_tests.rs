@@ -7,8 +7,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::model::verdict::VerdictKind;
-use crate::triage::Backends;
-use crate::triage::testing::question;
+use crate::model::verdict::{Suggestion, Verdict};
+use crate::triage::reader::Reader;
+use crate::triage::testing::{no_secrets, question, secret};
+use crate::triage::{Backend as _, Backends, Offer, Question};
 
 const ANSWER: &str = r#"{"claims":[{"field":"rule.description","quote":"LSASS","text":"credentials"},{"field":"rule.description","quote":"Mimikatz","text":"made up"}],"techniques":["T1003.001","T9999"],"verdict":"true_positive","priority":"P0","questions":["who?"],"actions":["isolate-host","rm-rf"]}"#;
 
@@ -95,15 +97,24 @@ async fn request(socket: &mut TcpStream) -> String {
     }
 }
 
-fn client(url: &str) -> Openai {
+fn offer() -> Offer {
+    Offer { actions: vec!["isolate-host".into()], ..Offer::default() }
+}
+
+fn client(url: &str) -> Reader {
+    Reader::new(Arc::new(engine(url)), offer())
+}
+
+fn engine(url: &str) -> Openai {
     let s = OpenaiSettings {
         url: url.into(),
         model: "tiny".into(),
         first_token_seconds: 1,
         idle_seconds: 1,
+        api_key: Some("env:KEY".into()),
         ..OpenaiSettings::default()
     };
-    Openai::new(&s, Some(Zeroizing::new("sk-very-secret".into())), vec!["isolate-host".into()]).unwrap()
+    Openai::new(&s, &secret("sk-very-secret")).unwrap()
 }
 
 fn lsass() -> Question {
@@ -116,7 +127,7 @@ async fn ask(scripts: Vec<Script>) -> (Result<Verdict, TriageError>, Vec<String>
     let (url, seen, _) = serve(scripts).await;
     let got = client(&url).judge(&lsass(), &|_| {}, &Cancel::new()).await;
     let seen = seen.lock().unwrap().clone();
-    (got, seen)
+    (got.map(|j| j.verdict), seen)
 }
 
 #[tokio::test]
@@ -126,7 +137,7 @@ async fn an_answer_cut_anywhere_becomes_a_verdict() {
     let (url, seen, _) = serve(vec![Script(pieces)]).await;
     let streamed = Mutex::new(String::new());
     let progress = |t: Untrusted| streamed.lock().unwrap().push_str(t.expose());
-    let v = client(&url).judge(&lsass(), &progress, &Cancel::new()).await.unwrap();
+    let v = client(&url).judge(&lsass(), &progress, &Cancel::new()).await.unwrap().verdict;
     assert_eq!((v.kind, v.model.expose(), v.confidence), (VerdictKind::TruePositive, "tiny", None));
     assert_eq!(*streamed.lock().unwrap(), ANSWER);
     let sent = seen.lock().unwrap()[0].clone();
@@ -138,10 +149,13 @@ async fn an_answer_cut_anywhere_becomes_a_verdict() {
 #[tokio::test]
 async fn the_desk_checks_what_the_model_said() {
     let (url, _, _) = serve(vec![once(&whole(ANSWER, "stop"))]).await;
-    let desk = Backends::new(Some(Arc::new(client(&url))), vec!["isolate-host".into()]);
-    let v = desk.judge(&lsass(), &|_| {}, &Cancel::new()).await.unwrap();
+    let desk = Backends::new(Some(Arc::new(client(&url))), offer());
+    let v = desk.judge(&lsass(), &|_| {}, &Cancel::new()).await.unwrap().verdict;
     assert_eq!(v.claims.iter().map(|c| c.founded).collect::<Vec<_>>(), [true, false]);
-    assert_eq!((v.techniques, v.suggested_actions), (vec!["T1003.001".to_owned()], vec!["isolate-host".to_owned()]));
+    assert_eq!(
+        (v.techniques, v.suggested_actions),
+        (vec!["T1003.001".to_owned()], vec![Suggestion::from("isolate-host")])
+    );
     assert_eq!(v.advised_priority, Some(crate::model::priority::Priority::P0));
     assert!(!v.fallback && v.backend == "openai");
 }
@@ -190,7 +204,7 @@ async fn other_refusals_are_not_tried_again() {
 async fn nobody_there_is_unavailable_and_names_no_secret() {
     let e = client("http://127.0.0.1:1/v1").judge(&lsass(), &|_| {}, &Cancel::new()).await.unwrap_err();
     assert!(matches!(&e, TriageError::Unavailable(s) if s.contains("cannot connect")), "{e}");
-    assert!(!format!("{e:?} {:?}", client("http://127.0.0.1:1/v1")).contains("sk-very"));
+    assert!(!format!("{e:?} {:?}", engine("http://127.0.0.1:1/v1")).contains("sk-very"));
 }
 
 #[tokio::test]
@@ -246,7 +260,7 @@ async fn what_is_no_answer_is_invalid_or_unavailable_but_never_a_verdict() {
 async fn cancelling_drops_the_connection_within_a_second() {
     let (url, _, hung_up) = serve(vec![Script(vec![(stream(&event("{", None)).into_bytes(), 20_000)])]).await;
     let s = OpenaiSettings { url, model: "tiny".into(), ..OpenaiSettings::default() };
-    let client = Openai::new(&s, None, Vec::new()).unwrap();
+    let client = Reader::new(Arc::new(Openai::new(&s, &no_secrets()).unwrap()), Offer::default());
     let cancel = Cancel::new();
     let stop = cancel.clone();
     tokio::spawn(async move {
@@ -269,8 +283,8 @@ async fn cancelling_drops_the_connection_within_a_second() {
 #[tokio::test]
 async fn rules_stand_in_and_say_why() {
     let (url, _, _) = serve(vec![reply("404 Not Found", "application/json", "")]).await;
-    let desk = Backends::new(Some(Arc::new(client(&url))), Vec::new());
-    let v = desk.judge(&lsass(), &|_| {}, &Cancel::new()).await.unwrap();
+    let desk = Backends::new(Some(Arc::new(client(&url))), Offer::default());
+    let v = desk.judge(&lsass(), &|_| {}, &Cancel::new()).await.unwrap().verdict;
     assert!(v.fallback && v.backend == "rules");
     assert!(
         v.remark
@@ -297,8 +311,9 @@ async fn health_reads_what_there_is() {
 #[test]
 fn settings_that_cannot_work_name_their_key() {
     let base = OpenaiSettings { url: "http://127.0.0.1/v1".into(), model: "m".into(), ..OpenaiSettings::default() };
-    let fault = |s: OpenaiSettings, key: Option<&str>| {
-        Openai::new(&s, key.map(|k| Zeroizing::new(k.into())), Vec::new()).unwrap_err().to_string()
+    let fault = |s: OpenaiSettings, key: Option<&'static str>| {
+        let s = OpenaiSettings { api_key: key.map(|_| "env:KEY".into()), ..s };
+        Openai::new(&s, &secret(key.unwrap_or_default())).unwrap_err().to_string()
     };
     for url in ["", "127.0.0.1:8000", "ftp://x/v1", "http://user:pw@x/v1", "http://x/v1?key=1"] {
         let said = fault(OpenaiSettings { url: url.into(), ..base.clone() }, None);

@@ -1,6 +1,5 @@
 //! Reads a streamed answer.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use reqwest::header::CONTENT_TYPE;
@@ -32,33 +31,14 @@ pub(super) struct Reply {
     /// Of the model that answered, as the server names it.
     pub model: Option<Untrusted>,
     pub prompt_tokens: Option<u64>,
+    pub cached_tokens: Option<u64>,
     pub completion_tokens: Option<u64>,
     pub first_ms: Option<u64>,
     /// Each token's text and natural log-probability.
-    tokens: Vec<(String, f64)>,
+    pub tokens: Vec<(String, f64)>,
 }
 
 impl Reply {
-    /// Probability the model gave to what stands in this span of its text: the product over its tokens. `None` when the
-    /// server sent no probabilities or its tokens do not spell the text.
-    pub(super) fn probability(&self, span: &Range<usize>) -> Option<f32> {
-        let (mut at, mut sum, mut any) = (0, 0.0, false);
-        for (token, logprob) in &self.tokens {
-            if at >= span.end {
-                break;
-            }
-            if self.text.get(at..at + token.len()) != Some(token) {
-                return None;
-            }
-            if at + token.len() > span.start && logprob.is_finite() {
-                sum += logprob;
-                any = true;
-            }
-            at += token.len();
-        }
-        (any && at >= span.end).then(|| sum.exp().clamp(0.0, 1.0) as f32)
-    }
-
     /// Takes one event. `Ok(true)`: the stream is over.
     fn take(&mut self, data: &str, progress: &(dyn Fn(Untrusted) + Send + Sync)) -> Result<bool, Fault> {
         if data.trim() == "[DONE]" {
@@ -81,6 +61,8 @@ impl Reply {
             let number = |k: &str| usage.get(k).and_then(Value::as_u64);
             self.prompt_tokens = number("prompt_tokens").or(self.prompt_tokens);
             self.completion_tokens = number("completion_tokens").or(self.completion_tokens);
+            let details = usage.get("prompt_tokens_details").and_then(|d| d["cached_tokens"].as_u64());
+            self.cached_tokens = details.or(self.cached_tokens);
         }
         let choice = &chunk["choices"][0];
         for token in choice["logprobs"]["content"].as_array().into_iter().flatten() {
@@ -171,10 +153,7 @@ mod tests {
         }
         assert!(r.take("[DONE]", &quiet()).unwrap());
         assert_eq!((r.text.as_str(), r.finish.as_deref(), r.prompt_tokens), ("{\"a\":12}", Some("stop"), Some(700)));
-        assert!((r.probability(&(5..7)).unwrap() - 0.5).abs() < 1e-6);
-        assert_eq!(r.probability(&(5..99)), None, "the tokens do not reach there");
-        r.tokens[0].0 = "?".into();
-        assert_eq!(r.probability(&(5..7)), None, "the tokens do not spell the text");
+        assert_eq!(r.tokens.iter().map(|t| t.0.as_str()).collect::<String>(), r.text);
     }
 
     #[test]

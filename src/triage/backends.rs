@@ -1,0 +1,139 @@
+//! The backends of a desk: the one that was asked for, and `rules`, which always answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::backend::openai::Openai;
+use super::backend::rules::Rules;
+use super::reader::Reader;
+use super::{Answering, Ask, Backend, Cancel, Health, Judged, Offer, Question, TriageError, check};
+use crate::config::settings::TriageSettings;
+use crate::model::opinion::{Answered, Exchange};
+use crate::text::Untrusted;
+
+/// Turns a secret reference into its value; the error never holds the value.
+pub type SecretOf = Arc<dyn Fn(&str) -> Result<Zeroizing<String>, String> + Send + Sync>;
+
+/// What backends are made of besides their settings.
+#[derive(Clone)]
+pub struct Deps {
+    pub offer: Offer,
+    pub secrets: SecretOf,
+    /// Where local models are kept.
+    pub models: PathBuf,
+}
+
+/// The backend asked for and its stand-in.
+#[derive(Clone, Default)]
+pub struct Backends {
+    primary: Option<Arc<dyn Backend>>,
+    rules: Rules,
+    offer: Offer,
+}
+
+impl Backends {
+    /// `primary` is `None` for `rules` alone. What `offer` does not name is not suggested.
+    pub fn new(primary: Option<Arc<dyn Backend>>, offer: Offer) -> Self {
+        Self { primary, rules: Rules::new(offer.clone()), offer }
+    }
+
+    /// The backend of the settings.
+    ///
+    /// # Errors
+    /// [`TriageError::Configuration`] names the setting that is wrong.
+    pub fn from_settings(settings: &TriageSettings, deps: &Deps) -> Result<Self, TriageError> {
+        match settings.backend.as_str() {
+            "rules" => Ok(Self::new(None, deps.offer.clone())),
+            "openai" => {
+                let engine = Arc::new(Openai::new(&settings.openai, &deps.secrets)?);
+                Ok(Self::new(Some(Arc::new(Reader::new(engine, deps.offer.clone()))), deps.offer.clone()))
+            }
+            other => Err(TriageError::Configuration(format!(
+                "triage.backend: {other:?} is no backend, expected `rules`, `openai` or `local`"
+            ))),
+        }
+    }
+
+    /// `rules`, or the id of the backend asked for.
+    pub fn id(&self) -> &'static str {
+        self.primary.as_ref().map_or("rules", |b| b.id())
+    }
+
+    /// An opinion, checked. When the backend asked for does not answer, `rules` does, marked as a fallback with the
+    /// reason. The only errors are [`TriageError::Cancelled`] and a fault of `rules` itself.
+    pub async fn judge(
+        &self,
+        question: &Question,
+        progress: &(dyn Fn(Untrusted) + Send + Sync),
+        cancel: &Cancel,
+    ) -> Result<Judged, TriageError> {
+        match self.judge_strictly(question, progress, cancel).await {
+            Err(TriageError::Cancelled) => Err(TriageError::Cancelled),
+            Err(e) if self.primary.is_some() => self.stand_in(question, &e).await,
+            other => other,
+        }
+    }
+
+    /// An opinion of the backend asked for, checked, or why there is none. Nobody stands in.
+    pub async fn judge_strictly(
+        &self,
+        question: &Question,
+        progress: &(dyn Fn(Untrusted) + Send + Sync),
+        cancel: &Cancel,
+    ) -> Result<Judged, TriageError> {
+        let backend: &dyn Backend = self.primary.as_deref().unwrap_or(&self.rules);
+        let judged = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(TriageError::Cancelled),
+            answer = backend.judge(question, progress, cancel) => answer,
+        }?;
+        Ok(Judged { verdict: check::check(judged.verdict, question, &self.offer), ..judged })
+    }
+
+    /// The opinion of `rules`, marked as a fallback for this reason.
+    pub async fn stand_in(&self, question: &Question, why: &TriageError) -> Result<Judged, TriageError> {
+        tracing::warn!(request_id = %question.request_id, backend = self.id(), error = %why, "opinion from rules instead");
+        let mut judged = self.rules.judge(question, &|_| {}, &Cancel::new()).await?;
+        judged.verdict.fallback = true;
+        let sum = judged.verdict.remark.take();
+        judged.verdict.remark = Some(format!("{} did not give an opinion: {why}", self.id()).into());
+        if let Some(sum) = sum {
+            check::remark(&mut judged.verdict, sum.expose());
+        }
+        Ok(Judged { verdict: check::check(judged.verdict, question, &self.offer), ..judged })
+    }
+
+    /// An answer to a person's question, checked like a verdict.
+    pub fn ask<'a>(
+        &'a self,
+        ask: &'a Ask,
+        progress: &'a (dyn Fn(Untrusted) + Send + Sync),
+        cancel: &'a Cancel,
+    ) -> Answering<'a, (Answered, Vec<Exchange>)> {
+        let backend: &dyn Backend = self.primary.as_deref().unwrap_or(&self.rules);
+        backend.ask(ask, progress, cancel)
+    }
+
+    /// Of the backend asked for.
+    pub async fn health(&self) -> Health {
+        match &self.primary {
+            Some(b) => b.health().await,
+            None => self.rules.health().await,
+        }
+    }
+
+    /// Makes the backend asked for ready.
+    pub async fn load(&self) -> Result<(), TriageError> {
+        match &self.primary {
+            Some(b) => b.load().await,
+            None => Ok(()),
+        }
+    }
+
+    /// How many alerts the backend asked for judges at the same time.
+    pub fn slots(&self) -> usize {
+        self.primary.as_ref().map_or(1, |b| b.slots())
+    }
+}
