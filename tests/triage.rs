@@ -35,7 +35,8 @@ use watchfloor::triage::check::check;
 use watchfloor::triage::detect::{self, Kind};
 use watchfloor::triage::reader::Reader;
 use watchfloor::triage::{
-    Answering, Backend, Backends, Cancel, Context, Health, Judged, Offer, Question, SecretOf, Telling, TriageError,
+    Answering, Backend, Backends, Cancel, Context, Health, Judged, Neighbour, Offer, Question, SecretOf, Telling,
+    TriageError,
 };
 use zeroize::Zeroizing;
 
@@ -157,7 +158,16 @@ fn demo_questions() -> Vec<(bool, Question)> {
                     || (f.user.is_some() && a.user == f.user)
                     || (f.src_ip.is_some() && a.src_ip == f.src_ip)
             };
-            let near = before.iter().filter(|(_, a)| same(a)).map(|(t, a)| (a.title.clone(), (at - t) as i64));
+            let near = before.iter().filter(|(_, a)| same(a)).map(|(t, a)| Neighbour {
+                id: watchfloor::model::ids::AlertId(0),
+                title: a.title.clone(),
+                seconds: (t - at) as i64,
+                shares: vec!["host"],
+                severity: a.severity,
+                techniques: a.techniques.clone(),
+                disposition: None,
+                verdict: None,
+            });
             let context = Context {
                 neighbours: near.collect(),
                 rule_seen: before.iter().filter(|(_, a)| a.title == f.title).count() as u64,
