@@ -84,6 +84,11 @@ impl Desk {
             past,
             timeline: self.store.timeline(id, TIMELINE)?,
             verdicts: self.store.verdicts(id, VERDICTS)?,
+            reviews: Vec::new(),
+            agreement: Vec::new(),
+            context: Vec::new(),
+            taint: Vec::new(),
+            asked: Vec::new(),
             alert,
         }))
     }

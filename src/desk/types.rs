@@ -5,6 +5,11 @@ use crate::model::alert::Alert;
 use crate::model::alert::AlertRow;
 use crate::model::alert::Disposition;
 use crate::model::fields::Field;
+use crate::model::opinion::Agreement;
+use crate::model::opinion::Answered;
+use crate::model::opinion::ContextLine;
+use crate::model::opinion::Review;
+use crate::model::opinion::Taint;
 use crate::model::risk::Risk;
 use crate::model::verdict::Verdict;
 use crate::text::Untrusted;
@@ -21,6 +26,16 @@ pub struct Detail {
     pub timeline: Vec<TimelineEvent>,
     /// Newest first.
     pub verdicts: Vec<Verdict>,
+    /// What people said to its verdicts, newest first.
+    pub reviews: Vec<Review>,
+    /// How often people agreed on this rule, by backend and model.
+    pub agreement: Vec<Agreement>,
+    /// What is told to a model besides the alert, most useful first.
+    pub context: Vec<ContextLine>,
+    /// Text in it that addresses its reader.
+    pub taint: Vec<Taint>,
+    /// Questions of people and the answers so far, oldest first.
+    pub asked: Vec<Answered>,
 }
 
 /// How alike alerts were closed.

@@ -205,6 +205,11 @@ pub fn detail(id: i64) -> Detail {
             },
         ],
         verdicts: if id == 1 { vec![verdict()] } else { vec![] },
+        reviews: vec![],
+        agreement: vec![],
+        context: vec![],
+        taint: vec![],
+        asked: vec![],
         alert,
     }
 }
