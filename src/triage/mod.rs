@@ -16,6 +16,8 @@
 pub mod backend;
 mod backends;
 pub mod check;
+#[doc(hidden)]
+pub mod conformance;
 pub mod context;
 pub mod detect;
 mod engine;
