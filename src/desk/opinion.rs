@@ -110,6 +110,7 @@ impl Desk {
 
     fn context(&self, alert: &Alert) -> Result<Context> {
         let now = Timestamp::now();
+        let half_life = self.settings.triage.half_life_days;
         let past = self.store.past_dispositions(alert.id)?.into_iter().map(|p| {
             let n = |d: Disposition| p.counts.iter().find(|c| c.0 == d).map_or(0, |c| c.1);
             PastCount {
@@ -119,7 +120,7 @@ impl Desk {
                 false_positive: n(Disposition::FalsePositive),
                 undetermined: n(Disposition::Undetermined),
                 total: p.total,
-                weighted: [0.0; 4],
+                weighted: p.weighted(now, half_life),
                 last_closed: p.last_closed,
             }
         });

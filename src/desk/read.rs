@@ -76,7 +76,9 @@ impl Desk {
             Timestamp::now(),
         );
         let past = self.store.past_dispositions(id)?;
-        let past = past.into_iter().map(|p| Past { alike: p.alike, counts: p.counts, total: p.total }).collect();
+        // How the whole desk closes is no likeness a person asks for.
+        let past = past.into_iter().filter(|p| p.alike != "all");
+        let past = past.map(|p| Past { alike: p.alike, counts: p.counts, total: p.total }).collect();
         Ok(Some(Detail {
             fields,
             risk,

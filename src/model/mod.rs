@@ -15,6 +15,7 @@ pub mod priority;
 pub mod query;
 pub mod risk;
 pub mod severity;
+pub mod shape;
 pub mod technique;
 pub mod verdict;
 

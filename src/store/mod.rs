@@ -63,12 +63,38 @@ pub struct Changes {
 /// How alerts of one kind were disposed of before.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct PastDispositions {
-    /// What is alike: `rule`, `rule+host`, `rule+user`, `group`.
+    /// What is alike: one of [`PastDispositions::ALIKE`].
     pub alike: &'static str,
+    /// Of the closings in `closings`, most frequent first.
     pub counts: Vec<(Disposition, u64)>,
-    /// Alike alerts in all, closed or not.
+    /// Alike alerts in all, closed or not; at least as many as were counted, where there are very many.
     pub total: u64,
     pub last_closed: Option<Timestamp>,
+    /// The newest of them, newest first, at most [`PastDispositions::NEWEST`].
+    #[serde(skip)]
+    pub closings: Vec<(Disposition, Timestamp)>,
+}
+
+impl PastDispositions {
+    /// What can be alike, narrowest first. `shape` and `name` are those of [`crate::model::shape`]; `host`, `user` and
+    /// `address` are of whatever rule; `all` is every alert of this desk.
+    pub const ALIKE: [&'static str; 11] =
+        ["group", "rule+host", "rule+user", "rule+address", "shape", "rule", "name", "host", "user", "address", "all"];
+    /// Closings looked at of each kind: enough to judge by, and the same work however many there are.
+    pub const NEWEST: usize = 1000;
+
+    /// How much the closings count at this time, in the order of [`Disposition::ALL`]: each one half after a half-life.
+    pub fn weighted(&self, now: Timestamp, half_life_days: u32) -> [f64; 4] {
+        let half_life = f64::from(half_life_days.max(1)) * 86_400.0;
+        let mut out = [0.0; 4];
+        for (disposition, at) in &self.closings {
+            let age = now.duration_since(*at).as_secs_f64().max(0.0);
+            if let Some(sum) = out.get_mut(*disposition as usize) {
+                *sum += (-age / half_life).exp2();
+            }
+        }
+        out
+    }
 }
 
 /// An alert whose new status a source wants to hear.
@@ -115,6 +141,8 @@ pub trait Store: Send + Sync {
     fn position(&self, query: &Query, sort: SortKey, id: AlertId, cap: u64, now: Timestamp) -> Result<Count>;
     /// Same group, host, user or address, newest first, itself left out.
     fn related(&self, id: AlertId, limit: usize) -> Result<Vec<AlertRow>>;
+    /// How alike alerts were closed, narrowest likeness first; the alert itself is left out. What it has not (no user,
+    /// say) makes no likeness.
     fn past_dispositions(&self, id: AlertId) -> Result<Vec<PastDispositions>>;
     fn timeline(&self, id: AlertId, limit: usize) -> Result<Vec<TimelineEvent>>;
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::model::act::Act;
 use crate::model::alert::Disposition;
 use crate::model::query::Count;
+use crate::store::PastDispositions;
 
 /// Reads the whole list by pages of this size, downwards and upwards.
 fn walk(store: &dyn Store, query: &Query, sort: SortKey, size: usize) -> Vec<AlertId> {
@@ -137,6 +138,8 @@ pub(super) fn queries_over_state(make: Make<'_>) {
 }
 
 pub(super) fn related_and_past(make: Make<'_>) {
+    const TP: Disposition = Disposition::TruePositive;
+    const FP: Disposition = Disposition::FalsePositive;
     let store = make();
     let alike = |n: u32, rule: &str, host: &str, user: &str, group: u8| {
         let mut a = sample(n);
@@ -169,6 +172,26 @@ pub(super) fn related_and_past(make: Make<'_>) {
     assert_eq!((get("rule").total, get("rule").last_closed), (2, Some(at(50))));
     assert_eq!((get("rule+host").total, get("rule+user").total), (1, 1));
     assert_eq!(get("group").counts, [(Disposition::TruePositive, 1)]);
+    assert_eq!(get("shape").counts, [(Disposition::FalsePositive, 2)], "the same but for a number in the title");
+    assert_eq!(
+        (get("name").counts[0].1 + get("name").counts[1].1, get("name").total),
+        (3, 3),
+        "whatever its rule's id"
+    );
+    assert_eq!(get("host").counts, [(Disposition::FalsePositive, 1)], "host names are alike in any case");
+    assert_eq!(get("user").counts, [(Disposition::FalsePositive, 1)]);
+    assert_eq!(get("all").closings, [(TP, at(60)), (FP, at(50)), (FP, at(50))], "newest first");
+    let order: Vec<_> = past.iter().map(|p| p.alike).collect();
+    let known: Vec<_> = PastDispositions::ALIKE.into_iter().filter(|a| order.contains(a)).collect();
+    assert_eq!(order, known, "narrowest first");
+    // Thirty days after, the old ones count half.
+    let w = get("rule").weighted(at(50 + 30 * 86_400), 30);
+    assert!((w[FP as usize] - 1.0).abs() < 1e-6 && w[TP as usize] == 0.0, "{w:?}");
+    assert_eq!(get("rule").weighted(at(0), 30)[FP as usize], 2.0, "the future does not count more");
     let none = store.past_dispositions(ids[4]).unwrap();
-    assert!(none.iter().all(|p| p.total == 0 && p.counts.is_empty() && p.last_closed.is_none()));
+    let own = |p: &&PastDispositions| !["name", "all"].contains(&p.alike);
+    assert!(none.iter().filter(own).all(|p| p.total == 0 && p.counts.is_empty() && p.last_closed.is_none()));
+    store.act(&Act::Reopen, &ids[1..3], &who("bob"), at(70)).unwrap();
+    let past = store.past_dispositions(ids[0]).unwrap();
+    assert!(past.iter().find(|p| p.alike == "rule").unwrap().closings.is_empty(), "opened again is not closed");
 }

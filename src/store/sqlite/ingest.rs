@@ -15,6 +15,7 @@ use crate::model::priority::Priority;
 use crate::model::query::ip_bits;
 use crate::model::risk;
 use crate::model::severity::Severity;
+use crate::model::shape;
 use crate::store::{Ingested, Result};
 use crate::text::Untrusted;
 
@@ -55,9 +56,9 @@ pub(super) fn severity_order(s: Severity) -> i64 {
 const INSERT_ALERT: &str = "INSERT INTO alert(
   status, priority, severity, sev_order, rank, t_ingest, sport, dport, src, dst, format, source, product, techniques,
   host, user, process, rule_id, rule_name, title, detector_priority, confidence, asset_weight, identity, grp,
-  last_seen, t_event, t_alert, suppressed_by)
+  last_seen, t_event, t_alert, suppressed_by, shape, name)
  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?2, ?21, ?22, ?23,
-  ?24, ?6, ?25, ?26, ?27)
+  ?24, ?6, ?25, ?26, ?27, ?28, ?29)
  ON CONFLICT(identity) DO NOTHING";
 const INSERT_RECORD: &str = "INSERT INTO record(id, sha256, command_line, source_severity, source_id, observables, raw)
  VALUES(?, ?, ?, ?, ?, ?, ?)";
@@ -157,6 +158,8 @@ fn insert(
             f.t_event.map(us),
             f.t_alert.map(us),
             hidden_by,
+            shape::shape_key(&new.format, f),
+            shape::name_key(f),
         ])
         .map_err(err)?;
     Ok((n == 1).then(|| tx.last_insert_rowid()))

@@ -21,24 +21,30 @@ struct Kin {
     user: Option<String>,
     src: Option<Vec<u8>>,
     dst: Option<Vec<u8>>,
+    shape: Option<Vec<u8>>,
+    name: Option<Vec<u8>>,
 }
 
 fn kin(conn: &Connection, id: AlertId) -> Result<Option<Kin>> {
-    conn.prepare_cached("SELECT grp, coalesce(rule_id, rule_name, title), host, user, src, dst FROM alert WHERE id = ?")
-        .and_then(|mut s| {
-            s.query_row([id.0], |r| {
-                Ok(Kin {
-                    grp: r.get(0)?,
-                    rule: r.get(1)?,
-                    host: r.get(2)?,
-                    user: r.get(3)?,
-                    src: r.get(4)?,
-                    dst: r.get(5)?,
-                })
+    conn.prepare_cached(
+        "SELECT grp, coalesce(rule_id, rule_name, title), host, user, src, dst, shape, name FROM alert WHERE id = ?",
+    )
+    .and_then(|mut s| {
+        s.query_row([id.0], |r| {
+            Ok(Kin {
+                grp: r.get(0)?,
+                rule: r.get(1)?,
+                host: r.get(2)?,
+                user: r.get(3)?,
+                src: r.get(4)?,
+                dst: r.get(5)?,
+                shape: r.get(6)?,
+                name: r.get(7)?,
             })
-            .optional()
         })
-        .map_err(err)
+        .optional()
+    })
+    .map_err(err)
 }
 
 pub(super) fn related(conn: &Connection, id: AlertId, limit: usize) -> Result<Vec<AlertRow>> {
@@ -67,33 +73,66 @@ pub(super) fn related(conn: &Connection, id: AlertId, limit: usize) -> Result<Ve
     rows::by_id(conn, &newest)
 }
 
-/// Counts of the closed ones come from indexes over closed alerts alone, totals from the tally: neither grows with
-/// how many alike alerts there are.
+/// Closings come from indexes over closed alerts alone, the newest of each; totals of rules from the tally, of entities
+/// from their index up to a bound. Nothing here grows with how many alike alerts there are.
 pub(super) fn past_dispositions(conn: &Connection, id: AlertId) -> Result<Vec<PastDispositions>> {
     const RULE: &str = "coalesce(a.rule_id, a.rule_name, a.title) = ?2";
     let Some(k) = kin(conn, id)? else { return Ok(Vec::new()) };
+    let rule = || Value::from(k.rule.clone());
     let mut out = Vec::new();
-    let mut add = |alike: &'static str, key: Vec<u8>, index: &str, cond: &str, values: Vec<Value>| -> Result<()> {
-        let (counts, last_closed) = closed(conn, index, cond, id, values)?;
-        // The alert itself is one of them.
-        let total = tally(conn, &key)?.saturating_sub(1);
-        out.push(PastDispositions { alike, counts, total, last_closed });
+    // The alert itself is one of those tallied.
+    let tallied = |alike: Alike<'_>| tally(conn, &alike.key()).map(|n| n.saturating_sub(1));
+    let mut add = |alike: &'static str, total: u64, index: &str, cond: &str, values: Vec<Value>| -> Result<()> {
+        out.push(closed(conn, alike, total, index, cond, id, values)?);
         Ok(())
     };
-    let rule = Value::from(k.rule.clone());
-    if let Some(host) = k.host {
+    add("group", tallied(Alike::Group(&k.grp))?, "alert_closed_grp", "a.grp = ?2", vec![k.grp.clone().into()])?;
+    if let Some(host) = &k.host {
         let cond = format!("{RULE} AND a.host = ?3 COLLATE NOCASE");
-        let key = Alike::RuleHost(&k.rule, &host).key();
-        add("rule+host", key, "alert_closed_rule", &cond, vec![rule.clone(), host.into()])?;
+        let values = vec![rule(), host.clone().into()];
+        add("rule+host", tallied(Alike::RuleHost(&k.rule, host))?, "alert_closed_rule_host", &cond, values)?;
     }
-    if let Some(user) = k.user {
+    if let Some(user) = &k.user {
         let cond = format!("{RULE} AND a.user = ?3 COLLATE NOCASE");
-        let key = Alike::RuleUser(&k.rule, &user).key();
-        add("rule+user", key, "alert_closed_rule", &cond, vec![rule.clone(), user.into()])?;
+        let values = vec![rule(), user.clone().into()];
+        add("rule+user", tallied(Alike::RuleUser(&k.rule, user))?, "alert_closed_rule_user", &cond, values)?;
     }
-    add("rule", Alike::Rule(&k.rule).key(), "alert_closed_rule", RULE, vec![rule])?;
-    add("group", Alike::Group(&k.grp).key(), "alert_closed_grp", "a.grp = ?2", vec![k.grp.into()])?;
+    // Who did it says more than whom it was done to.
+    let address = k.src.as_ref().map(|a| ("src", a)).or(k.dst.as_ref().map(|a| ("dst", a)));
+    if let Some((column, bits)) = address {
+        let cond = format!("{RULE} AND a.{column} = ?3");
+        add("rule+address", 0, &format!("alert_closed_rule_{column}"), &cond, vec![rule(), bits.clone().into()])?;
+    }
+    if let Some(shape) = &k.shape {
+        add("shape", 0, "alert_closed_shape", "a.shape = ?2", vec![shape.clone().into()])?;
+    }
+    add("rule", tallied(Alike::Rule(&k.rule))?, "alert_closed_rule", RULE, vec![rule()])?;
+    if let Some(name) = &k.name {
+        add("name", 0, "alert_closed_name", "a.name = ?2", vec![name.clone().into()])?;
+    }
+    for (alike, value, index) in [("host", &k.host, "alert_closed_host"), ("user", &k.user, "alert_closed_user")] {
+        if let Some(value) = value {
+            let total = entity(conn, &index.replace("_closed", ""), &format!("{alike} = ? COLLATE NOCASE"), value)?;
+            add(alike, total, index, &format!("a.{alike} = ?2 COLLATE NOCASE"), vec![value.clone().into()])?;
+        }
+    }
+    if let Some((column, bits)) = address {
+        let total = entity(conn, &format!("alert_{column}"), &format!("{column} = ?"), bits)?;
+        let cond = format!("a.{column} = ?2");
+        add("address", total, &format!("alert_closed_{column}"), &cond, vec![bits.clone().into()])?;
+    }
+    add("all", 0, "alert_closed_all", "1", Vec::new())?;
     Ok(out)
+}
+
+/// Other alerts of an entity, counted up to a bound.
+fn entity(conn: &Connection, index: &str, cond: &str, value: &dyn rusqlite::ToSql) -> Result<u64> {
+    const CAP: usize = 10_000;
+    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM alert INDEXED BY {index} WHERE {cond} LIMIT {CAP})");
+    conn.prepare_cached(&sql)
+        .and_then(|mut s| s.query_row([value], |r| r.get::<_, i64>(0)))
+        .map(|n| n.unsigned_abs().saturating_sub(1))
+        .map_err(err)
 }
 
 /// What alerts can have in common.
@@ -129,22 +168,34 @@ fn tally(conn: &Connection, key: &[u8]) -> Result<u64> {
         .map_err(err)
 }
 
-type Closed = (Vec<(Disposition, u64)>, Option<Timestamp>);
-
-/// `values` stand for `?2` and on; the alert itself is left out.
-fn closed(conn: &Connection, index: &str, cond: &str, id: AlertId, values: Vec<Value>) -> Result<Closed> {
+/// `values` stand for `?2` and on; the alert itself is left out. `total` is raised to what was found closed.
+fn closed(
+    conn: &Connection,
+    alike: &'static str,
+    total: u64,
+    index: &str,
+    cond: &str,
+    id: AlertId,
+    values: Vec<Value>,
+) -> Result<PastDispositions> {
     let params = std::iter::once(Value::Integer(id.0)).chain(values);
     let sql = format!(
-        "SELECT a.disposition, count(*), max(a.t_close) FROM alert a INDEXED BY {index}
-         WHERE {cond} AND a.id <> ?1 AND a.disposition IS NOT NULL GROUP BY a.disposition ORDER BY count(*) DESC"
+        "SELECT a.disposition, a.t_close FROM alert a INDEXED BY {index}
+         WHERE {cond} AND a.id <> ?1 AND a.disposition IS NOT NULL ORDER BY a.t_close DESC LIMIT {}",
+        PastDispositions::NEWEST
     );
     let mut stmt = conn.prepare_cached(&sql).map_err(err)?;
-    let groups: Vec<(i64, i64, Option<i64>)> = stmt
-        .query_map(params_from_iter(params), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+    let rows: Vec<(i64, Option<i64>)> = stmt
+        .query_map(params_from_iter(params), |r| Ok((r.get(0)?, r.get(1)?)))
         .and_then(Iterator::collect)
         .map_err(err)?;
-    let counts = groups.iter().filter_map(|(d, n, _)| Some((Disposition::from_id(*d)?, n.unsigned_abs())));
-    Ok((counts.collect(), groups.iter().filter_map(|g| g.2).max().map(time)))
+    let closings: Vec<(Disposition, Timestamp)> =
+        rows.iter().filter_map(|(d, at)| Some((Disposition::from_id(*d)?, time(at.unwrap_or(0))))).collect();
+    let count = |d: Disposition| (d, closings.iter().filter(|c| c.0 == d).count() as u64);
+    let mut counts: Vec<(Disposition, u64)> = Disposition::ALL.into_iter().map(count).filter(|c| c.1 > 0).collect();
+    counts.sort_by_key(|c| std::cmp::Reverse(c.1));
+    let last_closed = closings.first().map(|c| c.1);
+    Ok(PastDispositions { alike, counts, total: total.max(closings.len() as u64), last_closed, closings })
 }
 
 /// The newest `limit` lines, oldest of them first. The line of the ingest itself is made from the alert.
