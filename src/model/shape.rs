@@ -115,7 +115,9 @@ pub fn name_key(fields: &AlertFields) -> [u8; 16] {
 
 /// Key of an alert's shape: format, rule, normalised title, and which of our fields and kinds of observables it has.
 pub fn shape_key(format: &str, f: &AlertFields) -> [u8; 16] {
-    let rule = f.rule_id.as_ref().or(f.rule_name.as_ref()).map_or(String::new(), |r| normal(r.expose()));
+    // An id is what it is; a name may carry numbers of its own.
+    let id = f.rule_id.as_ref().map_or("", |r| r.expose());
+    let rule = f.rule_name.as_ref().map_or_else(String::new, |r| normal(r.expose()));
     let has = [
         f.host.is_some(),
         f.user.is_some(),
@@ -133,6 +135,7 @@ pub fn shape_key(format: &str, f: &AlertFields) -> [u8; 16] {
     let techniques = f.techniques.join(",");
     key(&[
         format.as_bytes(),
+        id.as_bytes(),
         rule.as_bytes(),
         normal(f.title.expose()).as_bytes(),
         techniques.as_bytes(),
