@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::backend::openai::Openai;
+use super::backend::openai::{Openai, Quota};
 use super::backend::rules::Rules;
 use super::reader::Reader;
 use super::{Answering, Ask, Backend, Cancel, Health, Judged, Offer, Question, TriageError, check};
@@ -47,7 +47,12 @@ impl Backends {
         match settings.backend.as_str() {
             "rules" => Ok(Self::new(None, deps.offer.clone())),
             "openai" => {
-                let engine = Arc::new(Openai::new(&settings.openai, &deps.secrets)?);
+                let quota = Quota {
+                    tokens_per_hour: settings.tokens_per_hour,
+                    tokens_per_person_per_hour: settings.tokens_per_person_per_hour,
+                    requests_per_person: settings.requests_per_person,
+                };
+                let engine = Arc::new(Openai::with_quota(&settings.openai, quota, &deps.secrets)?);
                 Ok(Self::new(Some(Arc::new(Reader::new(engine, deps.offer.clone()))), deps.offer.clone()))
             }
             other => Err(TriageError::Configuration(format!(

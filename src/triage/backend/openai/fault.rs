@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::pool::Outcome;
 use crate::text::{Untrusted, clean};
 use crate::triage::TriageError;
 
@@ -15,15 +16,21 @@ const TOLD_MAX: usize = 240;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Another try may succeed.
+    /// Another try may succeed: nothing of an answer has come.
     Retry(String),
+    /// Nothing came in time. Another try may succeed.
+    Silent(&'static str, Duration),
     /// Not now.
     Unavailable(String),
+    /// The answer began and then stopped.
     Slow(&'static str, Duration),
     /// A shorter prompt may succeed.
     TooLong(String),
     /// The same without log-probabilities may succeed.
     NoLogprobs,
+    /// The server will refuse every request of ours.
+    Refused(String),
+    /// It refuses this request.
     Configuration(String),
     Invalid(String),
 }
@@ -31,22 +38,58 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn of_send(e: reqwest::Error) -> Self {
         let said = chain(&e);
-        if e.is_builder() || (e.is_connect() && certificate(&e)) {
+        if e.is_builder() {
             Self::Configuration(said)
-        } else if e.is_connect() {
-            Self::Retry(said)
+        } else if e.is_connect() && certificate(&e) {
+            Self::Refused(said)
         } else {
-            Self::Unavailable(said)
+            // A connection that was kept may have died in between: it is the same as none.
+            Self::Retry(said)
+        }
+    }
+
+    /// Nothing of the answer has come, so that asking again does not show it twice.
+    pub(super) fn may_retry(&self) -> bool {
+        matches!(self, Self::Retry(_) | Self::Silent(..))
+    }
+
+    /// The same when an answer has begun.
+    pub(super) fn begun(self) -> Self {
+        match self {
+            Self::Retry(s) => Self::Unavailable(s),
+            Self::Silent(what, limit) => Self::Slow(what, limit),
+            other => other,
+        }
+    }
+
+    /// Another server may take what this one does not.
+    pub(super) fn elsewhere(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Configuration(_))
+    }
+
+    /// What it says about the server.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Retry(s) | Self::Unavailable(s) => Outcome::Failed(s.clone()),
+            Self::Silent(what, limit) | Self::Slow(what, limit) => {
+                Outcome::Failed(format!("{what} within {} s", limit.as_secs()))
+            }
+            Self::Refused(s) => Outcome::Misconfigured(s.clone()),
+            // A server that speaks no HTTP of ours is as good as none.
+            Self::Invalid(s) => Outcome::Failed(s.clone()),
+            Self::TooLong(_) | Self::NoLogprobs | Self::Configuration(_) => Outcome::Unknown,
         }
     }
 
     pub(super) fn into_error(self, host: &str) -> TriageError {
         match self {
             Self::Retry(s) | Self::Unavailable(s) => TriageError::Unavailable(format!("{host}: {s}")),
-            Self::Slow(what, limit) => TriageError::Unavailable(format!("{host}: {what} within {} s", limit.as_secs())),
+            Self::Silent(what, limit) | Self::Slow(what, limit) => {
+                TriageError::Unavailable(format!("{host}: {what} within {} s", limit.as_secs()))
+            }
             Self::TooLong(s) => TriageError::TooLong(format!("{host}: {s}")),
             Self::NoLogprobs => TriageError::Configuration(format!("{host}: the server refuses the request")),
-            Self::Configuration(s) => TriageError::Configuration(format!("{host}: {s}")),
+            Self::Refused(s) | Self::Configuration(s) => TriageError::Configuration(format!("{host}: {s}")),
             Self::Invalid(s) => TriageError::Invalid(s),
         }
     }
@@ -129,11 +172,11 @@ pub(super) fn of_status(status: u16, body: &str) -> Fault {
     match status {
         400 | 413 if too_long || status == 413 => Fault::TooLong(said),
         400 | 422 if whole.contains("logprob") => Fault::NoLogprobs,
-        401 | 403 => Fault::Configuration(format!("the server refuses our key ({said})")),
-        404 => Fault::Configuration(format!("no such model or address ({said})")),
+        401 | 403 => Fault::Refused(format!("the server refuses our key ({said})")),
+        404 => Fault::Refused(format!("no such model or address ({said})")),
         408 | 429 | 500 => Fault::Unavailable(said),
         502..=504 => Fault::Retry(said),
-        300..=399 => Fault::Configuration(format!("the server points elsewhere ({said}); give the final address")),
+        300..=399 => Fault::Refused(format!("the server points elsewhere ({said}); give the final address")),
         500.. => Fault::Unavailable(said),
         _ => Fault::Configuration(format!("the server refuses the request ({said})")),
     }

@@ -1,139 +1,122 @@
-//! A model behind any server that speaks OpenAI's chat completions: vLLM, llama.cpp, and those that imitate them.
+//! A model behind servers that speak OpenAI's chat completions: vLLM, llama.cpp, and those that imitate them.
 //!
 //! Only the plain subset is used: streaming, `stream_options.include_usage`, `response_format: json_schema`, `logprobs`
-//! where the server takes them. Everything the server says, its errors included, is untrusted text.
+//! where the server takes them; and of vLLM, where it is one, `priority`, `cache_salt` and `/tokenize`. Everything a
+//! server says, its errors included, is untrusted text.
+//!
+//! ```text
+//! generate -> budget: room for it? -> gate: a slot of the least busy server -> server: one request -> stream
+//!                                       ^ pool: who may send where              | fault
+//!                                       +------- pause, another server ---------+
+//! ```
 //!
 //! | the server | becomes |
 //! |---|---|
-//! | does not connect, 502, 503, 504 | tried again twice with growing, jittered pauses, then `Unavailable` |
-//! | 429, 500, silence past a time limit, a cut stream | `Unavailable` |
-//! | 401, 403, 404, 3xx, other 4xx | `Configuration` |
-//! | 400 for a prompt too long | a shorter prompt, three times, then `Configuration` |
-//! | no event stream, no JSON, no verdict, `finish_reason` other than `stop`, our own prompt | `Invalid` |
+//! | does not connect, sends nothing in time, 502, 503, 504 | tried again twice, elsewhere if there is another, with growing, jittered pauses, then `Unavailable` |
+//! | 429, 500, a stream that breaks off or stops | `Unavailable` |
+//! | 401, 403, 404, 3xx, other 4xx | another server, else `Configuration` |
+//! | 400 for a prompt too long, or a count of its tokens that says so | `TooLong` |
+//! | no event stream, no JSON | `Invalid` |
+//!
+//! Three failures in a row and a server is out for 30 s; see [`pool`].
 
+mod budget;
 mod fault;
+mod gate;
+mod metrics;
+mod pool;
+mod probe;
+mod server;
 mod sse;
 mod stream;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rand::Rng as _;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
+pub use self::budget::Quota;
+
+use self::budget::{Budget, Held};
 use self::fault::Fault;
-use self::stream::{Limits, Reply};
+use self::gate::{Closed, Gate};
+use self::pool::{Outage, Outcome, Pool};
+use self::server::Server;
+use self::stream::Reply;
 use crate::config::settings::OpenaiSettings;
 use crate::model::verdict::Usage;
 use crate::text::Untrusted;
 use crate::triage::{Answering, Cancel, Engine, Finish, Generated, Generation, Health, SecretOf, Telling, TriageError};
 
 /// Tries of one request in all.
-const TRIES: u32 = 3;
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
-/// Of a metrics page, bytes.
-const METRICS_MAX: usize = 4 << 20;
+const TRIES: usize = 3;
 
-/// Client of one server and one model.
+/// Client of a pool of servers.
+#[derive(Debug)]
 pub struct Openai {
-    client: reqwest::Client,
-    /// Without a slash at its end, such as `http://127.0.0.1:8000/v1`.
-    base: String,
-    host: String,
-    model: String,
-    limits: Limits,
+    servers: Vec<Server>,
+    gate: Arc<Gate>,
+    budget: Mutex<Budget>,
     max_tokens: u32,
-    slots: usize,
-    /// Off once the server refused a request because of it.
-    logprobs: AtomicBool,
 }
 
-impl std::fmt::Debug for Openai {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Openai").field("base", &self.base).field("model", &self.model).finish_non_exhaustive()
+/// An answer and what it took to get it.
+struct Got {
+    reply: Reply,
+    server: usize,
+    queued: Duration,
+    served: Duration,
+}
+
+/// What a request costs of the budget; settled when dropped, however it ends.
+struct Cost<'a> {
+    of: &'a Openai,
+    held: Option<Held>,
+    /// About how many tokens the prompt has.
+    prompt: u64,
+    pieces: AtomicU64,
+    /// It was sent and no answer or fault has come back.
+    under_way: bool,
+    /// As the server says.
+    used: Option<u64>,
+}
+
+impl Drop for Cost<'_> {
+    fn drop(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let pieces = *self.pieces.get_mut();
+        let begun = self.under_way || pieces > 0;
+        let used = self.used.unwrap_or(if begun { self.prompt + pieces } else { 0 });
+        self.of.budget().settle(held, used, Instant::now());
     }
 }
 
 impl Openai {
-    /// The secret goes into one header marked as sensitive and nowhere else.
+    /// Without limits per person and without budgets.
     ///
     /// # Errors
     /// [`TriageError::Configuration`] names the setting that is wrong.
     pub fn new(s: &OpenaiSettings, secrets: &SecretOf) -> Result<Self, TriageError> {
-        let wrong = |key: &str, what: String| TriageError::Configuration(format!("triage.openai.{key}: {what}"));
-        let api_key: Option<Zeroizing<String>> =
-            s.api_key.as_deref().map(|r| secrets(r)).transpose().map_err(|e| wrong("api_key", e))?;
-        let url = reqwest::Url::parse(s.url.trim())
-            .map_err(|e| wrong("url", format!("{e}, expected such as http://127.0.0.1:8000/v1")))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(wrong("url", "expected http:// or https:// and a host".into()));
-        }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            return Err(wrong("url", "may hold no user, password or query; the key belongs into api_key".into()));
-        }
-        if s.model.trim().is_empty() {
-            return Err(wrong("model", "is empty, expected the name of a model that the server has".into()));
-        }
-        let mut headers = HeaderMap::new();
-        if let Some(key) = api_key {
-            let line = Zeroizing::new(format!("Bearer {}", key.trim()));
-            let mut value =
-                HeaderValue::from_str(&line).map_err(|_| wrong("api_key", "holds characters no header can".into()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        let mut client = reqwest::Client::builder()
-            .default_headers(headers)
-            .connect_timeout(Duration::from_secs(s.connect_seconds.max(1)))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("watchfloor/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &s.ca {
-            let pem = std::fs::read(path).map_err(|e| wrong("ca", format!("{}: {e}", path.display())))?;
-            let certs = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|e| wrong("ca", format!("{}: {e}", path.display())))?;
-            if certs.is_empty() {
-                return Err(wrong("ca", format!("{} holds no certificate", path.display())));
-            }
-            client = client.tls_certs_only(certs);
-        }
+        Self::with_quota(s, Quota::default(), secrets)
+    }
+
+    /// # Errors
+    /// [`TriageError::Configuration`] names the setting that is wrong.
+    pub fn with_quota(s: &OpenaiSettings, quota: Quota, secrets: &SecretOf) -> Result<Self, TriageError> {
+        let servers = server::all(s, secrets)?;
+        let pool = Pool::new(servers.iter().map(|s| (s.slots, s.backup)), quota.requests_per_person);
         Ok(Self {
-            client: client.build().map_err(|e| TriageError::Configuration(fault::chain(&e)))?,
-            base: s.url.trim().trim_end_matches('/').to_owned(),
-            host: url.host_str().unwrap_or_default().to_owned(),
-            model: s.model.trim().to_owned(),
-            limits: Limits {
-                first: Duration::from_secs(s.first_token_seconds.max(1)),
-                idle: Duration::from_secs(s.idle_seconds.max(1)),
-            },
+            gate: Gate::new(pool),
+            servers,
+            budget: Mutex::new(Budget::new(quota, Instant::now())),
             max_tokens: s.max_tokens.max(64),
-            slots: s.concurrency.max(1) as usize,
-            logprobs: AtomicBool::new(true),
         })
     }
 
-    fn body(&self, request: &Generation) -> Value {
-        let mut body = json!({
-            "model": self.model,
-            "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}],
-            "temperature": 0,
-            "seed": request.seed,
-            "max_tokens": request.max_tokens,
-            "stream": true,
-            "stream_options": {"include_usage": true},
-        });
-        if let Some(schema) = &request.schema {
-            body["response_format"] = json!({
-                "type": "json_schema",
-                "json_schema": {"name": "opinion", "strict": true, "schema": schema},
-            });
-        }
-        if self.logprobs.load(Ordering::Relaxed) {
-            body["logprobs"] = Value::Bool(true);
-        }
-        body
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks until there is an answer, a fault that another try cannot mend, or no try left.
@@ -141,85 +124,155 @@ impl Openai {
         &self,
         request: &Generation,
         progress: &(dyn Fn(Untrusted) + Send + Sync),
-    ) -> Result<Reply, TriageError> {
-        let mut tries = 0;
+    ) -> Result<Got, TriageError> {
+        let over = |e: budget::Over| TriageError::OverBudget(e.to_string());
+        let prompt = probe::about(request) as u64;
+        let need = prompt.saturating_add(request.max_tokens.into());
+        let by = request.by.as_ref();
+        // Told before it waits, held when it is sent.
+        self.budget().room(by, need, Instant::now()).map_err(over)?;
+        let mut cost = Cost { of: self, held: None, prompt, pieces: AtomicU64::new(0), under_way: false, used: None };
+        let place = self.gate.place(request.priority);
+        let (mut tried, mut queued, mut last) = (Vec::new(), Duration::ZERO, None);
         loop {
-            let fault = match self.once(request, progress).await {
-                Ok(reply) => return Ok(reply),
+            let since = Instant::now();
+            let pass = match self.gate.enter(place, by.cloned(), tried.clone()).await {
+                Ok(pass) => pass,
+                // What went wrong with it says more than that nobody is left.
+                Err(closed) => return Err(last.unwrap_or_else(|| self.closed(&closed))),
+            };
+            queued += since.elapsed();
+            if cost.held.is_none() {
+                cost.held = Some(self.budget().hold(by, need, Instant::now()).map_err(over)?);
+            }
+            let (at, server) = (pass.server, &self.servers[pass.server]);
+            cost.under_way = true;
+            let sent = Instant::now();
+            let tell = |piece: Untrusted| {
+                cost.pieces.fetch_add(1, Ordering::Relaxed);
+                progress(piece);
+            };
+            let answer = server.once(request, &tell).await;
+            cost.under_way = false;
+            let fault = match answer {
+                Ok(reply) => {
+                    pass.end(Outcome::Good);
+                    cost.used = reply.tokens_used();
+                    return Ok(Got { reply, server: at, queued, served: sent.elapsed() });
+                }
                 Err(fault) => fault,
             };
-            match fault {
-                Fault::NoLogprobs if self.logprobs.swap(false, Ordering::Relaxed) => {
-                    tracing::info!(request_id = %request.request_id, "the server takes no logprobs: no confidence");
-                }
-                Fault::Retry(_) if tries + 1 < TRIES => {
-                    let pause = 250 * (1 << tries) + rand::rng().random_range(0..250);
-                    tries += 1;
-                    tracing::info!(request_id = %request.request_id, tries, pause, "model server busy or away, trying again");
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
-                }
-                other => return Err(other.into_error(&self.host)),
+            pass.end(fault.outcome());
+            if self.gate.see(|p| p.outage(at, Instant::now())).is_some() {
+                server.forget();
             }
+            if fault == Fault::NoLogprobs && server.without_logprobs() {
+                tracing::info!(request_id = %request.request_id, server = %server.name, "it takes no logprobs: no confidence");
+                continue;
+            }
+            tried.push(at);
+            let other = fault.elsewhere() && self.gate.see(|p| p.has_other(&tried, Instant::now()));
+            let again = tried.len() < TRIES && (fault.may_retry() || other);
+            let error = fault.into_error(&server.name);
+            if !again {
+                return Err(error);
+            }
+            let pause = if other { 0 } else { 250 * (1 << (tried.len() - 1)) + rand::rng().random_range(0..250) };
+            tracing::info!(request_id = %request.request_id, tries = tried.len(), pause, %error, "asking again");
+            last = Some(error);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
 
-    async fn once(&self, asked: &Generation, progress: &(dyn Fn(Untrusted) + Send + Sync)) -> Result<Reply, Fault> {
-        let mut request = self
-            .client
-            .post(format!("{}/chat/completions", self.base))
-            .header(ACCEPT, "text/event-stream")
-            .json(&self.body(asked));
-        if let Ok(id) = HeaderValue::from_str(&asked.request_id) {
-            request = request.header("X-Request-Id", id);
-        }
-        let begun = Instant::now();
-        let response = tokio::time::timeout(self.limits.first, request.send())
-            .await
-            .map_err(|_| Fault::Slow("no answer", self.limits.first))?
-            .map_err(Fault::of_send)?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(fault::of_response(status, response, self.limits.idle).await);
-        }
-        stream::read(response, self.limits, begun, progress).await
-    }
-
-    fn generated(&self, reply: Reply, begun: Instant) -> Result<Generated, TriageError> {
-        let finish = match reply.finish.as_deref() {
-            Some("stop") => Finish::Stop,
-            Some("length") => Finish::Length,
-            Some(other) => Finish::Other(fault::say(other)),
-            None => {
-                return Err(TriageError::Unavailable(format!("{}: the stream ended before the answer did", self.host)));
-            }
-        };
-        let usage = Usage {
-            prompt_tokens: reply.prompt_tokens,
-            cached_tokens: reply.cached_tokens,
-            completion_tokens: reply.completion_tokens,
-            first_token_ms: reply.first_ms,
-            queued_ms: None,
-            served_ms: Some(begun.elapsed().as_millis() as u64),
-        };
-        Ok(Generated {
-            model: reply.model.unwrap_or_else(|| self.model.as_str().into()),
-            text: reply.text,
-            finish,
-            model_digest: None,
-            server: Some(self.host.clone()),
-            usage,
-            tokens: reply.tokens,
+    fn closed(&self, closed: &Closed) -> TriageError {
+        TriageError::Unavailable(match closed {
+            Closed::LineFull => "too many requests are waiting for the model".into(),
+            Closed::Out(outages) => match outages.iter().map(|o| self.out(o)).collect::<Vec<_>>().join("; ") {
+                none if none.is_empty() => "every model server is out".into(),
+                all => all,
+            },
         })
     }
 
-    async fn get(&self, url: String, max: usize) -> Result<(reqwest::StatusCode, String), String> {
-        let read = async {
-            let response = self.client.get(url).send().await.map_err(|e| fault::chain(&e))?;
-            let status = response.status();
-            let body = fault::body(response, max).await.map_err(|e| fault::chain(&e))?;
-            Ok((status, body))
+    fn out(&self, o: &Outage) -> String {
+        let name = self.servers.get(o.server).map_or("", |s| s.name.as_str());
+        let when = match o.left.as_secs() {
+            0 => "is being tried again".to_owned(),
+            s => format!("is left alone for {s} s more"),
         };
-        tokio::time::timeout(HEALTH_TIMEOUT, read).await.unwrap_or_else(|_| Err("no answer within 3 s".into()))
+        format!("{name} {when}: {}", o.why)
+    }
+
+    fn generated(&self, got: Got) -> Generated {
+        let server = &self.servers[got.server];
+        let finish = match got.reply.finish.as_deref() {
+            Some("stop") => Finish::Stop,
+            Some("length") => Finish::Length,
+            other => Finish::Other(fault::say(other.unwrap_or_default())),
+        };
+        let reply = got.reply;
+        Generated {
+            usage: Usage {
+                prompt_tokens: reply.prompt_tokens,
+                cached_tokens: reply.cached_tokens,
+                completion_tokens: reply.completion_tokens,
+                first_token_ms: reply.first_ms,
+                queued_ms: Some(got.queued.as_millis() as u64),
+                served_ms: Some(got.served.as_millis() as u64),
+            },
+            model: reply.model.unwrap_or_else(|| server.model.as_str().into()),
+            text: reply.text,
+            finish,
+            model_digest: None,
+            server: Some(server.name.clone()),
+            tokens: reply.tokens,
+        }
+    }
+
+    /// How one server is, and whether we ask it.
+    async fn health_of(&self, at: usize) -> Health {
+        let mut health = self.servers[at].health().await;
+        if let Some(outage) = self.gate.see(|p| p.outage(at, Instant::now())).filter(|o| !o.left.is_zero()) {
+            health.up = false;
+            health.detail = format!("left alone for {} s more: {}", outage.left.as_secs().max(1), outage.why);
+        }
+        health
+    }
+
+    /// The pool as one: sums of what is running and waiting, the fullest cache, the slowest first token.
+    fn head(&self, servers: Vec<Health>) -> Health {
+        let line = u32::try_from(self.gate.see(Pool::waiting)).unwrap_or(u32::MAX);
+        let model = &self.servers[0].model;
+        if let [one] = servers.as_slice() {
+            let waiting = one.waiting.map(|n| n.saturating_add(line)).or((line > 0).then_some(line));
+            return Health { name: format!("{model} at {}", one.name), waiting, ..one.clone() };
+        }
+        let up: Vec<&Health> = servers.iter().filter(|s| s.up).collect();
+        let sum = |of: fn(&Health) -> Option<u32>| up.iter().filter_map(|s| of(s)).reduce(u32::saturating_add);
+        let most = |of: fn(&Health) -> Option<f32>| up.iter().filter_map(|s| of(s)).reduce(f32::max);
+        let hits: Vec<f32> = up.iter().filter_map(|s| s.prefix_hits).collect();
+        let waiting = sum(|s| s.waiting).map(|n| n.saturating_add(line)).or((line > 0).then_some(line));
+        let away: Vec<&str> = servers.iter().filter(|s| !s.up).map(|s| s.name.as_str()).collect();
+        let mut detail = format!("{} of {} servers up", up.len(), servers.len());
+        if !away.is_empty() {
+            detail = format!("{detail}; away: {}", away.join(", "));
+        }
+        Health {
+            up: !up.is_empty(),
+            name: match up.as_slice() {
+                [one] => format!("{model} at {}", one.name),
+                _ => format!("{model} at {} servers", up.len()),
+            },
+            running: sum(|s| s.running),
+            waiting,
+            kv_cache: most(|s| s.kv_cache),
+            prefix_hits: (!hits.is_empty()).then(|| hits.iter().sum::<f32>() / hits.len() as f32),
+            ttft_p95_ms: up.iter().filter_map(|s| s.ttft_p95_ms).max(),
+            detail,
+            // Only the backups are left.
+            backup: !up.is_empty() && up.iter().all(|s| s.backup),
+            servers,
+        }
     }
 }
 
@@ -235,88 +288,41 @@ impl Engine for Openai {
         cancel: &'a Cancel,
     ) -> Answering<'a, Generated> {
         Box::pin(async move {
-            let begun = Instant::now();
             // Dropping the request drops the connection, and the server stops generating.
-            let reply = tokio::select! {
+            tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Err(TriageError::Cancelled),
-                answer = self.ask(request, progress) => answer?,
-            };
-            self.generated(reply, begun)
+                () = cancel.cancelled() => Err(TriageError::Cancelled),
+                got = self.ask(request, progress) => Ok(self.generated(got?)),
+            }
         })
     }
 
+    /// Asks every server what it is. One that answers is enough.
     fn load<'a>(&'a self) -> Answering<'a, ()> {
         Box::pin(async move {
+            join_all(self.servers.iter().map(Server::probe)).await;
             let health = self.health().await;
             if health.up { Ok(()) } else { Err(TriageError::Unavailable(health.detail)) }
         })
     }
 
+    /// Of all servers but backups.
     fn slots(&self) -> usize {
-        self.slots
+        self.servers.iter().filter(|s| !s.backup).map(|s| s.slots as usize).sum::<usize>().max(1)
+    }
+
+    /// Of the smallest server that is no backup.
+    fn prompt_limit(&self) -> Option<usize> {
+        self.servers.iter().filter(|s| !s.backup).filter_map(|s| s.room(self.max_tokens)).min()
     }
 
     fn max_tokens(&self) -> u32 {
         self.max_tokens
     }
 
-    /// `/health` beside `/v1`, else `/v1/models`; queue lengths from the metrics of vLLM or llama.cpp if there are any.
     fn health<'a>(&'a self) -> Telling<'a, Health> {
-        Box::pin(async move {
-            let root = self.base.strip_suffix("/v1").unwrap_or(&self.base);
-            let (mut up, mut detail) = match self.get(format!("{root}/health"), 4096).await {
-                Ok((status, _)) if status.is_success() => (true, "answers".to_owned()),
-                Ok((status, _)) if status.as_u16() != 404 => (false, format!("health says {}", status.as_u16())),
-                Ok(_) => (false, "has no health page".to_owned()),
-                Err(e) => return Health { name: self.name(), detail: e, ..Health::default() },
-            };
-            if let Ok((status, body)) = self.get(format!("{}/models", self.base), 1 << 20).await {
-                match status.as_u16() {
-                    200 => up = true,
-                    401 | 403 => (up, detail) = (false, "refuses our key".to_owned()),
-                    _ => {}
-                }
-                if status.is_success() && !names(&body).iter().any(|n| n == &self.model) {
-                    detail = format!("has no model {:?}, it has {}", self.model, fault::say(&names(&body).join(", ")));
-                }
-            }
-            let metrics = self.get(format!("{root}/metrics"), METRICS_MAX).await;
-            let metrics = metrics.ok().filter(|(s, _)| s.is_success()).map(|(_, b)| b).unwrap_or_default();
-            let gauge = |names: [&str; 2]| names.iter().find_map(|n| metric(&metrics, n));
-            Health {
-                up,
-                name: self.name(),
-                running: gauge(["vllm:num_requests_running", "llamacpp:requests_processing"]),
-                waiting: gauge(["vllm:num_requests_waiting", "llamacpp:requests_deferred"]),
-                detail,
-                ..Health::default()
-            }
-        })
+        Box::pin(async move { self.head(join_all((0..self.servers.len()).map(|i| self.health_of(i))).await) })
     }
-}
-
-impl Openai {
-    fn name(&self) -> String {
-        format!("{} at {}", self.model, self.host)
-    }
-}
-
-fn names(models: &str) -> Vec<String> {
-    let list: Value = serde_json::from_str(models).unwrap_or_default();
-    let ids = list["data"].as_array().into_iter().flatten().filter_map(|m| m["id"].as_str());
-    ids.map(str::to_owned).collect()
-}
-
-/// Sum of a Prometheus gauge over its label sets.
-fn metric(page: &str, name: &str) -> Option<u32> {
-    let value = |line: &str| {
-        let rest = line.strip_prefix(name)?;
-        let rest = if let Some(labels) = rest.strip_prefix('{') { labels.rsplit_once('}')?.1 } else { rest };
-        rest.strip_prefix(' ')?.split_whitespace().next()?.parse::<f64>().ok().filter(|v| v.is_finite() && *v >= 0.0)
-    };
-    let values: Vec<f64> = page.lines().filter_map(value).collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() as u32)
 }
 
 #[cfg(test)]

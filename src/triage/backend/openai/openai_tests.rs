@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -44,22 +45,45 @@ fn once(text: &str) -> Script {
     Script(vec![(text.as_bytes().to_vec(), 0)])
 }
 
-/// Serves the scripts one connection after another, the last one for ever. Returns the address, the requests' text and
-/// how many peers hung up before their script ended.
-async fn serve(scripts: Vec<Script>) -> (String, Arc<Mutex<Vec<String>>>, Arc<Mutex<usize>>) {
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// Serves the scripts one chat request after another, the last one for ever; a server that says nothing of itself.
+/// Returns the address, the requests' text and how many peers hung up before their script ended.
+async fn serve(scripts: Vec<Script>) -> (String, Seen, Arc<Mutex<usize>>) {
+    serve_with(vec![], scripts).await
+}
+
+/// As [`serve`], with other pages by path.
+async fn serve_with(pages: Vec<(&'static str, Script)>, scripts: Vec<Script>) -> (String, Seen, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_on(listener, pages, scripts)
+}
+
+fn serve_on(
+    listener: TcpListener,
+    pages: Vec<(&'static str, Script)>,
+    scripts: Vec<Script>,
+) -> (String, Seen, Arc<Mutex<usize>>) {
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let (seen, hung_up) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
+    let (seen, hung_up) = (Seen::default(), Arc::new(Mutex::new(0)));
     let (seen2, hung2) = (seen.clone(), hung_up.clone());
+    let (scripts, pages, next) = (Arc::new(scripts), Arc::new(pages), Arc::new(Mutex::new(0)));
     tokio::spawn(async move {
-        let mut i = 0;
         while let Ok((mut socket, _)) = listener.accept().await {
-            let script = scripts[i.min(scripts.len() - 1)].clone();
-            i += 1;
             let (seen, hung) = (seen2.clone(), hung2.clone());
+            let (scripts, pages, next) = (scripts.clone(), pages.clone(), next.clone());
             tokio::spawn(async move {
                 let request = request(&mut socket).await;
-                seen.lock().unwrap().push(request);
+                let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+                let script = if path.ends_with("/chat/completions") {
+                    seen.lock().unwrap().push(request);
+                    let mut next = next.lock().unwrap();
+                    *next += 1;
+                    scripts[(*next - 1).min(scripts.len() - 1)].clone()
+                } else {
+                    let page = pages.iter().find(|p| p.0 == path).map(|p| p.1.clone());
+                    page.unwrap_or_else(|| reply("404 Not Found", "text/plain", "no such page"))
+                };
                 for (piece, wait) in script.0 {
                     let _ = socket.write_all(&piece).await;
                     let mut byte = [0; 1];
@@ -301,7 +325,9 @@ async fn rules_stand_in_and_say_why() {
 async fn health_reads_what_there_is() {
     let ok = |body: &str| reply("200 OK", "text/plain", body);
     let metrics = "# HELP\nvllm:num_requests_running{model_name=\"tiny\"} 2.0\nvllm:num_requests_waiting{model_name=\"a\"} 1\nvllm:num_requests_waiting{model_name=\"b\"} 3\n";
-    let (url, _, _) = serve(vec![ok(""), ok(r#"{"data":[{"id":"other"}]}"#), ok(metrics)]).await;
+    let pages =
+        vec![("/health", ok("")), ("/v1/models", ok(r#"{"data":[{"id":"other"}]}"#)), ("/metrics", ok(metrics))];
+    let (url, _, _) = serve_with(pages, vec![once("")]).await;
     let h = client(&url).health().await;
     assert!(h.up && h.detail.contains("has no model \"tiny\", it has other"), "{h:?}");
     assert_eq!((h.running, h.waiting), (Some(2), Some(4)));

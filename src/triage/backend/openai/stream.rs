@@ -39,6 +39,11 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    /// Of prompt and answer, where the server says.
+    pub(super) fn tokens_used(&self) -> Option<u64> {
+        Some(self.prompt_tokens?.saturating_add(self.completion_tokens.unwrap_or(0)))
+    }
+
     /// Takes one event. `Ok(true)`: the stream is over.
     fn take(&mut self, data: &str, progress: &(dyn Fn(Untrusted) + Send + Sync)) -> Result<bool, Fault> {
         if data.trim() == "[DONE]" {
@@ -48,11 +53,7 @@ impl Reply {
             .map_err(|_| Fault::Invalid(format!("an event of the stream is no JSON: {}", fault::say(data))))?;
         if !chunk["error"].is_null() {
             let status = chunk["error"]["code"].as_u64().and_then(|c| u16::try_from(c).ok()).unwrap_or(500);
-            return Err(match fault::of_status(status, data) {
-                // The stream has begun: nothing is tried again.
-                Fault::Retry(s) => Fault::Unavailable(s),
-                other => other,
-            });
+            return Err(fault::of_status(status, data));
         }
         if let Some(model) = chunk["model"].as_str().filter(|_| self.model.is_none()) {
             self.model = Some(model.chars().take(120).collect::<String>().into());
@@ -87,20 +88,36 @@ impl Reply {
     }
 }
 
+/// Reads an answer to its end. What goes wrong before any of it was shown may be tried again, later nothing is.
 pub(super) async fn read(
-    mut response: reqwest::Response,
+    response: reqwest::Response,
     limits: Limits,
     begun: Instant,
     progress: &(dyn Fn(Untrusted) + Send + Sync),
 ) -> Result<Reply, Fault> {
+    let mut reply = Reply::default();
+    match read_into(&mut reply, response, limits, begun, progress).await {
+        Ok(()) if reply.finish.is_none() => Err(Fault::Retry("the stream ended before the answer did".into())),
+        Ok(()) => return Ok(reply),
+        Err(fault) => Err(fault),
+    }
+    .map_err(|fault: Fault| if reply.text.is_empty() { fault } else { fault.begun() })
+}
+
+async fn read_into(
+    reply: &mut Reply,
+    mut response: reqwest::Response,
+    limits: Limits,
+    begun: Instant,
+    progress: &(dyn Fn(Untrusted) + Send + Sync),
+) -> Result<(), Fault> {
     let kind =
         response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
-    let mut reply = Reply::default();
     if kind.starts_with("application/json") {
         let text = tokio::time::timeout(limits.first, fault::body(response, STREAM_MAX)).await;
-        let text = text.map_err(|_| Fault::Slow("no answer", limits.first))?.map_err(Fault::of_send)?;
+        let text = text.map_err(|_| Fault::Silent("no answer", limits.first))?.map_err(Fault::of_send)?;
         reply.take(&text, progress)?;
-        return Ok(reply);
+        return Ok(());
     }
     if !kind.starts_with("text/event-stream") {
         return Err(Fault::Invalid(format!("the server answered {} instead of an event stream", fault::say(&kind))));
@@ -112,11 +129,10 @@ pub(super) async fn read(
             Some(_) => (limits.idle, "no further token"),
         };
         let told = if reply.first_ms.is_none() { limits.first } else { limits.idle };
-        let piece = tokio::time::timeout(limit, response.chunk()).await.map_err(|_| Fault::Slow(what, told))?;
-        let Some(piece) =
-            piece.map_err(|e| Fault::Unavailable(format!("the stream broke off: {}", fault::chain(&e))))?
+        let piece = tokio::time::timeout(limit, response.chunk()).await.map_err(|_| Fault::Silent(what, told))?;
+        let Some(piece) = piece.map_err(|e| Fault::Retry(format!("the stream broke off: {}", fault::chain(&e))))?
         else {
-            return Ok(reply);
+            return Ok(());
         };
         total += piece.len();
         if total > STREAM_MAX {
@@ -126,7 +142,7 @@ pub(super) async fn read(
         for data in events.drain(..) {
             reply.first_ms.get_or_insert_with(|| begun.elapsed().as_millis() as u64);
             if reply.take(&data, progress)? {
-                return Ok(reply);
+                return Ok(());
             }
         }
     }
@@ -160,7 +176,7 @@ mod tests {
     fn faults_inside_a_stream() {
         let mut r = Reply::default();
         let e = r.take(r#"{"error":{"message":"engine \u001b[2J dead","code":503}}"#, &quiet()).unwrap_err();
-        assert_eq!(e, Fault::Unavailable("503, engine ^[[2J dead".into()));
+        assert_eq!(e, Fault::Retry("503, engine ^[[2J dead".into()));
         assert!(matches!(r.take("<html>", &quiet()), Err(Fault::Invalid(_))));
         let big = serde_json::json!({"choices":[{"delta":{"content":"x".repeat(ANSWER_MAX)}}]}).to_string();
         assert!(r.take(&big, &quiet()).is_ok());
