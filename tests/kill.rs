@@ -82,6 +82,7 @@ fn open(dir: &Path, me: &str) -> Desk {
         policy: Policy::load(&dir.join("policy.toml")).unwrap(),
         secrets: Arc::new(|name| Err(format!("{name}: no secrets here"))),
         assets: Arc::new(|_| 100),
+        known: watchfloor::desk::Known::default(),
         notices: Vec::new(),
     })
     .unwrap()

@@ -132,7 +132,7 @@ pub const KEYS: &[Key] = &[
     key(
         "desk.inventory",
         Kind::Path,
-        "CSV or TOML of assets (host,weight[,owner]); weight in percent, 100 is ordinary.",
+        "CSV or TOML of assets (host,weight[,owner[,role[,note]]]), TOML of people too; weight in percent, 100 is ordinary.",
     )
     .like("\"assets.csv\""),
     key("desk.read_only", Kind::Bool, "Take no action that changes anything."),

@@ -11,6 +11,7 @@ pub mod layer;
 pub mod load;
 pub mod log;
 pub mod paths;
+pub mod playbooks;
 pub mod roster;
 pub mod sample;
 pub mod secret;

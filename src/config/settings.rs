@@ -32,7 +32,7 @@ pub struct DeskSettings {
     pub name: String,
     /// TOML file of people. Empty: `roster.toml` beside the settings file.
     pub roster: Option<PathBuf>,
-    /// CSV or TOML of assets: `host,weight[,owner]`, weight in percent.
+    /// CSV or TOML of assets (`host,weight[,owner[,role[,note]]]`, weight in percent); TOML of people too.
     pub inventory: Option<PathBuf>,
     /// Take no action that changes anything.
     pub read_only: bool,

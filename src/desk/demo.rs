@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::Desk;
 use super::DeskError;
 use super::DeskOptions;
+use super::Known;
 use super::Result;
 use super::live::stopped_within;
 use super::scenario::Scenario;
@@ -254,6 +255,8 @@ fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Res
     let catalogue = Catalogue::parse(Path::new("demo/actions.toml"), ACTIONS).map_err(|e| bad(e.to_string()))?;
     let policy = Policy::parse(Path::new("demo/policy.toml"), POLICY).map_err(|e| bad(e.to_string()))?;
     let inventory = inventory::read(&data_dir.join("inventory.csv")).map_err(|e| bad(e.to_string()))?;
+    let known = Known { inventory: Arc::new(inventory), ..Known::default() };
+    let inventory = Arc::clone(&known.inventory);
     let me = PersonId::new(person.unwrap_or("alice"))
         .filter(|id| roster.get(id).is_some())
         .ok_or_else(|| DeskError::Usage("--as: the people of the demo are alice, bob and carol".into()))?;
@@ -271,6 +274,7 @@ fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Res
         policy,
         secrets: Arc::new(|name| Err(format!("{name}: a demo has no secrets"))),
         assets: Arc::new(move |host| inventory.weight(host)),
+        known,
         notices: Vec::new(),
     })
 }

@@ -6,6 +6,7 @@
 //! when the audit log cannot take its record.
 
 mod acts;
+mod context;
 mod demo;
 mod error;
 pub mod inspect;
@@ -47,6 +48,7 @@ pub mod audit {
     pub use crate::audit::verify;
 }
 
+pub use context::Known;
 pub use demo::Demo;
 pub use error::DeskError;
 pub use live::Live;
@@ -75,6 +77,7 @@ pub struct Desk {
     responder: Responder,
     secrets: SecretResolver,
     assets: AssetWeight,
+    known: Known,
     links: Arc<Mutex<Vec<Link>>>,
     health: Mutex<Option<Health>>,
     /// By name, made when first asked.

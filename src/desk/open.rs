@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use super::Desk;
 use super::DeskError;
+use super::Known;
 use super::Result;
 use crate::audit::Audit;
 use crate::config::Loaded;
@@ -14,6 +15,7 @@ use crate::config::SecretContext;
 use crate::config::Settings;
 use crate::config::inventory;
 use crate::config::inventory::Inventory;
+use crate::config::playbooks::Playbooks;
 use crate::config::roster;
 use crate::config::secret;
 use crate::model::ids::PersonId;
@@ -46,6 +48,8 @@ pub struct DeskOptions {
     pub policy: Policy,
     pub secrets: SecretResolver,
     pub assets: AssetWeight,
+    /// Inventory and playbooks.
+    pub known: Known,
     pub notices: Vec<String>,
 }
 
@@ -70,6 +74,12 @@ impl Desk {
             Some(path) => inventory::read(path).map_err(|e| bad(&e))?,
             None => Inventory::default(),
         };
+        let playbooks = match beside(&settings.triage.playbooks, "playbooks") {
+            Some(folder) => Playbooks::read(&folder).map_err(|e| bad(&e))?,
+            None => Playbooks::bundled(),
+        };
+        let known = Known { inventory: Arc::new(inventory), playbooks: Arc::new(playbooks) };
+        let inventory = Arc::clone(&known.inventory);
         let context = SecretContext::new(loaded);
         let secrets: SecretResolver = Arc::new(move |reference| {
             let secret = secret::resolve(reference, &context).map_err(|e| e.to_string())?;
@@ -87,6 +97,7 @@ impl Desk {
             catalogue,
             policy,
             assets: Arc::new(move |host| inventory.weight(host)),
+            known,
             notices: people.notices,
         })
     }
@@ -125,6 +136,7 @@ impl Desk {
             responder,
             secrets: options.secrets,
             assets: options.assets,
+            known: options.known,
             links: Arc::new(Mutex::new(Vec::new())),
             health: Mutex::new(None),
             backends: Mutex::default(),

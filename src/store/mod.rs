@@ -97,6 +97,22 @@ impl PastDispositions {
     }
 }
 
+/// An alert near another one, and what the two share: `group`, `host`, `user`, `address`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Near {
+    pub row: AlertRow,
+    pub shares: Vec<&'static str>,
+}
+
+/// How often a rule fired since some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub rule: u64,
+    pub all: u64,
+    /// `rule` is scaled up from the newest alerts.
+    pub estimated: bool,
+}
+
 /// An alert whose new status a source wants to hear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Writeback {
@@ -141,6 +157,10 @@ pub trait Store: Send + Sync {
     fn position(&self, query: &Query, sort: SortKey, id: AlertId, cap: u64, now: Timestamp) -> Result<Count>;
     /// Same group, host, user or address, newest first, itself left out.
     fn related(&self, id: AlertId, limit: usize) -> Result<Vec<AlertRow>>;
+    /// Same group, host, user or address: the nearest `limit` of each before and after it, in the order they came.
+    fn neighbours(&self, id: AlertId, limit: usize) -> Result<Vec<Near>>;
+    /// How many alerts of its rule, itself included, and of all rules came since.
+    fn seen(&self, id: AlertId, since: Timestamp) -> Result<Seen>;
     /// How alike alerts were closed, narrowest likeness first; the alert itself is left out. What it has not (no user,
     /// say) makes no likeness.
     fn past_dispositions(&self, id: AlertId) -> Result<Vec<PastDispositions>>;

@@ -1,6 +1,8 @@
 //! What the desk knows about an alert besides its own record: gathered before a backend is asked, shown to the analyst as
 //! context, never as evidence.
 
+mod tell;
+
 use jiff::Timestamp;
 
 use crate::model::alert::Disposition;
@@ -10,13 +12,18 @@ use crate::model::severity::Severity;
 use crate::model::verdict::VerdictKind;
 use crate::text::Untrusted;
 
+pub(super) use self::tell::{Line, tell};
+pub use self::tell::{lines, tokens};
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Context {
     /// How alike alerts were closed before, narrowest likeness first.
     pub past: Vec<PastCount>,
     /// Alerts near it in time on the same host, user or address, nearest first.
     pub neighbours: Vec<Neighbour>,
-    /// How many alerts of this rule came in the last 30 days, and of all rules.
+    /// ATT&CK ids the detector names.
+    pub techniques: Vec<String>,
+    /// How many alerts of this rule came in the last 30 days (itself included), and of all rules.
     pub rule_seen: u64,
     pub all_seen: u64,
     /// Its own case and open cases of its neighbours.

@@ -13,6 +13,7 @@
 //! A backend has no tools and no write path, and whatever it answers goes through [`check`]: what comes out can raise an
 //! alert's priority and nothing else.
 
+pub mod attack;
 pub mod backend;
 mod backends;
 pub mod check;

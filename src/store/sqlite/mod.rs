@@ -6,6 +6,7 @@ mod act;
 mod agree;
 mod change;
 mod ingest;
+mod near;
 mod page;
 mod plan;
 mod related;
@@ -26,7 +27,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use super::{Changes, Ingested, PastDispositions, Result, Store, StoreError, Writeback};
+use super::{Changes, Ingested, Near, PastDispositions, Result, Seen, Store, StoreError, Writeback};
 use crate::model::act::{Act, ActReport, TimelineEvent};
 use crate::model::action::{Receipt, Request, RequestState};
 use crate::model::alert::{Alert, AlertRow, DeadLetter, NewAlert, NewDeadLetter};
@@ -247,6 +248,12 @@ impl Store for SqliteStore {
     }
     fn related(&self, id: AlertId, limit: usize) -> Result<Vec<AlertRow>> {
         self.read(|c| related::related(c, id, limit))
+    }
+    fn neighbours(&self, id: AlertId, limit: usize) -> Result<Vec<Near>> {
+        self.read(|c| near::neighbours(c, id, limit))
+    }
+    fn seen(&self, id: AlertId, since: Timestamp) -> Result<Seen> {
+        self.read(|c| near::seen(c, id, since))
     }
     fn past_dispositions(&self, id: AlertId) -> Result<Vec<PastDispositions>> {
         self.read(|c| related::past_dispositions(c, id))

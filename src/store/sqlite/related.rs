@@ -14,18 +14,18 @@ use crate::store::{PastDispositions, Result};
 use crate::text::Untrusted;
 
 /// What makes alerts alike, as stored.
-struct Kin {
-    grp: Vec<u8>,
-    rule: String,
-    host: Option<String>,
-    user: Option<String>,
-    src: Option<Vec<u8>>,
-    dst: Option<Vec<u8>>,
+pub(super) struct Kin {
+    pub(super) grp: Vec<u8>,
+    pub(super) rule: String,
+    pub(super) host: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) src: Option<Vec<u8>>,
+    pub(super) dst: Option<Vec<u8>>,
     shape: Option<Vec<u8>>,
     name: Option<Vec<u8>>,
 }
 
-fn kin(conn: &Connection, id: AlertId) -> Result<Option<Kin>> {
+pub(super) fn kin(conn: &Connection, id: AlertId) -> Result<Option<Kin>> {
     conn.prepare_cached(
         "SELECT grp, coalesce(rule_id, rule_name, title), host, user, src, dst, shape, name FROM alert WHERE id = ?",
     )
@@ -161,7 +161,7 @@ impl Alike<'_> {
     }
 }
 
-fn tally(conn: &Connection, key: &[u8]) -> Result<u64> {
+pub(super) fn tally(conn: &Connection, key: &[u8]) -> Result<u64> {
     conn.prepare_cached("SELECT n FROM tally WHERE key = ?")
         .and_then(|mut s| s.query_row([key], |r| r.get::<_, i64>(0)).optional())
         .map(|n| n.unwrap_or(0).unsigned_abs())
