@@ -13,16 +13,17 @@ pub mod inspect;
 mod intake;
 mod live;
 mod open;
-mod opinion;
 mod read;
 mod respond;
 pub mod scenario;
+mod triage;
 mod types;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
 
 use crate::audit::Audit;
 use crate::config::Settings;
@@ -82,6 +83,8 @@ pub struct Desk {
     health: Mutex<Option<Health>>,
     /// By name, made when first asked.
     backends: Mutex<BTreeMap<String, Backends>>,
+    /// Answers that people of this process wait for.
+    asking: AtomicUsize,
 }
 
 impl Desk {

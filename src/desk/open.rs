@@ -140,6 +140,7 @@ impl Desk {
             links: Arc::new(Mutex::new(Vec::new())),
             health: Mutex::new(None),
             backends: Mutex::default(),
+            asking: Default::default(),
         })
     }
 }

@@ -33,6 +33,8 @@ use crate::store::Store;
 const RELATED: usize = 50;
 const TIMELINE: usize = 200;
 const VERDICTS: usize = 10;
+const REVIEWS: usize = 50;
+const ANSWERS: usize = 50;
 
 impl Desk {
     /// Grows with every change any process makes to this desk; cheap.
@@ -86,11 +88,11 @@ impl Desk {
             past,
             timeline: self.store.timeline(id, TIMELINE)?,
             verdicts: self.store.verdicts(id, VERDICTS)?,
-            reviews: Vec::new(),
-            agreement: Vec::new(),
+            reviews: self.store.reviews(id, REVIEWS)?,
+            agreement: self.store.agreement(id)?,
             context: Vec::new(),
             taint: Vec::new(),
-            asked: Vec::new(),
+            asked: self.store.answers(id, ANSWERS)?,
             alert,
         }))
     }

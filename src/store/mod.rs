@@ -15,6 +15,7 @@ use crate::model::action::{Receipt, Request, RequestState};
 use crate::model::alert::{Alert, AlertRow, DeadLetter, Disposition, NewAlert, NewDeadLetter, Origin};
 use crate::model::case::{Case, SavedView, Suppression};
 use crate::model::ids::{AlertId, CaseId, DeadLetterId, PersonId, RequestId, SuppressionId, UndoId};
+use crate::model::opinion::{Agreement, Answered, Exchange, Review, TriageQueue, TriageStats};
 use crate::model::query::{Count, Page, Query, SortKey};
 use crate::model::verdict::Verdict;
 use crate::text::Untrusted;
@@ -125,6 +126,36 @@ pub struct Writeback {
     pub rev: u64,
 }
 
+/// Who wants alerts triaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    By(PersonId),
+    /// The desk by itself: open alerts without a verdict, at most so many in any hour.
+    Auto {
+        per_hour: u32,
+    },
+}
+
+/// An alert leased from the triage queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub alert: AlertId,
+    /// The person who asked; `None`: the desk by itself.
+    pub by: Option<PersonId>,
+    pub asked_at: Timestamp,
+}
+
+/// Why a worker takes nothing from the triage queue.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Held {
+    /// In words.
+    pub why: String,
+    pub since: Timestamp,
+    pub next_try: Timestamp,
+    /// Not to be believed after this: a worker that lives says it again before.
+    pub until: Timestamp,
+}
+
 pub trait Store: Send + Sync {
     // --- change feed -------------------------------------------------------------------------
     fn revision(&self) -> Result<u64>;
@@ -178,12 +209,76 @@ pub trait Store: Send + Sync {
 
     // --- verdicts ----------------------------------------------------------------------------
     /// Stores the verdict and raises the priority if it advises so; it can change nothing else.
-    fn record_verdict(&self, id: AlertId, verdict: &Verdict) -> Result<()>;
+    fn record_verdict(&self, id: AlertId, verdict: &Verdict) -> Result<()> {
+        self.record_opinion(id, verdict, &[])
+    }
+    /// The same, with the exchanges that led to it, in one transaction. Unless it is a fallback, the alert leaves the
+    /// triage queue: whoever has leased it finishes in vain.
+    fn record_opinion(&self, id: AlertId, verdict: &Verdict, exchanges: &[Exchange]) -> Result<()>;
     fn verdicts(&self, id: AlertId, limit: usize) -> Result<Vec<Verdict>>;
     /// Notes a desk event on an alert's timeline.
     fn note_event(&self, event: &TimelineEvent) -> Result<()>;
     /// Sets t_contain once, for true positives and alerts still open.
     fn mark_contained(&self, ids: &[AlertId], at: Timestamp) -> Result<()>;
+
+    // --- what surrounds verdicts -------------------------------------------------------------
+    /// Keeps a review and notes it on the timeline; changes nothing else. `NotFound` without that verdict.
+    fn add_review(&self, review: &Review) -> Result<()>;
+    /// Newest first.
+    fn reviews(&self, id: AlertId, limit: usize) -> Result<Vec<Review>>;
+    /// Keeps the answer to a person's question with its exchanges and notes it on the timeline.
+    fn add_answer(&self, id: AlertId, answered: &Answered, exchanges: &[Exchange]) -> Result<()>;
+    /// The newest `limit`, oldest of them first.
+    fn answers(&self, id: AlertId, limit: usize) -> Result<Vec<Answered>>;
+    /// Keeps exchanges; one whose request id is known stays as it was.
+    fn add_exchanges(&self, exchanges: &[Exchange]) -> Result<()>;
+    /// Newest first.
+    fn exchanges(&self, id: AlertId, limit: usize) -> Result<Vec<Exchange>>;
+    fn exchange(&self, request_id: &str) -> Result<Option<Exchange>>;
+    /// Forgets at most `max` exchanges older than this. Returns how many.
+    fn drop_exchanges(&self, before: Timestamp, max: usize) -> Result<usize>;
+    /// How often people agreed with verdicts on this alert's rule, by backend and model; over the newest 10,000
+    /// verdicts that are no fallback. A review counts as it says. An alert without one counts once it is closed, as
+    /// agreed when its disposition is the very one its newest verdict named; undetermined and needs-investigation
+    /// count neither way.
+    fn agreement(&self, id: AlertId) -> Result<Vec<Agreement>>;
+    /// Figures over what was given after `since`; percentiles exactly, over at most the newest 10,000 that are no
+    /// fallback. `queue` is left empty.
+    fn triage_stats(&self, since: Timestamp, now: Timestamp) -> Result<TriageStats>;
+
+    // --- triage queue ------------------------------------------------------------------------
+    /// Queues alerts; one that is queued already stays as it is. Returns how many were added.
+    fn enqueue_triage(&self, ids: &[AlertId], wanted: &Wanted, now: Timestamp) -> Result<usize>;
+    /// How many the desk may still queue by itself in the hour that ends now.
+    fn auto_room(&self, per_hour: u32, now: Timestamp) -> Result<usize>;
+    /// Leases at most `n` alerts until then: P0 first, then by risk, then by age. Only those asked for by
+    /// `asked_before`. Leases that have run out are there for anybody again.
+    fn lease_triage(
+        &self,
+        worker: &str,
+        n: usize,
+        asked_before: Timestamp,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Job>>;
+    /// Puts off the end of this worker's leases; answers with all it still has.
+    fn renew_triage(&self, worker: &str, until: Timestamp) -> Result<Vec<AlertId>>;
+    /// The leases this worker still has.
+    fn leased_triage(&self, worker: &str) -> Result<Vec<AlertId>>;
+    /// Gives an alert back, to be leased again from `ready` on. False: it was not this worker's any more.
+    fn release_triage(&self, worker: &str, id: AlertId, ready: Timestamp) -> Result<bool>;
+    /// Stores verdict and exchanges and takes the alert out of the queue, in one transaction, if this worker still has
+    /// it. False: it has not, and nothing was stored.
+    fn finish_triage(&self, worker: &str, id: AlertId, verdict: &Verdict, exchanges: &[Exchange]) -> Result<bool>;
+    /// Takes an alert out of the queue without a verdict, if this worker still has it.
+    fn discard_triage(&self, worker: &str, id: AlertId) -> Result<bool>;
+    /// Takes out everything people asked for, leased or not. Returns how many.
+    fn cancel_triage(&self) -> Result<usize>;
+    /// Counts. `held` is left empty: see [`Store::triage_held`].
+    fn triage_queue(&self, now: Timestamp) -> Result<TriageQueue>;
+    /// This worker takes nothing, and why; or it does again.
+    fn hold_triage(&self, worker: &str, held: Option<&Held>) -> Result<()>;
+    fn triage_held(&self, now: Timestamp) -> Result<Option<Held>>;
 
     // --- cases, views, suppressions ----------------------------------------------------------
     fn cases(&self, limit: usize) -> Result<Vec<Case>>;

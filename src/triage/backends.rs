@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::backend::openai::{Openai, Quota};
 use super::backend::rules::Rules;
 use super::reader::Reader;
-use super::{Answering, Ask, Backend, Cancel, Health, Judged, Offer, Question, TriageError, check};
+use super::{Answering, Ask, Backend, Cancel, Generation, Health, Judged, Offer, Question, TriageError, check};
 use crate::config::settings::TriageSettings;
-use crate::model::opinion::{Answered, Exchange};
+use crate::model::ids::PersonId;
+use crate::model::opinion::{Answered, Exchange, Purpose};
+use crate::model::priority::Priority;
 use crate::text::Untrusted;
 
 /// Turns a secret reference into its value; the error never holds the value.
@@ -99,11 +102,16 @@ impl Backends {
 
     /// The opinion of `rules`, marked as a fallback for this reason.
     pub async fn stand_in(&self, question: &Question, why: &TriageError) -> Result<Judged, TriageError> {
-        tracing::warn!(request_id = %question.request_id, backend = self.id(), error = %why, "opinion from rules instead");
+        self.stand_in_for(self.id(), question, why).await
+    }
+
+    /// The same in the place of a backend that could not even be made.
+    pub async fn stand_in_for(&self, asked: &str, question: &Question, why: &TriageError) -> Result<Judged, TriageError> {
+        tracing::warn!(request_id = %question.request_id, backend = asked, error = %why, "opinion from rules instead");
         let mut judged = self.rules.judge(question, &|_| {}, &Cancel::new()).await?;
         judged.verdict.fallback = true;
         let sum = judged.verdict.remark.take();
-        judged.verdict.remark = Some(format!("{} did not give an opinion: {why}", self.id()).into());
+        judged.verdict.remark = Some(format!("{asked} did not give an opinion: {why}").into());
         if let Some(sum) = sum {
             check::remark(&mut judged.verdict, sum.expose());
         }
@@ -119,6 +127,50 @@ impl Backends {
     ) -> Answering<'a, (Answered, Vec<Exchange>)> {
         let backend: &dyn Backend = self.primary.as_deref().unwrap_or(&self.rules);
         backend.ask(ask, progress, cancel)
+    }
+
+    /// Runs a stored prompt once more, with the same schema, seed and longest answer.
+    ///
+    /// # Errors
+    /// [`TriageError::Configuration`] for `rules`, which has no prompts.
+    pub async fn replay(
+        &self,
+        old: &Exchange,
+        request_id: &str,
+        by: &PersonId,
+        cancel: &Cancel,
+    ) -> Result<Exchange, TriageError> {
+        let Some(engine) = self.primary.as_ref().and_then(|b| b.runs()) else {
+            return Err(TriageError::Configuration("rules runs no model: there is nothing to run a prompt on".into()));
+        };
+        let request = Generation {
+            system: old.system.clone(),
+            user: old.user.expose().to_owned(),
+            schema: old.schema.clone(),
+            max_tokens: old.max_tokens,
+            seed: old.seed,
+            request_id: request_id.to_owned(),
+            priority: Priority::P3,
+            by: Some(by.clone()),
+        };
+        let made = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(TriageError::Cancelled),
+            made = engine.generate(&request, &|_| {}, cancel) => made,
+        }?;
+        Ok(Exchange {
+            request_id: request_id.to_owned(),
+            purpose: Purpose::Replay,
+            at: Timestamp::now(),
+            backend: engine.id().to_owned(),
+            server: made.server,
+            model: made.model,
+            model_digest: made.model_digest,
+            output: made.text.as_str().into(),
+            finish: made.finish.word().to_owned(),
+            usage: made.usage,
+            ..old.clone()
+        })
     }
 
     /// Of the backend asked for.

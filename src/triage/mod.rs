@@ -188,6 +188,11 @@ pub trait Backend: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// What runs its model, if it has one.
+    fn runs(&self) -> Option<&dyn Engine> {
+        None
+    }
+
     /// How many alerts it judges at the same time.
     fn slots(&self) -> usize {
         1

@@ -166,6 +166,10 @@ impl Backend for Reader {
         self.engine.load()
     }
 
+    fn runs(&self) -> Option<&dyn Engine> {
+        Some(&*self.engine)
+    }
+
     fn slots(&self) -> usize {
         self.engine.slots()
     }

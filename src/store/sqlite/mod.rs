@@ -18,6 +18,7 @@ mod side;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod triage;
 mod undo;
 mod verdict;
 
@@ -27,12 +28,15 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use super::{Changes, Ingested, Near, PastDispositions, Result, Seen, Store, StoreError, Writeback};
+use super::{
+    Changes, Held, Ingested, Job, Near, PastDispositions, Result, Seen, Store, StoreError, Wanted, Writeback,
+};
 use crate::model::act::{Act, ActReport, TimelineEvent};
 use crate::model::action::{Receipt, Request, RequestState};
 use crate::model::alert::{Alert, AlertRow, DeadLetter, NewAlert, NewDeadLetter};
 use crate::model::case::{Case, SavedView, Suppression};
 use crate::model::ids::{AlertId, CaseId, DeadLetterId, PersonId, RequestId, SuppressionId, UndoId};
+use crate::model::opinion::{Agreement, Answered, Exchange, Review, TriageQueue, TriageStats};
 use crate::model::query::{Count, Page, Query, SortKey};
 use crate::model::verdict::Verdict;
 use crate::text::Untrusted;
@@ -274,8 +278,12 @@ impl Store for SqliteStore {
         let due = self.read(|c| act::snoozes_due(c, now))?;
         if due { self.write(|tx| act::wake_due(tx, now)) } else { Ok(0) }
     }
-    fn record_verdict(&self, id: AlertId, verdict: &Verdict) -> Result<()> {
-        self.write(|tx| verdict::record(tx, id, verdict))
+    fn record_opinion(&self, id: AlertId, verdict: &Verdict, exchanges: &[Exchange]) -> Result<()> {
+        self.write(|tx| {
+            verdict::record(tx, id, verdict)?;
+            triage::add_exchanges(tx, exchanges)?;
+            if verdict.fallback { Ok(()) } else { triage::queue::remove(tx, id) }
+        })
     }
     fn verdicts(&self, id: AlertId, limit: usize) -> Result<Vec<Verdict>> {
         self.read(|c| verdict::list(c, id, limit))
@@ -285,6 +293,83 @@ impl Store for SqliteStore {
     }
     fn mark_contained(&self, ids: &[AlertId], at: Timestamp) -> Result<()> {
         self.write(|tx| verdict::mark_contained(tx, ids, at))
+    }
+    fn add_review(&self, review: &Review) -> Result<()> {
+        self.write(|tx| triage::add_review(tx, review))
+    }
+    fn reviews(&self, id: AlertId, limit: usize) -> Result<Vec<Review>> {
+        self.read(|c| triage::reviews(c, id, limit))
+    }
+    fn add_answer(&self, id: AlertId, answered: &Answered, exchanges: &[Exchange]) -> Result<()> {
+        self.write(|tx| triage::add_answer(tx, id, answered, exchanges))
+    }
+    fn answers(&self, id: AlertId, limit: usize) -> Result<Vec<Answered>> {
+        self.read(|c| triage::answers(c, id, limit))
+    }
+    fn add_exchanges(&self, exchanges: &[Exchange]) -> Result<()> {
+        self.write(|tx| triage::add_exchanges(tx, exchanges))
+    }
+    fn exchanges(&self, id: AlertId, limit: usize) -> Result<Vec<Exchange>> {
+        self.read(|c| triage::exchanges(c, id, limit))
+    }
+    fn exchange(&self, request_id: &str) -> Result<Option<Exchange>> {
+        self.read(|c| triage::exchange(c, request_id))
+    }
+    fn drop_exchanges(&self, before: Timestamp, max: usize) -> Result<usize> {
+        let due = self.read(|c| triage::exchanges_due(c, before))?;
+        if due { self.write(|tx| triage::drop_exchanges(tx, before, max)) } else { Ok(0) }
+    }
+    fn agreement(&self, id: AlertId) -> Result<Vec<Agreement>> {
+        self.read(|c| triage::stats::agreement_on(c, id))
+    }
+    fn triage_stats(&self, since: Timestamp, now: Timestamp) -> Result<TriageStats> {
+        self.read(|c| triage::stats::stats(c, since, now))
+    }
+    fn enqueue_triage(&self, ids: &[AlertId], wanted: &Wanted, now: Timestamp) -> Result<usize> {
+        self.write(|tx| triage::queue::enqueue(tx, ids, wanted, now))
+    }
+    fn auto_room(&self, per_hour: u32, now: Timestamp) -> Result<usize> {
+        self.read(|c| triage::queue::auto_room(c, per_hour, now))
+    }
+    fn lease_triage(
+        &self,
+        worker: &str,
+        n: usize,
+        asked_before: Timestamp,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Job>> {
+        if n == 0 || !self.read(|c| triage::queue::waiting(c, asked_before, now))? {
+            return Ok(Vec::new());
+        }
+        self.write(|tx| triage::queue::lease(tx, worker, n, asked_before, now, until))
+    }
+    fn renew_triage(&self, worker: &str, until: Timestamp) -> Result<Vec<AlertId>> {
+        self.write(|tx| triage::queue::renew(tx, worker, until))
+    }
+    fn leased_triage(&self, worker: &str) -> Result<Vec<AlertId>> {
+        self.read(|c| triage::queue::leased(c, worker))
+    }
+    fn release_triage(&self, worker: &str, id: AlertId, ready: Timestamp) -> Result<bool> {
+        self.write(|tx| triage::queue::release(tx, worker, id, ready))
+    }
+    fn finish_triage(&self, worker: &str, id: AlertId, verdict: &Verdict, exchanges: &[Exchange]) -> Result<bool> {
+        self.write(|tx| triage::queue::finish(tx, worker, id, verdict, exchanges))
+    }
+    fn discard_triage(&self, worker: &str, id: AlertId) -> Result<bool> {
+        self.write(|tx| triage::queue::discard(tx, worker, id))
+    }
+    fn cancel_triage(&self) -> Result<usize> {
+        self.write(|tx| triage::queue::cancel(tx))
+    }
+    fn triage_queue(&self, now: Timestamp) -> Result<TriageQueue> {
+        self.read(|c| triage::queue::state(c, now))
+    }
+    fn hold_triage(&self, worker: &str, held: Option<&Held>) -> Result<()> {
+        self.write(|tx| triage::queue::hold(tx, worker, held))
+    }
+    fn triage_held(&self, now: Timestamp) -> Result<Option<Held>> {
+        self.read(|c| triage::queue::held(c, now))
     }
     fn cases(&self, limit: usize) -> Result<Vec<Case>> {
         self.read(|c| side::cases(c, limit))

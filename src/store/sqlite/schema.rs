@@ -16,7 +16,7 @@ use crate::store::{Result, StoreError};
 const APPLICATION_ID: i64 = 0x5746_6c72;
 
 /// One entry per version; each brings the schema from the version before to its own.
-const MIGRATIONS: &[&str] = &[V1, LEARNING];
+const MIGRATIONS: &[&str] = &[V1, LEARNING, TRIAGE];
 
 /// Bytes of a page. Small, for each batch of alerts touches as many pages of the key indexes as it has alerts, and
 /// each of those goes through the log.
@@ -346,4 +346,105 @@ CREATE INDEX alert_closed_host ON alert(host COLLATE NOCASE, t_close, dispositio
 CREATE INDEX alert_closed_user ON alert(user COLLATE NOCASE, t_close, disposition) WHERE disposition IS NOT NULL;
 CREATE INDEX alert_closed_src ON alert(src, t_close, disposition) WHERE disposition IS NOT NULL;
 CREATE INDEX alert_closed_dst ON alert(dst, t_close, disposition) WHERE disposition IS NOT NULL;
+";
+
+/// What surrounds verdicts: their numbers for statistics, exchanges with models, reviews, answers, and the queue.
+const TRIAGE: &str = "
+-- The numbers of a verdict, in narrow rows: statistics look at many. kind as in alert.verdict_kind.
+CREATE TABLE opinion(
+  verdict INTEGER PRIMARY KEY,
+  alert INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  fallback INTEGER NOT NULL,
+  backend TEXT NOT NULL,
+  model TEXT NOT NULL,
+  rule TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  raised INTEGER NOT NULL,
+  text_dependent INTEGER NOT NULL,
+  claims INTEGER NOT NULL,
+  founded INTEGER NOT NULL,
+  took_ms INTEGER NOT NULL,
+  first_token_ms INTEGER,
+  served_ms INTEGER,
+  prompt_tokens INTEGER,
+  cached_tokens INTEGER,
+  completion_tokens INTEGER
+);
+INSERT INTO opinion(verdict, alert, at, kind, fallback, backend, model, rule, request_id, raised, text_dependent,
+  claims, founded, took_ms)
+SELECT v.id, v.alert, coalesce(unixepoch(v.json ->> 'at'), 0) * 1000000,
+  CASE v.json ->> 'kind' WHEN 'true_positive' THEN 0 WHEN 'benign_true_positive' THEN 1
+    WHEN 'false_positive' THEN 2 ELSE 3 END,
+  coalesce(v.json ->> 'fallback', 0), v.json ->> 'backend', v.json ->> 'model',
+  coalesce(a.rule_id, a.rule_name, a.title), v.json ->> 'request_id', 0, 0,
+  json_array_length(v.json, '$.claims'),
+  (SELECT count(*) FROM json_each(v.json, '$.claims') c WHERE c.value ->> 'founded'), v.json ->> 'took_ms'
+FROM verdict v JOIN alert a ON a.id = v.alert;
+CREATE INDEX opinion_alert ON opinion(alert, verdict);
+CREATE INDEX opinion_at ON opinion(at);
+CREATE INDEX opinion_rule ON opinion(rule, verdict) WHERE fallback = 0;
+CREATE INDEX opinion_request ON opinion(request_id);
+
+-- Text that many exchanges share: instructions and schemas.
+CREATE TABLE shared_text(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text TEXT NOT NULL);
+-- body: the rest of the exchange as JSON, LZ4 with its size before it.
+CREATE TABLE exchange(
+  id INTEGER PRIMARY KEY,
+  request_id TEXT NOT NULL UNIQUE,
+  alert INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  system INTEGER NOT NULL,
+  schema INTEGER,
+  body BLOB NOT NULL
+);
+CREATE INDEX exchange_alert ON exchange(alert);
+CREATE INDEX exchange_at ON exchange(at);
+
+CREATE TABLE review(
+  id INTEGER PRIMARY KEY,
+  verdict INTEGER NOT NULL,
+  alert INTEGER NOT NULL,
+  request_id TEXT NOT NULL,
+  by TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  said INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  reason TEXT NOT NULL
+);
+CREATE INDEX review_alert ON review(alert);
+CREATE INDEX review_verdict ON review(verdict);
+
+CREATE TABLE answer(id INTEGER PRIMARY KEY, alert INTEGER NOT NULL, json TEXT NOT NULL);
+CREATE INDEX answer_alert ON answer(alert);
+
+-- Alerts that wait for an opinion, once each. Those without a worker may be leased from `ready` on; a lease ends by
+-- itself at `until`. urgent and rank follow the alert.
+CREATE TABLE triage_job(
+  alert INTEGER PRIMARY KEY,
+  -- The person who asked; NULL: the desk by itself.
+  by TEXT,
+  asked_at INTEGER NOT NULL,
+  urgent INTEGER NOT NULL,
+  rank REAL NOT NULL,
+  ready INTEGER NOT NULL,
+  worker TEXT,
+  until INTEGER
+);
+CREATE INDEX triage_job_waiting ON triage_job(urgent DESC, rank DESC, alert, ready) WHERE worker IS NULL;
+CREATE INDEX triage_job_asked ON triage_job(asked_at) WHERE worker IS NULL;
+CREATE INDEX triage_job_leased ON triage_job(until) WHERE worker IS NOT NULL;
+CREATE INDEX triage_job_by ON triage_job(by) WHERE by IS NOT NULL;
+CREATE TRIGGER triage_job_follows AFTER UPDATE OF rank ON alert BEGIN
+  UPDATE triage_job SET urgent = new.priority = 0, rank = new.rank WHERE alert = new.id;
+END;
+-- The bulk under way: alerts people asked for since the queue last held none of theirs, and how many are done.
+CREATE TABLE triage_bulk(id INTEGER PRIMARY KEY CHECK(id = 1), asked INTEGER NOT NULL, done INTEGER NOT NULL);
+INSERT INTO triage_bulk VALUES(1, 0, 0);
+-- What the desk queued by itself, for its hourly budget.
+CREATE TABLE triage_spent(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, n INTEGER NOT NULL);
+CREATE INDEX triage_spent_at ON triage_spent(at);
+-- Why the queue stands still, by worker process.
+CREATE TABLE triage_held(worker TEXT PRIMARY KEY, json TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 ";

@@ -30,6 +30,7 @@ pub(super) fn record(tx: &Transaction<'_>, id: AlertId, v: &Verdict) -> Result<(
     tx.prepare_cached("INSERT INTO verdict(alert, json) VALUES(?, ?)")
         .and_then(|mut s| s.execute(params![id.0, json]))
         .map_err(err)?;
+    numbers(tx, tx.last_insert_rowid(), id, v, after != before)?;
     tx.prepare_cached(
         "UPDATE alert SET verdict = ?, verdict_kind = ?, t_verdict = coalesce(t_verdict, ?), rev = rev + 1 WHERE id = ?",
     )
@@ -45,6 +46,42 @@ pub(super) fn record(tx: &Transaction<'_>, id: AlertId, v: &Verdict) -> Result<(
         related::note(tx, id.0, us(v.at), None, "raise", &text)?;
     }
     change::alerts(tx, vec![id.0])
+}
+
+/// What statistics look at.
+fn numbers(tx: &Transaction<'_>, verdict: i64, id: AlertId, v: &Verdict, raised: bool) -> Result<()> {
+    let int = |n: Option<u64>| n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    tx.prepare_cached(
+        "INSERT INTO opinion(verdict, alert, at, kind, fallback, backend, model, rule, request_id, raised,
+           text_dependent, claims, founded, took_ms, first_token_ms, served_ms, prompt_tokens, cached_tokens,
+           completion_tokens)
+         SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, coalesce(rule_id, rule_name, title), ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+           ?16, ?17, ?18 FROM alert WHERE id = ?2",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            verdict,
+            id.0,
+            us(v.at),
+            verdict_number(v.kind.word()),
+            v.fallback,
+            v.backend,
+            v.model.expose(),
+            v.request_id,
+            raised,
+            v.text_dependent == Some(true),
+            v.claims.len() as i64,
+            v.founded() as i64,
+            int(Some(v.took_ms)),
+            int(v.usage.first_token_ms),
+            int(v.usage.served_ms),
+            int(v.usage.prompt_tokens),
+            int(v.usage.cached_tokens),
+            int(v.usage.completion_tokens),
+        ])
+    })
+    .map_err(err)?;
+    Ok(())
 }
 
 pub(super) fn list(conn: &Connection, id: AlertId, limit: usize) -> Result<Vec<Verdict>> {
