@@ -32,8 +32,9 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         args.ids
     };
     let cancel = Cancel::new();
+    let by = desk.me().map(|p| p.id);
     for id in ids {
-        let judged = desk.triage(id, args.backend.as_deref(), &|_| {}, &cancel);
+        let judged = desk.triage(id, args.backend.as_deref(), by.as_ref(), &|_| {}, &cancel);
         let verdict = super::block_on(judged)??;
         ctx.out().item(&serde_json::json!({ "id": id, "verdict": verdict }))?;
         let sure = verdict.confidence.map_or(String::new(), |c| format!(" {c:.2}"));

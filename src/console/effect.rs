@@ -74,7 +74,7 @@ impl Runner {
                     Msg::Decided { what: "it ran", result }
                 });
             }
-            Effect::Triage { id, backend } => self.triage(id, backend),
+            Effect::Triage { id, backend } => self.triage(id, backend, me.cloned()),
             Effect::CancelTriage(id) => {
                 if let Some(c) = self.cancels.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
                     c.cancel();
@@ -102,14 +102,14 @@ impl Runner {
         });
     }
 
-    fn triage(&self, id: AlertId, backend: Option<&'static str>) {
+    fn triage(&self, id: AlertId, backend: Option<&'static str>, by: Option<PersonId>) {
         let (desk, cancels, to) = (Arc::clone(&self.desk), Arc::clone(&self.cancels), self.to.clone());
         let cancel = Cancel::new();
         cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(id, cancel.clone());
         self.spawn(async move {
             // A slow screen must not slow the backend: what does not fit is left out of the display.
             let progress = move |text: Untrusted| drop(to.try_send(Msg::Progress { id, text }));
-            let result = desk.triage(id, backend, &progress, &cancel).await;
+            let result = desk.triage(id, backend, by.as_ref(), &progress, &cancel).await;
             cancels.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             Msg::Judged { id, result: result.map(Box::new).map_err(|e| said(&e)) }
         });

@@ -21,6 +21,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const HEALTH: Duration = Duration::from_secs(10);
 /// Rows the search index takes in one go; small, so that writers never wait long for it.
 const INDEX_ROWS: usize = 2_000;
+/// The leader's lock, in the desk's `run` folder.
+const LEADER: &str = "sources.lock";
 
 /// Stops the background work when dropped.
 pub struct Live {
@@ -52,7 +54,7 @@ impl Desk {
 
 fn run(desk: &Arc<Desk>, stop: &watch::Receiver<bool>, extra: Option<super::demo::Replay>) {
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(8).enable_all().build();
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(64).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -103,6 +105,7 @@ impl Desk {
         self.store.expire_suppressions(now)?;
         self.responder.sweep(now)?;
         self.responder.recover(now)?;
+        self.forget_exchanges(now)?;
         Ok(())
     }
 }
@@ -137,13 +140,21 @@ async fn leader(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
     drop(lock);
 }
 
+impl Desk {
+    /// Whether some process (this one too) does what only one may do.
+    pub(super) fn is_led(&self) -> bool {
+        let file = File::options().write(true).open(self.data_dir.join("run").join(LEADER));
+        file.is_ok_and(|f| f.try_lock().is_err())
+    }
+}
+
 fn try_lead(desk: &Desk) -> Option<File> {
     if desk.read_only {
         return None;
     }
     let dir = desk.data_dir.join("run");
     std::fs::create_dir_all(&dir).ok()?;
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("sources.lock")).ok()?;
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join(LEADER)).ok()?;
     file.try_lock().ok().map(|()| file)
 }
 

@@ -106,7 +106,12 @@ impl Backends {
     }
 
     /// The same in the place of a backend that could not even be made.
-    pub async fn stand_in_for(&self, asked: &str, question: &Question, why: &TriageError) -> Result<Judged, TriageError> {
+    pub async fn stand_in_for(
+        &self,
+        asked: &str,
+        question: &Question,
+        why: &TriageError,
+    ) -> Result<Judged, TriageError> {
         tracing::warn!(request_id = %question.request_id, backend = asked, error = %why, "opinion from rules instead");
         let mut judged = self.rules.judge(question, &|_| {}, &Cancel::new()).await?;
         judged.verdict.fallback = true;
