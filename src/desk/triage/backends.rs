@@ -73,7 +73,10 @@ impl Desk {
     }
 
     fn make_backends(&self, name: &str) -> Result<Backends> {
-        let offer = Offer { actions: self.catalogue().iter().map(|a| a.name.clone()).collect(), playbooks: Vec::new() };
+        let offer = Offer {
+            actions: self.catalogue().iter().map(|a| a.name.clone()).collect(),
+            playbooks: self.known.playbooks.all().iter().map(|b| b.name.clone()).collect(),
+        };
         let settings = TriageSettings { backend: name.to_owned(), ..self.settings.triage.clone() };
         let secrets = Arc::clone(&self.secrets);
         let models = settings.local.dir.clone().unwrap_or_else(|| self.data_dir.join("models"));

@@ -28,9 +28,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use super::{
-    Changes, Held, Ingested, Job, Near, PastDispositions, Result, Seen, Store, StoreError, Wanted, Writeback,
-};
+use super::{Changes, Held, Ingested, Job, Near, PastDispositions, Result, Seen, Store, StoreError, Wanted, Writeback};
 use crate::model::act::{Act, ActReport, TimelineEvent};
 use crate::model::action::{Receipt, Request, RequestState};
 use crate::model::alert::{Alert, AlertRow, DeadLetter, NewAlert, NewDeadLetter};
