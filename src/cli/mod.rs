@@ -18,6 +18,7 @@ pub mod error;
 pub mod import;
 pub mod keys;
 pub mod live;
+pub mod model;
 pub mod organise;
 pub mod out;
 pub mod respond;
@@ -102,6 +103,8 @@ pub enum Command {
     DeadLetter(dead_letter::Args),
     /// Form an opinion on alerts.
     Triage(triage::Args),
+    /// Models run inside this process, and whether a model is fit for triage.
+    Model(model::Args),
     /// The action catalogue, or requests by state.
     Actions(respond::ActionsArgs),
     /// Propose a response action: policy and dry run, nothing else.
@@ -152,6 +155,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Alert(args)) => alert::run(ctx, args),
         Some(Command::DeadLetter(args)) => dead_letter::run(ctx, args),
         Some(Command::Triage(args)) => triage::run(ctx, args),
+        Some(Command::Model(args)) => model::run(ctx, args),
         Some(Command::Actions(args)) => respond::actions(ctx, args),
         Some(Command::Propose(args)) => respond::propose(ctx, args),
         Some(Command::Approve(args)) => respond::approve(ctx, args),

@@ -12,6 +12,7 @@ mod error;
 pub mod inspect;
 mod intake;
 mod live;
+pub mod models;
 mod open;
 mod read;
 mod respond;

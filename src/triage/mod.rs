@@ -23,6 +23,7 @@ pub mod context;
 pub mod detect;
 mod engine;
 pub mod grounding;
+pub mod models;
 pub mod prompt;
 pub mod reader;
 pub mod schema;
