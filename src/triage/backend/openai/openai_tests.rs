@@ -1,4 +1,5 @@
-//! The client against a server that answers each connection by a script. What a real server does is in `tests/triage.rs`.
+//! The client against a server that answers each connection by a script. What real servers do is in
+//! `tests/model_server.rs`.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,6 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::config::settings::ServerSettings;
+use crate::model::ids::PersonId;
+use crate::model::priority::Priority;
 use crate::model::verdict::VerdictKind;
 use crate::model::verdict::{Suggestion, Verdict};
 use crate::triage::reader::Reader;
@@ -349,4 +353,249 @@ fn settings_that_cannot_work_name_their_key() {
     assert!(fault(OpenaiSettings { ca: Some("/nowhere.pem".into()), ..base.clone() }, None).contains("/nowhere.pem"));
     let said = fault(base, Some("two\nlines"));
     assert!(said.contains("triage.openai.api_key") && !said.contains("two"), "{said}");
+}
+
+// The pool, over sockets.
+
+fn busy() -> Script {
+    reply("503 Service Unavailable", "application/json", r#"{"error":{"message":"The engine is currently busy"}}"#)
+}
+
+fn good() -> Script {
+    once(&whole(ANSWER, "stop"))
+}
+
+fn settings(servers: &[(&str, &str, bool)]) -> OpenaiSettings {
+    let one = |url: &str, backup| ServerSettings { url: url.into(), backup, ..ServerSettings::default() };
+    OpenaiSettings {
+        model: "tiny".into(),
+        first_token_seconds: 1,
+        idle_seconds: 1,
+        concurrency: 2,
+        servers: servers.iter().map(|(name, url, backup)| ((*name).to_owned(), one(url, *backup))).collect(),
+        ..OpenaiSettings::default()
+    }
+}
+
+fn pool(servers: &[(&str, &str, bool)], quota: Quota) -> Openai {
+    Openai::with_quota(&settings(servers), quota, &no_secrets()).unwrap()
+}
+
+fn request_of(id: &str, priority: Priority, by: Option<&str>) -> Generation {
+    Generation {
+        system: "s".into(),
+        user: "u".into(),
+        schema: None,
+        max_tokens: 100,
+        seed: 0,
+        request_id: id.into(),
+        priority,
+        by: by.and_then(PersonId::new),
+    }
+}
+
+async fn send(pool: &Openai, id: &str) -> Result<Generated, TriageError> {
+    pool.generate(&request_of(id, Priority::P2, None), &|_| {}, &Cancel::new()).await
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_costs_a_pause_and_then_nothing() {
+    let (url, seen, _) = serve_with(vec![("/health", reply("200 OK", "text/plain", ""))], vec![good()]).await;
+    let pool = pool(&[("a", "http://127.0.0.1:1/v1", false), ("b", &url, false)], Quota::default());
+    for i in 0..8 {
+        let made = send(&pool, &format!("r{i}")).await.unwrap();
+        assert_eq!(made.server.as_deref(), Some("b"));
+    }
+    assert_eq!(seen.lock().unwrap().len(), 8);
+    let begun = Instant::now();
+    send(&pool, "r9").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(200), "a is out, nobody waits for it");
+    let health = pool.health().await;
+    let a = health.servers.iter().find(|s| s.name == "a").unwrap();
+    assert!(!a.up && a.detail.starts_with("left alone for ") && a.detail.contains("cannot connect"), "{a:?}");
+    assert!(health.up && health.detail == "1 of 2 servers up; away: a" && !health.backup, "{health:?}");
+}
+
+#[tokio::test]
+async fn all_out_is_said_at_once_and_the_backup_is_the_last() {
+    let (url, seen, _) = serve(vec![busy()]).await;
+    let alone = pool(&[("a", &url, false)], Quota::default());
+    assert!(matches!(send(&alone, "r1").await, Err(TriageError::Unavailable(s)) if s.contains("currently busy")));
+    assert_eq!(seen.lock().unwrap().len(), 3);
+    let begun = Instant::now();
+    let said = send(&alone, "r2").await.unwrap_err().to_string();
+    assert!(said.starts_with("a is left alone for 2") && said.contains("busy"), "{said}");
+    assert!(begun.elapsed() < Duration::from_millis(100));
+    assert_eq!(seen.lock().unwrap().len(), 3, "it is left alone");
+
+    let (spare, spared, _) = serve(vec![good()]).await;
+    let both = pool(&[("a", &url, false), ("z", &spare, true)], Quota::default());
+    assert!(send(&both, "r3").await.is_err(), "busy is not out: three tries, none of them at the backup");
+    assert_eq!(send(&both, "r4").await.unwrap().server.as_deref(), Some("z"));
+    assert_eq!(spared.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_shown_is_never_asked_again() {
+    let (bad, seen, _) = serve(vec![once(&stream(&event(&ANSWER[..40], None)))]).await;
+    let (url, other, _) = serve(vec![good()]).await;
+    let pool = pool(&[("a", &bad, false), ("b", &url, false)], Quota::default());
+    let shown = Mutex::new(String::new());
+    let progress = |t: Untrusted| shown.lock().unwrap().push_str(t.expose());
+    let got = pool.generate(&request_of("r", Priority::P1, None), &progress, &Cancel::new()).await;
+    assert!(matches!(got, Err(TriageError::Unavailable(_))), "{got:?}");
+    assert_eq!((seen.lock().unwrap().len(), other.lock().unwrap().len()), (1, 0));
+    assert_eq!(*shown.lock().unwrap(), ANSWER[..40]);
+    // Nothing was shown: an event that is no text, then the end.
+    let (empty, _, _) = serve(vec![once(&stream(&event("", None)))]).await;
+    let pool = self::pool(&[("a", &empty, false), ("b", &url, false)], Quota::default());
+    assert_eq!(send(&pool, "r").await.unwrap().server.as_deref(), Some("b"));
+}
+
+#[tokio::test]
+async fn a_server_without_the_model_is_passed_by_and_is_no_outage() {
+    let nope = r#"{"error":{"message":"The model `tiny` does not exist.","code":404}}"#;
+    let (wrong, asked, _) = serve(vec![reply("404 Not Found", "application/json", nope)]).await;
+    let (url, _, _) = serve(vec![good()]).await;
+    let pool = pool(&[("a", &wrong, false), ("b", &url, false)], Quota::default());
+    for i in 0..6 {
+        assert_eq!(send(&pool, &format!("r{i}")).await.unwrap().server.as_deref(), Some("b"));
+    }
+    assert_eq!(asked.lock().unwrap().len(), 1, "asked once and then set aside");
+    let alone = self::pool(&[("a", &wrong, false)], Quota::default());
+    for _ in 0..5 {
+        let said = send(&alone, "r").await.unwrap_err();
+        assert!(matches!(&said, TriageError::Configuration(s) if s.starts_with("a: no such model")), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_at_once_than_a_server_has_slots_and_the_urgent_first() {
+    // Each answer takes a while: two run, the rest wait.
+    let slow = Script(vec![(stream(&event("{", None)).into_bytes(), 150), (event("}", Some("stop")).into_bytes(), 0)]);
+    let (url, seen, _) = serve(vec![slow]).await;
+    let pool = pool(&[("a", &url, false)], Quota { requests_per_person: 1, ..Quota::default() });
+    assert_eq!(pool.slots(), 2);
+    let all = [
+        request_of("first", Priority::P3, None),
+        request_of("second", Priority::P3, None),
+        request_of("late", Priority::P3, None),
+        request_of("bob-1", Priority::P1, Some("bob")),
+        request_of("bob-2", Priority::P1, Some("bob")),
+        request_of("urgent", Priority::P0, None),
+    ];
+    let cancel = Cancel::new();
+    let got = join_all(all.iter().map(|r| pool.generate(r, &|_| {}, &cancel))).await;
+    let queued: Vec<u64> = got.iter().map(|g| g.as_ref().unwrap().usage.queued_ms.unwrap()).collect();
+    assert!(queued[0] < 50 && queued[5] >= 100, "{queued:?}");
+    let id =
+        |r: &String| r.to_ascii_lowercase().split("x-request-id: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let order: Vec<String> = seen.lock().unwrap().iter().map(id).collect();
+    let at = |name: &str| order.iter().position(|o| o == name).unwrap();
+    assert!(at("urgent") < 4 && at("bob-1") < 4, "the urgent took the first free slots: {order:?}");
+    assert!(at("bob-2") > at("bob-1") && at("late") > at("urgent"), "{order:?}");
+    assert!(queued[4] >= 250, "bob's second waited for his first: {queued:?}");
+}
+
+#[tokio::test]
+async fn budgets_end_and_what_was_used_is_what_counts() {
+    let used = r#"data: {"choices":[],"usage":{"prompt_tokens":700,"completion_tokens":50}}"#;
+    let answer = stream(&format!("{}{used}\n\ndata: [DONE]\n\n", event("{}", Some("stop"))));
+    let (url, seen, _) = serve(vec![once(&answer)]).await;
+    let quota = Quota { tokens_per_hour: 2_000, tokens_per_person_per_hour: 1_000, requests_per_person: 0 };
+    let pool = pool(&[("a", &url, false)], quota);
+    let ask = async |by| pool.generate(&request_of("r", Priority::P2, by), &|_| {}, &Cancel::new()).await;
+    ask(Some("bob")).await.unwrap();
+    // 250 left to bob: room for an estimate of 100 and a prompt.
+    ask(Some("bob")).await.unwrap();
+    let said = ask(Some("bob")).await.unwrap_err();
+    assert_eq!(
+        said,
+        TriageError::OverBudget(
+            "bob's budget of 1000 model tokens an hour is used up; there is room again in 61 min".into()
+        )
+    );
+    ask(None).await.unwrap();
+    let said = ask(None).await.unwrap_err().to_string();
+    assert!(said.starts_with("the desk's budget of 2000 model tokens an hour is used up"), "{said}");
+    assert_eq!(seen.lock().unwrap().len(), 3, "what is over a budget is not sent");
+}
+
+fn vllm_pages(context: usize, tokens: usize) -> Vec<(&'static str, Script)> {
+    let page = |body: String| reply("200 OK", "application/json", &body);
+    let models = json!({"data": [{"id": "tiny", "owned_by": "vllm", "max_model_len": context}]});
+    let count = json!({"count": tokens, "max_model_len": context, "tokens": []});
+    vec![("/v1/models", page(models.to_string())), ("/tokenize", page(count.to_string()))]
+}
+
+#[tokio::test]
+async fn a_prompt_that_may_not_fit_is_counted_before_it_is_sent() {
+    let long = Generation { user: "x".repeat(3_000), ..request_of("r", Priority::P2, None) };
+    for (tokens, fits) in [(900, true), (901, false)] {
+        let (url, seen, _) = serve_with(vllm_pages(1_000, tokens), vec![good()]).await;
+        let pool = pool(&[("a", &url, false)], Quota::default());
+        assert_eq!(pool.prompt_limit(), None, "not asked yet");
+        let got = pool.generate(&long, &|_| {}, &Cancel::new()).await;
+        assert_eq!(got.is_ok(), fits, "{got:?}");
+        assert_eq!(seen.lock().unwrap().len(), usize::from(fits));
+        if let Err(e) = got {
+            let said = "a: 901 tokens, and 100 for the answer, do not fit the context of 1000";
+            assert_eq!(e, TriageError::TooLong(said.into()));
+        }
+        assert_eq!(pool.prompt_limit(), Some(300), "beside the longest answer the settings allow");
+    }
+}
+
+#[tokio::test]
+async fn extras_go_to_vllm_and_to_nobody_else() {
+    for vllm in [true, false] {
+        let pages = if vllm { vllm_pages(8_000, 1) } else { vec![] };
+        let (url, seen, _) = serve_with(pages, vec![good()]).await;
+        let mut settings = settings(&[("a", &url, false)]);
+        (settings.priority, settings.cache_salt) = (true, Some("salt".into()));
+        let pool = Openai::new(&settings, &no_secrets()).unwrap();
+        pool.generate(&request_of("r", Priority::P1, None), &|_| {}, &Cancel::new()).await.unwrap();
+        let sent = seen.lock().unwrap()[0].clone();
+        assert_eq!(sent.contains(r#""priority":1"#), vllm, "{sent}");
+        assert_eq!(sent.contains(r#""cache_salt":"salt""#), vllm, "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_request_gives_its_slot_back() {
+    let (url, _, hung_up) = serve(vec![Script(vec![(stream(&event("{", None)).into_bytes(), 20_000)])]).await;
+    let pool = Openai::new(
+        &OpenaiSettings { idle_seconds: 20, concurrency: 1, ..settings(&[("a", &url, false)]) },
+        &no_secrets(),
+    )
+    .unwrap();
+    let cancel = Cancel::new();
+    let first = |_: Untrusted| cancel.cancel();
+    let got = pool.generate(&request_of("r", Priority::P2, None), &first, &cancel).await;
+    assert_eq!(got.unwrap_err(), TriageError::Cancelled);
+    assert_eq!(pool.gate.see(|p| (p.busy(0), p.waiting())), (0, 0));
+    let gone = async {
+        while *hung_up.lock().unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), gone).await.expect("the connection is closed within a second");
+}
+
+#[test]
+fn a_pool_that_cannot_work_names_the_server() {
+    let wrong = |s: OpenaiSettings| Openai::new(&s, &no_secrets()).unwrap_err().to_string();
+    let said = wrong(settings(&[("a", "http://h/v1", false), ("b", "nowhere", false)]));
+    assert!(said.contains("triage.openai.servers.b.url"), "{said}");
+    let said = wrong(OpenaiSettings { model: String::new(), ..settings(&[("a", "http://h/v1", false)]) });
+    assert!(said.contains("triage.openai.servers.a.model"), "{said}");
+    assert!(wrong(settings(&[("a", "http://h/v1", true)])).contains("every one is a backup"));
+    let said = wrong(OpenaiSettings { url: "http://h/v1".into(), ..settings(&[("a", "http://h/v1", false)]) });
+    assert!(said.contains("give one or the other"), "{said}");
+    let mut s = settings(&[("a", "http://h/v1", false), ("b", "http://i/v1", false), ("c", "http://j/v1", true)]);
+    if let Some(b) = s.servers.get_mut("b") {
+        (b.concurrency, b.model) = (Some(7), Some("other".into()));
+    }
+    let pool = Openai::new(&s, &no_secrets()).unwrap();
+    assert_eq!((pool.slots(), pool.servers[1].model.as_str()), (9, "other"));
 }

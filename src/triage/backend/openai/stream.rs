@@ -36,12 +36,34 @@ pub(super) struct Reply {
     pub first_ms: Option<u64>,
     /// Each token's text and natural log-probability.
     pub tokens: Vec<(String, f64)>,
+    /// Log-probability of tokens whose text has not come yet.
+    held: Option<f64>,
 }
 
 impl Reply {
     /// Of prompt and answer, where the server says.
     pub(super) fn tokens_used(&self) -> Option<u64> {
         Some(self.prompt_tokens?.saturating_add(self.completion_tokens.unwrap_or(0)))
+    }
+
+    /// Takes the tokens behind a piece of text, so that all of them spell it. Half a character is held back by servers
+    /// until it is whole: its tokens then count as one. The token that ends an answer is none of its text.
+    fn take_tokens(&mut self, tokens: &Value, piece: &str) {
+        let tokens = tokens.as_array().map(Vec::as_slice).unwrap_or_default();
+        let tokens: Vec<(&str, f64)> =
+            tokens.iter().filter_map(|t| Some((t["token"].as_str()?, t["logprob"].as_f64()?))).collect();
+        let held = self.held.take();
+        if held.is_none() && !tokens.is_empty() && tokens.iter().map(|t| t.0).collect::<String>() == piece {
+            self.tokens.extend(tokens.into_iter().map(|(t, p)| (t.to_owned(), p)));
+            return;
+        }
+        let known = held.is_some() || !tokens.is_empty();
+        let sum = held.unwrap_or(0.0) + tokens.iter().map(|t| t.1).sum::<f64>();
+        if piece.is_empty() {
+            self.held = known.then_some(sum);
+        } else if known {
+            self.tokens.push((piece.to_owned(), sum));
+        }
     }
 
     /// Takes one event. `Ok(true)`: the stream is over.
@@ -66,13 +88,10 @@ impl Reply {
             self.cached_tokens = details.or(self.cached_tokens);
         }
         let choice = &chunk["choices"][0];
-        for token in choice["logprobs"]["content"].as_array().into_iter().flatten() {
-            if let (Some(text), Some(p)) = (token["token"].as_str(), token["logprob"].as_f64()) {
-                self.tokens.push((text.to_owned(), p));
-            }
-        }
         // Servers that do not stream answer with the whole message.
-        if let Some(piece) = choice["delta"]["content"].as_str().or(choice["message"]["content"].as_str()) {
+        let piece = choice["delta"]["content"].as_str().or(choice["message"]["content"].as_str());
+        self.take_tokens(&choice["logprobs"]["content"], piece.unwrap_or_default());
+        if let Some(piece) = piece {
             self.text.push_str(piece);
             if self.text.len() > ANSWER_MAX {
                 return Err(Fault::Invalid(format!("the answer is longer than {ANSWER_MAX} bytes")));
@@ -170,6 +189,31 @@ mod tests {
         assert!(r.take("[DONE]", &quiet()).unwrap());
         assert_eq!((r.text.as_str(), r.finish.as_deref(), r.prompt_tokens), ("{\"a\":12}", Some("stop"), Some(700)));
         assert_eq!(r.tokens.iter().map(|t| t.0.as_str()).collect::<String>(), r.text);
+    }
+
+    #[test]
+    fn tokens_spell_the_text_whatever_the_server_holds_back() {
+        let mut r = Reply::default();
+        let chunk = |content: &str, tokens: &[(&str, f64)]| {
+            let tokens: Vec<Value> =
+                tokens.iter().map(|(t, p)| serde_json::json!({"token": t, "logprob": p})).collect();
+            serde_json::json!({"choices": [{"delta": {"content": content}, "logprobs": {"content": tokens}}]})
+                .to_string()
+        };
+        for data in [
+            chunk("a", &[("a", -1.0)]),
+            // An emoji of three tokens: text comes with the last.
+            chunk("", &[("\u{fffd}", -0.5)]),
+            chunk("", &[("\u{fffd}", -0.25)]),
+            chunk("\u{1f980}b", &[("\u{fffd}", -0.25), ("b", -1.0)]),
+            chunk("cd", &[("c", -0.1), ("d", -0.2)]),
+            chunk("", &[("<|im_end|>", -9.0)]),
+        ] {
+            r.take(&data, &quiet()).unwrap();
+        }
+        assert_eq!(r.tokens.iter().map(|t| t.0.as_str()).collect::<String>(), r.text);
+        let p: Vec<f64> = r.tokens.iter().map(|t| t.1).collect();
+        assert_eq!(p, [-1.0, -2.0, -0.1, -0.2]);
     }
 
     #[test]
