@@ -22,6 +22,7 @@ pub mod conformance;
 pub mod context;
 pub mod detect;
 mod engine;
+pub mod eval;
 pub mod grounding;
 pub mod models;
 pub mod prompt;
