@@ -15,6 +15,7 @@ pub mod ctx;
 pub mod dead_letter;
 pub mod doctor;
 pub mod error;
+pub mod eval;
 pub mod import;
 pub mod keys;
 pub mod live;
@@ -105,6 +106,8 @@ pub enum Command {
     Triage(triage::Args),
     /// Models run inside this process, and whether a model is fit for triage.
     Model(model::Args),
+    /// Score opinions on labelled alerts, or see what text that addresses the reader achieves.
+    Eval(eval::Args),
     /// The action catalogue, or requests by state.
     Actions(respond::ActionsArgs),
     /// Propose a response action: policy and dry run, nothing else.
@@ -156,6 +159,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::DeadLetter(args)) => dead_letter::run(ctx, args),
         Some(Command::Triage(args)) => triage::run(ctx, args),
         Some(Command::Model(args)) => model::run(ctx, args),
+        Some(Command::Eval(args)) => eval::run(ctx, args),
         Some(Command::Actions(args)) => respond::actions(ctx, args),
         Some(Command::Propose(args)) => respond::propose(ctx, args),
         Some(Command::Approve(args)) => respond::approve(ctx, args),

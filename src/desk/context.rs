@@ -62,7 +62,7 @@ impl Desk {
 
     /// Costs the same however many alerts there are.
     pub(super) fn context(&self, alert: &Alert) -> Result<Context> {
-        let (now, half_life) = (Timestamp::now(), self.settings.triage.half_life_days);
+        let (now, half_life) = (self.now(), self.settings.triage.half_life_days);
         let near = self.near(alert)?;
         let seen = self.store.seen(alert.id, now - SignedDuration::from_hours(24 * SEEN_DAYS))?;
         let cases = self.open_cases(alert, &near)?;

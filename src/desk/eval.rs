@@ -137,7 +137,7 @@ pub struct InjectionReport {
 }
 
 /// How far it is, in words and in numbers.
-pub type Progress<'a> = &'a (dyn Fn(&str, usize, usize) + Send + Sync);
+pub type Progress<'a> = &'a dyn Fn(&str, usize, usize);
 
 /// A record ready to be filed.
 struct Ready {
@@ -158,7 +158,8 @@ pub async fn score(loaded: &Loaded, plan: &Plan, progress: Progress<'_>, cancel:
     let data = bench.read(&plan.data, &mut faults)?;
     let as_of = bench.set_clock(&[&learn, &data]);
     let learnt = bench.file_closed(learn, progress)?;
-    let (data, unlabelled): (Vec<_>, Vec<_>) = data.into_iter().partition(|r| r.disposition != Disposition::Undetermined);
+    let (data, unlabelled): (Vec<_>, Vec<_>) =
+        data.into_iter().partition(|r| r.disposition != Disposition::Undetermined);
     let unlabelled = unlabelled.len() as u64;
     let (mut todo, known) = bench.file_open(data, false)?;
     if let Some(limit) = plan.limit.filter(|l| *l < todo.len()) {
@@ -273,7 +274,8 @@ impl Bench {
         options.roster = Roster { people: vec![analyst(&by)] };
         options.me = Some(by.clone());
         options.policy = Policy::built_in();
-        let offer = Offer { actions: names(&options.catalogue), playbooks: Vec::new() };
+        let playbooks = options.known.playbooks.all().iter().map(|b| b.name.clone()).collect();
+        let offer = Offer { actions: names(&options.catalogue), playbooks };
         let secrets = Arc::clone(&options.secrets);
         let deps = Deps { offer, secrets: Arc::new(move |r| secrets(r).map(Zeroizing::new)), models };
         let backends = Backends::from_settings(&here.settings.triage, &deps);
@@ -418,7 +420,8 @@ impl Bench {
         let before = read()?;
         store.record_verdict(id, verdict)?;
         let after = read()?;
-        let held = |a: &Alert| (a.status, a.owner.clone(), a.case, a.closing.clone(), a.snoozed_until, a.detector_priority);
+        let held =
+            |a: &Alert| (a.status, a.owner.clone(), a.case, a.closing.clone(), a.snoozed_until, a.detector_priority);
         Ok(pairs::Said {
             kind: verdict.kind,
             detected: verdict.speaks_to_model,

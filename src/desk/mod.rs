@@ -9,6 +9,7 @@ mod acts;
 mod context;
 mod demo;
 mod error;
+pub mod eval;
 pub mod inspect;
 mod intake;
 mod live;
@@ -86,6 +87,8 @@ pub struct Desk {
     backends: Mutex<BTreeMap<String, Backends>>,
     /// Answers that people of this process wait for.
     asking: AtomicUsize,
+    /// A throwaway desk full of old records judges them as of their time.
+    clock: Option<jiff::Timestamp>,
 }
 
 impl Desk {
@@ -123,6 +126,11 @@ impl Desk {
     /// People the console may switch between: those of a demo desk, nobody anywhere else.
     pub fn switchable_people(&self) -> Vec<Person> {
         if self.exercise.is_some() { self.roster.people.clone() } else { Vec::new() }
+    }
+
+    /// The time by which experience ages.
+    fn now(&self) -> jiff::Timestamp {
+        self.clock.unwrap_or_else(jiff::Timestamp::now)
     }
 
     /// Refuses unless `by` is the person at this terminal (or any person of a demo desk) and may change things.

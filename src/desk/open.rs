@@ -53,9 +53,9 @@ pub struct DeskOptions {
     pub notices: Vec<String>,
 }
 
-impl Desk {
-    /// The desk the settings describe.
-    pub fn configured(loaded: &Loaded) -> Result<Self> {
+impl DeskOptions {
+    /// What the settings describe.
+    pub fn of(loaded: &Loaded) -> Result<Self> {
         let bad = |e: &dyn std::fmt::Display| DeskError::Usage(e.to_string());
         let settings = loaded.settings.clone();
         let people = roster::load(loaded).map_err(|e| bad(&e))?;
@@ -86,7 +86,7 @@ impl Desk {
             Ok(secret.expose().to_owned())
         });
         let me = people.roster.by_uid(roster::uid()).map(|p| p.id.clone());
-        Self::open(DeskOptions {
+        Ok(Self {
             data_dir: loaded.paths.data_dir.clone(),
             secrets,
             settings,
@@ -100,6 +100,13 @@ impl Desk {
             known,
             notices: people.notices,
         })
+    }
+}
+
+impl Desk {
+    /// The desk the settings describe.
+    pub fn configured(loaded: &Loaded) -> Result<Self> {
+        Self::open(DeskOptions::of(loaded)?)
     }
 
     pub fn open(options: DeskOptions) -> Result<Self> {
@@ -141,6 +148,7 @@ impl Desk {
             health: Mutex::new(None),
             backends: Mutex::default(),
             asking: Default::default(),
+            clock: None,
         })
     }
 }

@@ -95,6 +95,12 @@ impl SqliteStore {
         search::build::step(self, max)
     }
 
+    /// For a store that is thrown away whatever happens: what is written is not waited for.
+    pub fn do_without_sync(&self) -> Result<()> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.conn.pragma_update(None, "synchronous", "OFF").map_err(err)
+    }
+
     /// Forgets remembered search results, for measuring.
     #[doc(hidden)]
     pub fn forget_searches(&self) {
