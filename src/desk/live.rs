@@ -1,4 +1,4 @@
-//! What runs by itself while a desk is open: sources, housekeeping, the search index, backend health.
+//! What runs by itself while a desk is open: sources, housekeeping, the search index, the triage queue, backend health.
 //!
 //! Several processes may have the same desk open. Work that must be done once (sources, index) is done by the one that
 //! holds a lock file; the lock goes with its process, and another takes over within a few seconds.
@@ -133,6 +133,8 @@ async fn leader(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
     };
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(index(Arc::clone(&desk), stop.clone()));
+    tasks.spawn(super::triage::workers(Arc::clone(&desk), stop.clone()));
+    tasks.spawn(super::triage::auto(Arc::clone(&desk), stop.clone()));
     for name in desk.settings.intake.sources.keys().cloned() {
         tasks.spawn(Arc::clone(&desk).run_source(name, stop.clone()));
     }

@@ -265,6 +265,8 @@ pub trait Store: Send + Sync {
     fn renew_triage(&self, worker: &str, until: Timestamp) -> Result<Vec<AlertId>>;
     /// The leases this worker still has.
     fn leased_triage(&self, worker: &str) -> Result<Vec<AlertId>>;
+    /// Ends the leases of every worker but this one, which knows that they are gone. Returns how many.
+    fn free_triage(&self, but: &str) -> Result<usize>;
     /// Gives an alert back, to be leased again from `ready` on. False: it was not this worker's any more.
     fn release_triage(&self, worker: &str, id: AlertId, ready: Timestamp) -> Result<bool>;
     /// Stores verdict and exchanges and takes the alert out of the queue, in one transaction, if this worker still has

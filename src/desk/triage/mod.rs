@@ -1,7 +1,14 @@
 //! Opinions: what the desk knows goes to a backend, what it says is checked and kept. People may ask for one, ask
 //! questions, say what they think of a verdict, and have many alerts triaged by the workers.
 
+mod auto;
 mod backends;
+mod hold;
+mod work;
+mod workers;
+
+pub(super) use auto::auto;
+pub(super) use workers::workers;
 
 use jiff::SignedDuration;
 use jiff::Timestamp;

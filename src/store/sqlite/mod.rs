@@ -354,6 +354,9 @@ impl Store for SqliteStore {
     fn leased_triage(&self, worker: &str) -> Result<Vec<AlertId>> {
         self.read(|c| triage::queue::leased(c, worker))
     }
+    fn free_triage(&self, but: &str) -> Result<usize> {
+        self.write(|tx| triage::queue::free(tx, but))
+    }
     fn release_triage(&self, worker: &str, id: AlertId, ready: Timestamp) -> Result<bool> {
         self.write(|tx| triage::queue::release(tx, worker, id, ready))
     }

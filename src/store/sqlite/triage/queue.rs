@@ -140,6 +140,12 @@ pub(in crate::store::sqlite) fn leased(conn: &Connection, worker: &str) -> Resul
         .map_err(err)
 }
 
+pub(in crate::store::sqlite) fn free(tx: &Transaction<'_>, but: &str) -> Result<usize> {
+    tx.execute("DELETE FROM triage_held WHERE worker <> ?", [but]).map_err(err)?;
+    tx.execute("UPDATE triage_job SET worker = NULL, until = NULL WHERE worker IS NOT NULL AND worker <> ?", [but])
+        .map_err(err)
+}
+
 pub(in crate::store::sqlite) fn release(
     tx: &Transaction<'_>,
     worker: &str,
