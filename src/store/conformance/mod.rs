@@ -13,6 +13,7 @@ mod races;
 mod reading;
 mod requests;
 mod side;
+mod triage;
 
 use jiff::Timestamp;
 
@@ -49,6 +50,18 @@ pub const CHECKS: &[Check] = &[
     ("a bulk act names each alert once", acts::bulk),
     ("verdicts raise and change nothing else", acts::verdicts),
     ("containment", acts::containment),
+    ("exchanges are kept whole, and dropped when old", triage::exchanges),
+    ("reviews and answers change nothing else", triage::reviews_and_answers),
+    ("agreement: reviews first, then closings, no fallbacks", triage::agreement),
+    ("statistics of verdicts", triage::stats),
+    ("the triage queue: P0, then risk, then age", triage::order),
+    ("queued once, done once", triage::once),
+    ("leases end, and come back", triage::leases),
+    ("what is moot leaves the queue", triage::moot),
+    ("auto-triage keeps to its hourly budget", triage::budget),
+    ("bulk progress and cancel", triage::bulk),
+    ("a held queue says why", triage::held),
+    ("eight workers share a queue", triage::race),
     ("views", side::views),
     ("suppressions hide and give back", side::suppressions),
     ("dead letters: retry and drop", side::dead_letters),
