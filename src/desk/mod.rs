@@ -42,6 +42,7 @@ pub use crate::intake::pipeline::RetrySummary;
 pub use crate::store::Changes;
 pub use crate::triage::Cancel;
 pub use crate::triage::Health;
+pub use crate::triage::partial;
 /// The audit log's own plain parts, for the doors.
 pub mod audit {
     pub use crate::audit::AuditFilter;

@@ -25,6 +25,7 @@ mod engine;
 pub mod eval;
 pub mod grounding;
 pub mod models;
+pub mod partial;
 pub mod prompt;
 pub mod reader;
 pub mod schema;
