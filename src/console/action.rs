@@ -22,6 +22,7 @@ pub enum Scope {
     Views,
     Suppressions,
     Status,
+    Triage,
     /// The screen on which a request is decided.
     Decide,
     /// Forms: text fields and choices.
@@ -31,7 +32,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Global,
         Self::List,
         Self::Queue,
@@ -43,6 +44,7 @@ impl Scope {
         Self::Views,
         Self::Suppressions,
         Self::Status,
+        Self::Triage,
         Self::Decide,
         Self::Form,
         Self::Picker,
@@ -61,6 +63,7 @@ impl Scope {
             Self::Views => "views",
             Self::Suppressions => "suppressions",
             Self::Status => "status",
+            Self::Triage => "triage",
             Self::Decide => "decide",
             Self::Form => "form",
             Self::Picker => "picker",
@@ -80,6 +83,7 @@ impl Scope {
             Self::Views => "Saved views",
             Self::Suppressions => "Suppressions",
             Self::Status => "Status",
+            Self::Triage => "Triage page",
             Self::Decide => "Deciding",
             Self::Form => "Forms",
             Self::Picker => "Picking",
@@ -155,12 +159,14 @@ actions! {
     TabViews "tab-views" Global Reads always "views" "Go to the saved views.";
     TabSuppressions "tab-suppressions" Global Reads always "suppressions" "Go to the suppressions.";
     TabStatus "tab-status" Global Reads always "status" "Go to sources, backends and switches.";
+    TabTriage "tab-triage" Global Reads always "triage" "Go to how triage is doing: speed, quality, servers, queue.";
     NextTab "next-tab" Global Reads always "next tab" "The tab to the right.";
     PreviousTab "previous-tab" Global Reads always "previous tab" "The tab to the left.";
     Undo "undo" Global Changes writing "undo" "Take back your newest act that nobody has changed since.";
     Theme "theme" Global Reads always "theme" "Pick the colours of this session.";
     Columns "columns" Global Reads always "columns" "Choose the queue's columns and their order.";
     SwitchPerson "switch-person" Global Reads can_switch "switch person" "Demo only: act as somebody else.";
+    CancelQueue "cancel-triage-queue" Global Changes queue_works "stop queue" "Take everything out of the triage queue that has not begun.";
     KillSwitch "kill-switch" Global Acts writing "kill switch" "Stop all execution of actions, or allow it again.";
     Redraw "which-keys" Global Reads always "keys" "Show what the keys do here.";
 
@@ -180,6 +186,7 @@ actions! {
     ClearMarks "clear-marks" Queue Reads has_marks "clear marks" "Unmark everything.";
     PickView "pick-view" Queue Reads always "view" "Switch to a saved view.";
     SaveView "save-view" Queue Changes writing "save view" "Keep this filter and order under a name.";
+    TriageFilter "triage-all" Queue Changes writing "triage all" "Put all that match the filter into the triage queue, up to 1000.";
     Next "next" Queue Reads always "next alert" "The next alert, also from inside an open one.";
     Previous "previous" Queue Reads always "previous alert" "The alert before, also from inside an open one.";
 
@@ -194,15 +201,19 @@ actions! {
     Prioritise "prioritise" Alert Changes on_alert "priority" "Set the priority, with a reason.";
     Merge "merge" Alert Changes on_alert "into case" "Put it into a case, old or new.";
     Detach "detach" Alert Changes on_alert "out of case" "Take it out of its case.";
-    Triage "triage" Alert Changes on_alert "triage" "Ask the backend for an opinion. It cannot change anything but raise the priority.";
+    Triage "triage" Alert Changes on_alert "triage" "Ask the backend for an opinion; marked alerts go into the triage queue. It can only raise the priority.";
     TriageRules "triage-rules" Alert Changes on_alert "triage by rules" "The same, without a model.";
-    CancelTriage "cancel-triage" Alert Reads triage_runs "stop triage" "Stop the opinion that is being formed.";
+    CancelTriage "cancel-triage" Alert Reads triage_runs "stop triage" "Stop the opinion or answer that is being formed; with none, the triage queue.";
+    Ask "ask" Alert Changes on_alert_reading "ask" "Ask the model a question about the alert. Its answer is checked like an opinion.";
+    Accept "accept" Alert Changes has_opinion "agree" "Agree with the opinion. It closes nothing.";
+    Disagree "override" Alert Changes has_opinion "disagree" "Say what it is instead, with a reason. It closes nothing.";
     Propose "propose" Alert Acts can_propose "propose" "Propose a response action on its host, user or address.";
     Suppress "suppress" Alert Changes on_alert "suppress" "Hide alerts like it for a while, in your name.";
     Pivot "pivot" Alert Reads on_alert_reading "alike" "Filter by its rule, host, user, address, group or case.";
     Explain "explain-risk" Alert Reads on_alert_reading "risk" "Why it stands where it stands.";
     Raw "raw" Alert Reads on_alert_reading "raw" "The bytes as they came.";
     Hex "hex" Alert Reads on_alert_reading "hex" "The bytes as they came, in hex.";
+    Exchanges "exchanges" Alert Reads on_alert_reading "prompts" "What models were told about it and what they answered, word for word.";
     CopyId "copy-id" Alert Reads on_alert_reading "copy id" "Send the alert's number to the terminal's clipboard.";
     CopyValue "copy-value" Alert Reads on_alert_reading "copy value" "Pick a value of the alert and send it, defanged, to the clipboard.";
 
@@ -210,7 +221,12 @@ actions! {
     ScrollUp "scroll-up" Alert Reads on_alert_reading "scroll back" "Half a page up in the alert's text.";
     NextSection "next-section" Alert Reads on_alert_reading "next section" "Jump to the next heading of the alert.";
     PreviousSection "previous-section" Alert Reads on_alert_reading "previous section" "Jump to the heading before.";
-    NextClaim "next-claim" Alert Reads has_claims "next claim" "Show where the next claim's quote stands in the raw bytes.";
+    Evidence "evidence" Alert Reads has_claims "evidence" "Show where the claim's quote stands in the record; again: the next claim's.";
+    EvidenceBefore "evidence-before" Alert Reads has_claims "evidence before" "The same for the claim before.";
+    NextClaim "next-claim" Alert Reads has_claims "next claim" "To the next claim of the opinion and the answers.";
+    PreviousClaim "previous-claim" Alert Reads has_claims "previous claim" "To the claim before.";
+    ToOpinion "to-opinion" Detail Reads on_alert_reading "opinion" "Jump to the opinion, and from there back to the facts.";
+    Fields "fields" Raw Reads always "fields" "The record's fields, one after the other.";
     Related "related" Alert Reads on_alert_reading "related" "Open one of the related alerts.";
 
     Execute "execute" Approvals Acts can_execute "run" "Run an approved request, once.";
@@ -314,12 +330,26 @@ fn has_marks(s: &State) -> Result<(), Said> {
 }
 
 fn has_claims(s: &State) -> Result<(), Said> {
-    let claims = s.detail.shown.as_ref().and_then(|d| d.verdicts.first()).map_or(0, |v| v.claims.len());
-    if claims == 0 { Err(say!("there is no opinion with claims yet")) } else { Ok(()) }
+    let here = s.detail.shown.as_ref().is_some_and(|d| Some(d.alert.id) == s.alert_in_hand());
+    if here && !s.detail.opinion.claims.is_empty() { Ok(()) } else { Err(say!("there is no opinion with claims yet")) }
+}
+
+fn has_opinion(s: &State) -> Result<(), Said> {
+    let d = s.detail.shown.as_ref().filter(|d| Some(d.alert.id) == s.alert_in_hand());
+    match d.map(|d| d.verdicts.is_empty()) {
+        Some(false) => Ok(()),
+        Some(true) => Err(say!("there is no opinion yet")),
+        None => Err(say!("the alert is still being loaded")),
+    }
 }
 
 fn triage_runs(s: &State) -> Result<(), Said> {
-    if s.triage.is_some() { Ok(()) } else { Err(say!("no opinion is being formed")) }
+    if s.runs.is_empty() { queue_works(s) } else { Ok(()) }
+}
+
+fn queue_works(s: &State) -> Result<(), Said> {
+    let q = &s.facts.queue;
+    if q.waiting + q.running > 0 { Ok(()) } else { Err(say!("no opinion is being formed, none is queued")) }
 }
 
 fn can_propose(s: &State) -> Result<(), Said> {
@@ -386,6 +416,7 @@ pub fn scopes(state: &State) -> &'static [Scope] {
             Tab::Views => &[Scope::Views, Scope::List, Scope::Global],
             Tab::Suppressions => &[Scope::Suppressions, Scope::List, Scope::Global],
             Tab::Status => &[Scope::Status, Scope::List, Scope::Global],
+            Tab::Triage => &[Scope::Triage, Scope::List, Scope::Global],
         },
     }
 }

@@ -13,7 +13,7 @@ use super::state::queue::{COUNT_CAP, MARK_CAP};
 use super::state::{Backend, Facts, ViewRow};
 use super::update::{Effect, Msg};
 use super::words::{Said, say};
-use crate::desk::{Cancel, Desk, DeskError};
+use crate::desk::{Cancel, Desk, DeskError, Health};
 use crate::model::alert::AlertRow;
 use crate::model::ids::{AlertId, PersonId};
 use crate::model::query::{Page, Query, SortKey};
@@ -28,8 +28,11 @@ const DEAD_LETTERS: Duration = Duration::from_secs(10);
 /// Changed alerts told one by one; beyond it everything on screen is loaded anew.
 const CHANGES: usize = 500;
 const LISTED: usize = 500;
+/// What the page about triage looks back on.
+pub const STATS_HOURS: u32 = 24;
 
-type Cancels = Arc<Mutex<BTreeMap<AlertId, Cancel>>>;
+/// By alert, and whether it is a question.
+type Cancels = Arc<Mutex<BTreeMap<(AlertId, bool), Cancel>>>;
 
 #[derive(Clone)]
 pub struct Runner {
@@ -74,12 +77,29 @@ impl Runner {
                     Msg::Decided { what: "it ran", result }
                 });
             }
-            Effect::Triage { id, backend } => self.triage(id, backend, me.cloned()),
-            Effect::CancelTriage(id) => {
-                if let Some(c) = self.cancels.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            Effect::Triage { by, id, backend } => {
+                let desk = Arc::clone(&self.desk);
+                self.stream(id, false, |progress, cancel| async move {
+                    let result = desk.triage(id, backend, Some(&by), &progress, &cancel).await;
+                    Msg::Judged { id, result: result.map(Box::new).map_err(|e| said(&e)) }
+                });
+            }
+            Effect::Ask { by, id, text, before } => {
+                let desk = Arc::clone(&self.desk);
+                self.stream(id, true, |progress, cancel| async move {
+                    let result = desk.ask(&by, id, text, before, &progress, &cancel).await;
+                    Msg::Answered { id, result: result.map(Box::new).map_err(|e| said(&e)) }
+                });
+            }
+            Effect::CancelRun { id, question } => {
+                if let Some(c) = self.cancels.lock().unwrap_or_else(PoisonError::into_inner).get(&(id, question)) {
                     c.cancel();
                 }
             }
+            Effect::Beat => self.spawn(async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Msg::Beat
+            }),
             // The terminal's own, done by the loop.
             Effect::Copy(_) | Effect::Suspend => {}
             blocking => {
@@ -102,16 +122,20 @@ impl Runner {
         });
     }
 
-    fn triage(&self, id: AlertId, backend: Option<&'static str>, by: Option<PersonId>) {
-        let (desk, cancels, to) = (Arc::clone(&self.desk), Arc::clone(&self.cancels), self.to.clone());
+    /// Runs what a model writes: its pieces come as messages, its end as the last one.
+    fn stream<F, W>(&self, id: AlertId, question: bool, work: F)
+    where
+        F: FnOnce(Pieces, Cancel) -> W,
+        W: Future<Output = Msg> + Send + 'static,
+    {
         let cancel = Cancel::new();
-        cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(id, cancel.clone());
+        let cancels = Arc::clone(&self.cancels);
+        cancels.lock().unwrap_or_else(PoisonError::into_inner).insert((id, question), cancel.clone());
+        let work = work(pieces(self.to.clone(), id, question), cancel);
         self.spawn(async move {
-            // A slow screen must not slow the backend: what does not fit is left out of the display.
-            let progress = move |text: Untrusted| drop(to.try_send(Msg::Progress { id, text }));
-            let result = desk.triage(id, backend, by.as_ref(), &progress, &cancel).await;
-            cancels.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-            Msg::Judged { id, result: result.map(Box::new).map_err(|e| said(&e)) }
+            let msg = work.await;
+            cancels.lock().unwrap_or_else(PoisonError::into_inner).remove(&(id, question));
+            msg
         });
     }
 
@@ -121,6 +145,20 @@ impl Runner {
         std::thread::Builder::new().name("console-watch".into()).spawn(move || watch(&desk, &to, &stop))?;
         Ok(())
     }
+}
+
+type Pieces = Box<dyn Fn(Untrusted) + Send + Sync>;
+
+/// Sends pieces of an answer on. A slow screen does not slow the backend: what does not fit now goes with the next.
+fn pieces(to: mpsc::Sender<Msg>, id: AlertId, question: bool) -> Pieces {
+    let unsent = Mutex::new(String::new());
+    Box::new(move |text: Untrusted| {
+        let mut unsent = unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        unsent.push_str(text.expose());
+        if let Ok(room) = to.try_reserve() {
+            room.send(Msg::Progress { id, question, text: std::mem::take(&mut *unsent).into() });
+        }
+    })
 }
 
 /// Counts work under way, also when it panics.
@@ -205,18 +243,27 @@ pub fn facts(desk: &Desk) -> Facts {
 }
 
 fn quick_facts(desk: &Desk) -> Facts {
-    let h = desk.backend_health();
     Facts {
-        backend: Some(Backend {
-            name: Said::of(&h.name),
-            up: h.up,
-            running: h.running,
-            waiting: h.waiting,
-            detail: Said::of(&h.detail),
-        }),
+        backend: Some(backend(&desk.backend_health())),
         links: desk.links(),
         dead_letters: 0,
         kill: desk.kill_switch().unwrap_or(None),
+        queue: desk.triage_queue().unwrap_or_default(),
+    }
+}
+
+fn backend(h: &Health) -> Backend {
+    Backend {
+        name: Said::of(&h.name),
+        up: h.up,
+        running: h.running,
+        waiting: h.waiting,
+        kv_cache: h.kv_cache,
+        prefix_hits: h.prefix_hits,
+        ttft_p95_ms: h.ttft_p95_ms,
+        detail: Said::of(&h.detail),
+        servers: h.servers.iter().map(backend).collect(),
+        backup: h.backup,
     }
 }
 
@@ -295,6 +342,28 @@ fn perform_more(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
             let what = if on { say!("KILL SWITCH ON: nothing is executed") } else { say!("the kill switch is off") };
             done(desk.set_kill_switch(&by, on), what)
         }
+        other => perform_triage(desk, other),
+    }
+}
+
+fn perform_triage(desk: &Desk, effect: Effect) -> Msg {
+    match effect {
+        Effect::Review { by, id, request, kind, reason } => {
+            Msg::Reviewed { id, result: desk.review(&by, id, &request, kind, reason).map_err(|e| said(&e)) }
+        }
+        Effect::Enqueue { by, ids } => {
+            Msg::Queued(desk.enqueue_triage(&by, &ids).map(|n| (n, false)).map_err(|e| said(&e)))
+        }
+        Effect::EnqueueMatching { by, query, sort } => {
+            let queued = desk.rows(&query, sort, Page::First, MARK_CAP + 1).and_then(|rows| {
+                let ids: Vec<AlertId> = rows.iter().take(MARK_CAP).map(|r| r.id).collect();
+                Ok((desk.enqueue_triage(&by, &ids)?, rows.len() > MARK_CAP))
+            });
+            Msg::Queued(queued.map_err(|e| said(&e)))
+        }
+        Effect::CancelQueue { by } => Msg::Unqueued(desk.cancel_triage_queue(&by).map_err(|e| said(&e))),
+        Effect::TriageStats => Msg::Stats(desk.triage_stats(STATS_HOURS).map(Box::new).map_err(|e| said(&e))),
+        Effect::Exchanges(id) => Msg::Exchanges { id, result: desk.exchanges(id).map_err(|e| said(&e)) },
         _ => Msg::Tick,
     }
 }

@@ -2,7 +2,8 @@
 
 use ratatui::layout::Rect;
 
-use super::state::{State, Tab};
+use super::state::overlay::Purpose;
+use super::state::{Overlay, State, Tab};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Panes {
@@ -18,13 +19,29 @@ pub struct Panes {
     pub detail: Option<Rect>,
     /// The line between list and detail.
     pub rule: Option<Rect>,
+    /// The box a question is typed into, below the alert.
+    pub ask: Option<Rect>,
     pub footer: Rect,
 }
 
 /// Lines of the short preview under the list.
 const PREVIEW: u16 = 4;
+/// Lines of the box a question is typed into, with its frame.
+const ASK: u16 = 6;
+/// From so many columns on, an open alert has its opinion in a column of its own.
+const ASIDE: u16 = 132;
 
 pub fn panes(state: &State) -> Panes {
+    let mut p = whole(state);
+    let asking = state.overlays.iter().any(|o| matches!(o, Overlay::Form(f) if f.purpose == Purpose::Ask));
+    if let Some(detail) = p.detail.as_mut().filter(|d| asking && d.height > ASK + DETAIL_HEAD) {
+        detail.height -= ASK;
+        p.ask = Some(Rect::new(detail.x, detail.bottom(), detail.width, ASK));
+    }
+    p
+}
+
+fn whole(state: &State) -> Panes {
     let (w, h) = state.size;
     let line = |y: u16| Rect::new(0, y.min(h.saturating_sub(1)), w, 1);
     let mut p = Panes { header: line(0), footer: line(h.saturating_sub(1)), ..Panes::default() };
@@ -72,10 +89,21 @@ pub fn detail_rows(state: &State) -> usize {
 /// Title, state and opinion of an alert stand still above its text.
 pub const DETAIL_HEAD: u16 = 3;
 
-/// Columns of the alert's text.
-pub fn detail_width(state: &State) -> usize {
-    let w = panes(state).detail.map_or(state.size.0, |r| r.width);
-    usize::from(w.saturating_sub(2))
+/// The alert's text below its head: the main column, and on a wide screen the opinion beside it.
+pub fn columns(state: &State) -> (Rect, Option<Rect>) {
+    let pane = panes(state).detail.unwrap_or(Rect::new(0, 0, state.size.0, 0));
+    let inner = Rect::new(
+        pane.x + 1,
+        pane.y + DETAIL_HEAD.min(pane.height),
+        pane.width.saturating_sub(2),
+        pane.height.saturating_sub(DETAIL_HEAD),
+    );
+    if !state.full || state.size.0 < ASIDE {
+        return (inner, None);
+    }
+    let side = (inner.width * 9 / 20).min(92);
+    let main = Rect { width: inner.width - side - 3, ..inner };
+    (main, Some(Rect { x: main.right() + 3, width: side, ..inner }))
 }
 
 /// The body of a tab, also the place of the raw view and the decision screen.
@@ -85,10 +113,11 @@ pub fn body(state: &State) -> Rect {
     Rect::new(0, y, state.size.0, state.size.1.saturating_sub(y + 1))
 }
 
-/// Columns and lines of the raw view's text.
+/// Columns and lines of the raw view's text. A claim whose evidence is shown stands above it.
 pub fn raw_size(state: &State) -> (usize, usize) {
     let b = body(state);
-    (usize::from(b.width.saturating_sub(2)), usize::from(b.height.saturating_sub(1)).max(1))
+    let claim = state.overlays.iter().any(|o| matches!(o, Overlay::Raw(v) if v.evidence.is_some()));
+    (usize::from(b.width.saturating_sub(2)), usize::from(b.height.saturating_sub(if claim { 3 } else { 1 })).max(1))
 }
 
 /// A box in the middle, at most as large as the body.

@@ -133,5 +133,11 @@ fn new_state(
         read_only: options.read_only || desk.read_only(),
         filter: set.filter.clone(),
         sort,
+        triage: state::TriageSetup {
+            backend: settings.triage.backend.clone(),
+            auto: settings.triage.auto.clone(),
+            auto_per_hour: settings.triage.auto_per_hour,
+            watts: settings.triage.watts,
+        },
     }))
 }

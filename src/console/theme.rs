@@ -41,10 +41,14 @@ pub enum Role {
     Input,
     /// The box around text other people or machines wrote.
     Fence,
+    /// What is not to be believed: crossed out. Made from `dim` when a theme leaves it out.
+    Struck,
+    /// The piece of a record that a claim rests on. Made from `accent`, reversed, when a theme leaves it out.
+    Evidence,
 }
 
 impl Role {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Text,
         Self::Dim,
         Self::Heading,
@@ -59,6 +63,8 @@ impl Role {
         Self::Mark,
         Self::Input,
         Self::Fence,
+        Self::Struck,
+        Self::Evidence,
     ];
 
     pub fn word(self) -> &'static str {
@@ -77,6 +83,8 @@ impl Role {
             Self::Mark => "mark",
             Self::Input => "input",
             Self::Fence => "fence",
+            Self::Struck => "struck",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -145,6 +153,7 @@ struct WholeRole {
     italic: bool,
     underline: bool,
     reversed: bool,
+    crossed: bool,
 }
 
 impl Theme {
@@ -177,7 +186,16 @@ impl Theme {
             None => None,
         };
         let mut styles: [Option<Style>; Role::ALL.len()] = match base {
-            Some(b) => b.styles.map(Some),
+            Some(b) => {
+                let mut styles = b.styles.map(Some);
+                for (role, style) in made(&styles) {
+                    // What the other theme did not give itself is made anew, from this theme's roles.
+                    if styles[role as usize] == style {
+                        styles[role as usize] = None;
+                    }
+                }
+                styles
+            }
             None => [None; Role::ALL.len()],
         };
         for (word, value) in &file.roles {
@@ -187,6 +205,9 @@ impl Theme {
             };
             let style = read_role(value, &file.palette).map_err(|e| fault(format!("[roles] {word}: {e}")))?;
             styles[role as usize] = Some(style);
+        }
+        for (role, style) in made(&styles) {
+            styles[role as usize] = styles[role as usize].or(style);
         }
         let mut out = [Style::new(); Role::ALL.len()];
         for role in Role::ALL {
@@ -215,6 +236,15 @@ impl Theme {
     }
 }
 
+/// Roles that a theme need not give, made from ones it must.
+fn made(styles: &[Option<Style>; Role::ALL.len()]) -> [(Role, Option<Style>); 2] {
+    let from = |base: Role, how: Modifier| styles[base as usize].map(|s| s.add_modifier(how));
+    [
+        (Role::Struck, from(Role::Dim, Modifier::CROSSED_OUT)),
+        (Role::Evidence, from(Role::Accent, Modifier::REVERSED | Modifier::BOLD)),
+    ]
+}
+
 fn is_bundled(name: &str) -> bool {
     BUNDLED.iter().any(|(n, _)| *n == name)
 }
@@ -233,6 +263,7 @@ fn read_role(value: &RoleFile, palette: &BTreeMap<String, String>) -> Result<Sty
         (whole.italic, Modifier::ITALIC),
         (whole.underline, Modifier::UNDERLINED),
         (whole.reversed, Modifier::REVERSED),
+        (whole.crossed, Modifier::CROSSED_OUT),
     ] {
         if on {
             style = style.add_modifier(modifier);

@@ -67,6 +67,14 @@ impl Said {
         out
     }
 
+    /// The first `at` bytes and the rest, cut between characters.
+    pub fn split(self, at: usize) -> (Self, Self) {
+        let end = crate::text::front(&self.0, at).len();
+        let mut head = self.0;
+        let tail = head.split_off(end);
+        (Self(head), Self(tail))
+    }
+
     /// Padded with spaces to `columns`, on the right.
     pub fn padded(mut self, columns: usize) -> Self {
         let w = self.width();

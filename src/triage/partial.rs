@@ -304,7 +304,8 @@ mod tests {
         let claims = prop::collection::vec(claim, 0..5);
         let kind = prop::sample::select(VerdictKind::ALL.to_vec());
         (claims, kind, prop::collection::vec(text(), 0..3), any::<bool>()).prop_map(|(c, k, q, pretty)| {
-            let v = json!({"claims": c, "techniques": ["T1059"], "verdict": k.word(), "priority": "P0", "questions": q});
+            let v =
+                json!({"claims": c, "techniques": ["T1059"], "verdict": k.word(), "priority": "P0", "questions": q});
             if pretty { serde_json::to_string_pretty(&v).unwrap() } else { v.to_string() }
         })
     }

@@ -6,7 +6,6 @@ use super::super::words::{Said, Show, say};
 use crate::desk::Detail;
 use crate::model::alert::{Disposition, ObservableKind};
 use crate::model::technique;
-use crate::model::verdict::Verdict;
 use crate::text::{Untrusted, clean_block, defang};
 
 /// One line of the screen.
@@ -30,7 +29,7 @@ impl Doc {
     }
 
     pub fn heading(&mut self, title: Said) {
-        if !self.rows.is_empty() {
+        if self.rows.last().is_some_and(|r| !r.is_empty()) {
             self.blank();
         }
         self.sections.push(self.rows.len());
@@ -64,9 +63,34 @@ impl Doc {
 
     /// A mark, then text wrapped beside it.
     pub fn marked(&mut self, mark: &'static str, mark_role: Role, text: &Said, role: Role) {
-        for (i, line) in text.wrap(self.width.saturating_sub(4)).into_iter().enumerate() {
-            let head = if i == 0 { say!("  ", mark, " ") } else { say!("    ") };
-            self.rows.push(vec![(head, mark_role), (line, role)]);
+        self.led("  ", mark, mark_role, &[(text.clone(), role)]);
+    }
+
+    /// Two columns of lead, a mark, then pieces wrapped beside it as one text.
+    pub fn led(&mut self, lead: &'static str, mark: &'static str, mark_role: Role, pieces: &[(Said, Role)]) {
+        let mut whole = Said::new();
+        for (text, _) in pieces {
+            whole.push(text);
+        }
+        let mut ends = pieces.iter().map(|(text, role)| (text.as_str().len(), *role)).collect::<Vec<_>>().into_iter();
+        let (mut left, mut role) = ends.next().unwrap_or((usize::MAX, Role::Text));
+        for (i, line) in whole.wrap(self.width.saturating_sub(4)).into_iter().enumerate() {
+            let mut row = if i == 0 {
+                vec![(say!(lead), Role::Accent), (say!(mark, " "), mark_role)]
+            } else {
+                vec![(say!("    "), Role::Text)]
+            };
+            // Wrapping drops spaces at the ends of lines: a boundary between pieces may slip by one, never a word.
+            let mut rest = line;
+            while left < rest.as_str().len() {
+                let (head, tail) = rest.split(left);
+                row.push((head, role));
+                rest = tail;
+                (left, role) = ends.next().unwrap_or((usize::MAX, role));
+            }
+            left = left.saturating_sub(rest.as_str().len() + 1);
+            row.push((rest, role));
+            self.rows.push(row);
         }
     }
 }
@@ -77,11 +101,13 @@ fn put(doc: &mut Doc, label: &'static str, value: Option<impl Show>, role: Role)
     }
 }
 
-/// The alert: facts first, then the opinion, then what the desk knows besides, then every field.
-pub fn of_alert(detail: &Detail, width: usize) -> Doc {
+/// The alert: facts first, then what the desk knows besides, then every field. The opinion belongs before the row that
+/// comes back with it.
+pub fn of_alert(detail: &Detail, width: usize) -> (Doc, usize) {
     let mut doc = Doc::new(width);
     facts(&mut doc, detail);
-    opinion(&mut doc, detail.verdicts.first());
+    doc.blank();
+    let gap = doc.rows.len();
     context(&mut doc, detail);
     timeline(&mut doc, detail);
     if !detail.fields.is_empty() {
@@ -90,7 +116,7 @@ pub fn of_alert(detail: &Detail, width: usize) -> Doc {
             doc.labelled(Said::from_untrusted(&field.path), 28.min(width / 3), &block(&field.value), Role::Text);
         }
     }
-    doc
+    (doc, gap)
 }
 
 /// Several lines of untrusted text.
@@ -192,57 +218,8 @@ pub fn observable_word(kind: ObservableKind) -> &'static str {
     }
 }
 
-fn opinion(doc: &mut Doc, verdict: Option<&Verdict>) {
-    doc.heading(say!("OPINION it advises, people decide"));
-    let Some(v) = verdict else {
-        doc.text(2, &say!("none yet; the triage key asks for one"), Role::Dim);
-        return;
-    };
-    let mut head = say!(v.kind.label());
-    if let Some(c) = v.confidence {
-        head.push(&say!("  ", Said::decimal(f64::from(c), 2)));
-    }
-    head.push(&say!("   ", v.founded(), " of ", v.claims.len(), " claims founded"));
-    doc.text(2, &head, Role::Heading);
-    let by = say!("by ", Said::of(&v.backend), " ", v.model, " in ", v.took_ms, " ms at ", Said::moment(v.at));
-    doc.text(2, &by, Role::Dim);
-    if v.fallback {
-        doc.text(2, &say!("the rules stood in: the backend asked for did not answer"), Role::Warn);
-    }
-    if let Some(r) = &v.remark {
-        doc.text(2, &say!(r), Role::Dim);
-    }
-    if v.speaks_to_model {
-        doc.text(2, &say!("! this alert holds text that addresses the analyst or the model"), Role::Critical);
-    }
-    if let Some(p) = v.advised_priority {
-        doc.text(2, &say!("advises priority ", p.word()), Role::Text);
-    }
-    for c in &v.claims {
-        let (mark, role) = if c.founded { ("=", Role::Good) } else { ("x", Role::Bad) };
-        doc.marked(mark, role, &say!(c.text), Role::Text);
-        let place = if c.founded {
-            say!(c.field, ": ", c.quote)
-        } else {
-            say!("unfounded: ", c.field, " does not hold \"", c.quote, "\"")
-        };
-        doc.text(6, &place, Role::Dim);
-    }
-    for q in &v.questions {
-        doc.marked("?", Role::Accent, &say!(q), Role::Text);
-    }
-    for a in &v.suggested_actions {
-        doc.marked(
-            ">",
-            Role::Accent,
-            &say!("suggests ", Said::of(&a.action), "; the propose key opens it"),
-            Role::Text,
-        );
-    }
-}
-
 fn context(doc: &mut Doc, d: &Detail) {
-    doc.heading(say!("CONTEXT what the desk knows besides"));
+    doc.heading(say!("CONTEXT what the desk knows besides; not evidence"));
     let r = &d.risk;
     let risk = say!(
         "severity ",
@@ -267,9 +244,26 @@ fn context(doc: &mut Doc, d: &Detail) {
         }
         doc.pair(say!("closed"), &how, Role::Text);
     }
-    for p in &d.past {
-        doc.pair(say!(p.alike), &past_line(&p.counts, p.total), Role::Text);
+    let told = d.context.iter().any(|c| c.told);
+    for c in &d.context {
+        let (text, role) = match c.told || !told {
+            true => (block(&c.text), Role::Text),
+            false => (say!(block(&c.text), "  (not told to the model)"), Role::Dim),
+        };
+        doc.pair(Said::of(&c.label), &text, role);
     }
+    if !d.context.iter().any(|c| c.label == "past") {
+        for p in &d.past {
+            doc.pair(say!(p.alike), &past_line(&p.counts, p.total), Role::Text);
+        }
+    }
+    if d.related.is_empty() {
+        if d.past.iter().all(|p| p.total == 0) {
+            doc.text(2, &say!("nothing alike has been seen before"), Role::Dim);
+        }
+        return;
+    }
+    doc.heading(say!("RELATED same story, host, user or address"));
     for row in &d.related {
         let gap = row.t_ingest.as_second() - d.alert.t_ingest.as_second();
         let when = if gap == 0 {
@@ -282,9 +276,6 @@ fn context(doc: &mut Doc, d: &Detail) {
             line.push(&say!("  ", h));
         }
         doc.labelled(when, 11, &line, Role::Text);
-    }
-    if d.past.iter().all(|p| p.total == 0) && d.related.is_empty() {
-        doc.text(2, &say!("nothing alike has been seen before"), Role::Dim);
     }
 }
 
@@ -318,106 +309,9 @@ fn timeline(doc: &mut Doc, d: &Detail) {
     }
 }
 
-/// Raw bytes as wrapped text: what is no UTF-8 is shown as `<xFF>`.
-pub fn of_raw(bytes: &[u8], width: usize, quote: Option<&Said>) -> Doc {
-    let mut doc = Doc::new(width);
-    let mut line = Said::new();
-    // Cleaned piece by piece, for `clean` shows only so much of one text.
-    let flush = |line: &mut Said, doc: &mut Doc| {
-        let marks = quote.filter(|q| !q.is_empty()).map(|q| spans(line.as_str(), q.as_str())).unwrap_or_default();
-        let mut at = 0;
-        for row in line.chunks(doc.width) {
-            let end = at + row.as_str().len();
-            doc.rows.push(highlight(row, at, &marks));
-            at = end;
-        }
-        *line = Said::new();
-    };
-    for chunk in bytes.utf8_chunks() {
-        for (i, part) in chunk.valid().split('\n').enumerate() {
-            if i > 0 {
-                flush(&mut line, &mut doc);
-            }
-            for piece in pieces(part, 4096) {
-                line.push(&Said::of(piece));
-            }
-        }
-        for b in chunk.invalid() {
-            line.push(&say!("<x", Said::hex(&[*b]), ">"));
-        }
-    }
-    if !line.is_empty() || doc.rows.is_empty() {
-        flush(&mut line, &mut doc);
-    }
-    doc
-}
-
-fn pieces(text: &str, most: usize) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let mut end = rest.len().min(most);
-        while !rest.is_char_boundary(end) {
-            end -= 1;
-        }
-        let (head, tail) = rest.split_at(end);
-        rest = tail;
-        Some(head)
-    })
-}
-
-/// Where the quote stands in the line, at most a thousand times.
-fn spans(line: &str, quote: &str) -> Vec<(usize, usize)> {
-    line.match_indices(quote).take(1000).map(|(i, q)| (i, i + q.len())).collect()
-}
-
-/// A row that begins at byte `at` of its line, cut where marks begin and end.
-fn highlight(row: Said, at: usize, marks: &[(usize, usize)]) -> DocRow {
-    let text = row.as_str();
-    let end = at + text.len();
-    let mut out = Vec::new();
-    let mut done = at;
-    for (from, to) in marks.iter().filter(|(from, to)| *from < end && *to > at) {
-        let (from, to) = ((*from).max(done), (*to).min(end));
-        out.push((Said::of(&text[done - at..from - at]), Role::Text));
-        out.push((Said::of(&text[from - at..to - at]), Role::Input));
-        done = to;
-    }
-    if out.is_empty() {
-        return vec![(row, Role::Text)];
-    }
-    out.push((Said::of(&text[done - at..]), Role::Text));
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn raw_bytes_are_shown_whole_and_safe() {
-        let mut bytes = b"{\"a\":\"x\xff\x1b[2J\"}\nnext line".to_vec();
-        bytes.extend(std::iter::repeat_n(b'z', 20_000));
-        let doc = of_raw(&bytes, 60, None);
-        let all: String = doc.rows.iter().flatten().map(|(s, _)| s.as_str()).collect();
-        assert!(all.contains("<xff>"), "invalid bytes are visible");
-        assert!(!all.contains('\u{1b}'));
-        assert_eq!(all.matches('z').count(), 20_000, "nothing is cut");
-        assert!(doc.rows.iter().all(|r| r.iter().map(|(s, _)| s.width()).sum::<usize>() <= 60));
-    }
-
-    #[test]
-    fn a_quote_is_found_across_lines_of_the_screen() {
-        let bytes = b"0123456789012345678needle and more, then needle again".to_vec();
-        let doc = of_raw(&bytes, 22, Some(&Said::of("needle")));
-        let marked: String =
-            doc.rows.iter().flatten().filter(|(_, r)| *r == Role::Input).map(|(s, _)| s.as_str()).collect();
-        assert_eq!(marked, "needleneedle");
-        let all: String = doc.rows.iter().flatten().map(|(s, _)| s.as_str()).collect();
-        assert_eq!(all.as_bytes(), bytes.as_slice());
-    }
 
     #[test]
     fn past_dispositions_read_as_a_sentence() {
@@ -431,5 +325,24 @@ mod tests {
         let mut doc = Doc::new(40);
         doc.pair(say!("a label that is long"), &say!("value"), Role::Text);
         assert_eq!(doc.rows.len(), 2);
+    }
+
+    #[test]
+    fn pieces_wrap_as_one_text_and_keep_their_roles() {
+        let mut doc = Doc::new(24);
+        doc.led(
+            "  ",
+            "x",
+            Role::Bad,
+            &[(say!("unfounded: "), Role::Bad), (say!("the command hides its script"), Role::Struck)],
+        );
+        let of = |role| {
+            let pieces: Vec<_> =
+                doc.rows.iter().flatten().filter(|(_, r)| *r == role).map(|(s, _)| s.as_str()).collect();
+            pieces.join(" ").split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of(Role::Struck), "the command hides its script");
+        assert_eq!(of(Role::Bad), "x unfounded:");
+        assert!(doc.rows.iter().all(|r| r.iter().map(|(s, _)| s.width()).sum::<usize>() <= 24));
     }
 }

@@ -1,9 +1,14 @@
 //! What the console knows: plain data, ids instead of row numbers, no I/O.
 
+pub mod detail;
 pub mod doc;
+pub mod evidence;
 pub mod input;
+mod locate;
+pub mod opinion;
 pub mod overlay;
 pub mod queue;
+pub mod triage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,17 +18,20 @@ use jiff::Timestamp;
 use super::keymap::{Key, Keymap};
 use super::theme::{Role, Theme};
 use super::words::Said;
-use crate::desk::{Detail, Link};
+use crate::desk::Link;
 use crate::model::action::{ActionDef, Request};
 use crate::model::alert::Status;
 use crate::model::case::{Case, SavedView, Suppression};
 use crate::model::ids::{AlertId, CaseId, PersonId, RequestId, SuppressionId};
+use crate::model::opinion::TriageQueue;
 use crate::model::person::{Person, Roster};
 use crate::model::query::Count;
 use crate::text::Untrusted;
-use doc::Doc;
+pub use detail::{DetailPane, Reveal};
+pub use locate::bytes_of;
 pub use overlay::{Decide, FilterInput, Form, Overlay, Picker, RawView, Sheet};
 pub use queue::Queue;
+pub use triage::{Asking, Run, TriagePage, TriageSetup, Unanswered};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tab {
@@ -33,12 +41,13 @@ pub enum Tab {
     Views,
     Suppressions,
     Status,
+    Triage,
 }
 
 impl Tab {
     /// In the order of their numbers, from 1.
-    pub const ALL: [Self; 6] =
-        [Self::Queue, Self::Cases, Self::Approvals, Self::Views, Self::Suppressions, Self::Status];
+    pub const ALL: [Self; 7] =
+        [Self::Queue, Self::Cases, Self::Approvals, Self::Views, Self::Suppressions, Self::Status, Self::Triage];
 
     pub fn title(self) -> &'static str {
         match self {
@@ -48,6 +57,16 @@ impl Tab {
             Self::Views => "Views",
             Self::Suppressions => "Suppressions",
             Self::Status => "Status",
+            Self::Triage => "Triage",
+        }
+    }
+
+    /// Where there is little room.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Suppressions => "Supp",
+            Self::Approvals => "Appr",
+            other => other.title(),
         }
     }
 }
@@ -74,16 +93,24 @@ pub struct Facts {
     pub links: Vec<Link>,
     pub dead_letters: u64,
     pub kill: Option<(PersonId, Timestamp)>,
+    pub queue: TriageQueue,
 }
 
-/// The backend that forms opinions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The backend that forms opinions, or a server of it. `None`: not known.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backend {
     pub name: Said,
     pub up: bool,
     pub running: Option<u32>,
     pub waiting: Option<u32>,
+    /// Shares, 0 to 1.
+    pub kv_cache: Option<f32>,
+    pub prefix_hits: Option<f32>,
+    pub ttft_p95_ms: Option<u64>,
     pub detail: Said,
+    pub servers: Vec<Backend>,
+    /// Asked only when all others are out.
+    pub backup: bool,
 }
 
 /// Whether what is on screen is the present.
@@ -167,34 +194,6 @@ pub struct Notice {
     pub text: Said,
 }
 
-/// The alert in full.
-#[derive(Clone, Debug)]
-pub struct DetailPane {
-    /// The alert that should be shown.
-    pub wanted: Option<AlertId>,
-    /// A load is under way for this one; the next starts when it has answered.
-    pub loading: Option<AlertId>,
-    pub shown: Option<Box<Detail>>,
-    /// The shown alert laid out for `width`.
-    pub doc: Doc,
-    pub scroll: usize,
-    pub broken: Option<Said>,
-    /// Which claim `next-claim` showed last.
-    pub claim: Option<usize>,
-    /// Raw bytes of an alert, loaded when asked for.
-    pub raw: Option<(AlertId, Arc<Vec<u8>>)>,
-}
-
-/// An opinion being formed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TriageRun {
-    pub alert: AlertId,
-    pub since: Timestamp,
-    /// What has come so far, bounded.
-    pub heard: String,
-    pub pieces: u64,
-}
-
 /// A saved view with how much it holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewRow {
@@ -239,7 +238,13 @@ pub struct State {
     /// Show what the keys do, until the next one.
     pub which_keys: bool,
     pub notice: Option<Notice>,
-    pub triage: Option<TriageRun>,
+    /// Opinions and answers being formed, oldest first.
+    pub runs: Vec<Run>,
+    pub unanswered: Option<Unanswered>,
+    /// A beat is on its way: once a second while something on screen counts seconds.
+    pub beating: bool,
+    pub triage: TriagePage,
+    pub setup: TriageSetup,
     /// Filters and reasons typed before, newest last, by the name of their field.
     pub history: BTreeMap<&'static str, Vec<String>>,
     /// Cases, views and the rest were asked for: after the first page of the queue, which must come first.
@@ -268,6 +273,7 @@ pub struct Start {
     pub read_only: bool,
     pub filter: String,
     pub sort: crate::model::query::SortKey,
+    pub triage: TriageSetup,
 }
 
 impl State {
@@ -295,16 +301,7 @@ impl State {
             tab: Tab::Queue,
             full: false,
             queue: Queue::new(start.filter, start.sort, now),
-            detail: DetailPane {
-                wanted: None,
-                loading: None,
-                shown: None,
-                doc: Doc::default(),
-                scroll: 0,
-                broken: None,
-                claim: None,
-                raw: None,
-            },
+            detail: DetailPane::default(),
             cases: Table::new(now),
             requests: Table::new(now),
             views: Table::new(now),
@@ -314,7 +311,11 @@ impl State {
             chord: Vec::new(),
             which_keys: false,
             notice: None,
-            triage: None,
+            runs: Vec::new(),
+            unanswered: None,
+            beating: false,
+            triage: TriagePage::new(now),
+            setup: start.triage,
             history: BTreeMap::new(),
             lists_asked: false,
             acting: 0,
@@ -357,6 +358,22 @@ impl State {
         }
         let at = self.requests.index(|r| r.body.id.clone())?;
         self.requests.rows.get(at)
+    }
+
+    /// What is being formed about an alert.
+    pub fn run_of(&self, alert: AlertId, question: bool) -> Option<&Run> {
+        self.runs.iter().find(|r| r.alert == alert && r.what.is_question() == question)
+    }
+
+    /// Something is being formed about the alert in hand.
+    pub fn run_of_hand(&self) -> bool {
+        self.runs.iter().any(|r| Some(r.alert) == self.alert_in_hand())
+    }
+
+    /// The bulk under way as (done, asked for), if there is one.
+    pub fn bulk(&self) -> Option<(u64, u64)> {
+        let q = &self.facts.queue;
+        (q.asked > q.done).then_some((q.done, q.asked))
     }
 
     pub fn my_id(&self) -> Option<&PersonId> {

@@ -8,12 +8,14 @@ use super::super::action::Do;
 use super::super::theme::Role;
 use super::super::words::Said;
 use super::doc::Doc;
+use super::evidence::Mark;
 use super::input::Input;
 use crate::model::act::Act;
 use crate::model::action::Request;
 use crate::model::alert::AlertRow;
 use crate::model::ids::{AlertId, CaseId, PersonId, RequestId};
 use crate::model::query::{Count, Query, QueryError};
+use crate::model::verdict::{Claim, VerdictKind};
 
 #[derive(Clone, Debug)]
 pub enum Overlay {
@@ -66,8 +68,19 @@ pub enum Purpose {
     SaveView,
     Suppress,
     Deny(RequestId),
-    KillSwitch { on: bool },
-    Propose { action: String },
+    KillSwitch {
+        on: bool,
+    },
+    Propose {
+        action: String,
+    },
+    /// What a person says to the verdict of this request, which said that.
+    Review {
+        request: String,
+        said: VerdictKind,
+    },
+    /// A question about an alert.
+    Ask,
     Columns,
 }
 
@@ -269,16 +282,51 @@ pub struct Decide {
     pub busy: bool,
 }
 
+/// Ways to look at a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawMode {
+    Text,
+    Hex,
+    Fields,
+}
+
 #[derive(Clone, Debug)]
 pub struct RawView {
     pub alert: AlertId,
-    pub hex: bool,
+    pub mode: RawMode,
     pub scroll: usize,
     pub bytes: Option<Arc<Vec<u8>>>,
     pub doc: Doc,
-    /// The quote that is being shown, cleaned.
-    pub quote: Option<Said>,
+    /// The claim whose evidence is shown.
+    pub evidence: Option<Evidence>,
     pub broken: Option<Said>,
+}
+
+/// A claim, and where what it quotes stands.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    pub claim: Claim,
+    /// Which of how many, from 0.
+    pub at: usize,
+    pub of: usize,
+    /// Known once the bytes are there.
+    pub mark: Option<Mark>,
+    /// The mark stands on screen (not in every way of looking at the record).
+    pub seen: bool,
+}
+
+impl RawView {
+    pub fn new(alert: AlertId, mode: RawMode) -> Self {
+        Self { alert, mode, scroll: 0, bytes: None, doc: Doc::default(), evidence: None, broken: None }
+    }
+
+    /// Lines of it.
+    pub fn lines(&self) -> usize {
+        match self.mode {
+            RawMode::Hex => self.bytes.as_ref().map_or(0, |b| b.len().div_ceil(16)),
+            RawMode::Text | RawMode::Fields => self.doc.rows.len(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

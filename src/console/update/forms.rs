@@ -116,7 +116,14 @@ pub fn older(state: &mut State, by: isize, out: &mut Out) {
             let label = field.label;
             match &mut field.kind {
                 FieldKind::Text(i) if i.many => {
-                    i.key(arrow);
+                    // At the edge of its lines, an older or newer entry.
+                    let (lines, (row, _)) = i.lines();
+                    let edge = if by < 0 { row == 0 } else { row + 1 == lines.len() };
+                    if edge && (i.older.is_some() || i.is_empty() || by < 0) {
+                        recall(label, i);
+                    } else {
+                        i.key(arrow);
+                    }
                 }
                 FieldKind::Text(i) => recall(label, i),
                 FieldKind::Choice { options, chosen } => {

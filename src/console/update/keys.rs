@@ -5,12 +5,12 @@ use super::super::columns;
 use super::super::keymap::{Code, Key, Lookup, chord_text};
 use super::super::layout;
 use super::super::state::input::Input;
-use super::super::state::overlay::{FieldKind, FilterInput};
+use super::super::state::overlay::{FieldKind, FilterInput, RawMode};
 use super::super::state::queue::MARK_CAP;
 use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
-use super::{Effect, Out, approvals, forms, go_to, lists, open, queue, refresh, submit};
+use super::{Effect, Out, approvals, forms, go_to, lists, open, queue, refresh, submit, triage};
 use crate::model::act::Act;
 
 pub fn key(state: &mut State, key: Key, out: &mut Out) {
@@ -158,6 +158,7 @@ fn perform(state: &mut State, act: Do, out: &mut Out) {
         Do::TabViews => go_to(state, Tab::Views, out),
         Do::TabSuppressions => go_to(state, Tab::Suppressions, out),
         Do::TabStatus => go_to(state, Tab::Status, out),
+        Do::TabTriage => go_to(state, Tab::Triage, out),
         Do::NextTab => turn(state, 1, out),
         Do::PreviousTab => turn(state, Tab::ALL.len() - 1, out),
         Do::Undo => {
@@ -216,19 +217,21 @@ fn perform_more(state: &mut State, act: Do, out: &mut Out) {
         Do::Note => open::note(state),
         Do::Prioritise => open::prioritise(state),
         Do::Merge => open::merge(state, out),
-        Do::Triage => lists::triage(state, None, out),
-        Do::TriageRules => lists::triage(state, Some("rules"), out),
-        Do::CancelTriage => {
-            if let Some(run) = &state.triage {
-                out.push(Effect::CancelTriage(run.alert));
-            }
-        }
+        Do::Triage => triage::triage(state, None, out),
+        Do::TriageRules => triage::triage(state, Some("rules"), out),
+        Do::TriageFilter => triage::triage_filter(state, out),
+        Do::CancelTriage => triage::cancel(state, out),
+        Do::Ask => triage::open_ask(state),
+        Do::Accept => triage::accept(state, out),
+        Do::Disagree => triage::disagree(state),
+        Do::Exchanges => out.extend(state.alert_in_hand().map(Effect::Exchanges)),
         Do::Propose => open::propose(state),
         Do::Suppress => open::suppress(state, true, out),
         Do::Pivot => open::pivot(state),
         Do::Explain => open::explain(state),
-        Do::Raw => open::raw(state, false, None, out),
-        Do::Hex => open::raw(state, true, None, out),
+        Do::Raw => open::raw(state, RawMode::Text, out),
+        Do::Hex => open::raw(state, RawMode::Hex, out),
+        Do::Fields => open::raw(state, RawMode::Fields, out),
         Do::CopyId => {
             if let Some(id) = state.alert_in_hand() {
                 out.push(Effect::Copy(say!(id)));
@@ -245,7 +248,24 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
         Do::ScrollUp => scroll_detail(state, -1),
         Do::NextSection => section(state, true),
         Do::PreviousSection => section(state, false),
-        Do::NextClaim => open::next_claim(state, out),
+        Do::NextClaim => open::walk_claims(state, 1, out),
+        Do::PreviousClaim => open::walk_claims(state, -1, out),
+        Do::Evidence => open::evidence(state, 1, out),
+        Do::EvidenceBefore => open::evidence(state, -1, out),
+        Do::ToOpinion => {
+            let rows = usize::from(layout::columns(state).0.height);
+            let d = &mut state.detail;
+            // To its top, wherever one stands; from there back to the facts.
+            let at = if d.aside { 0 } else { d.gap + d.opinion.head };
+            let at = at.min(d.lines().saturating_sub(rows));
+            d.scroll = if d.scroll == at { 0 } else { at };
+            d.side_scroll = 0;
+        }
+        Do::CancelQueue => {
+            if let Some(by) = state.my_id().cloned() {
+                out.push(Effect::CancelQueue { by });
+            }
+        }
         Do::Related => open::related(state),
         Do::Execute => approvals::open(state, true, out),
         Do::Deny => open::deny(state),
@@ -309,6 +329,9 @@ fn back(state: &mut State, out: &mut Out) {
         }
         return;
     }
+    if triage::escape(state, out) {
+        return;
+    }
     if state.full {
         state.full = false;
     } else if state.tab != Tab::Queue {
@@ -351,8 +374,7 @@ pub fn move_by(state: &mut State, by: isize, out: &mut Out) {
     let sheet = layout::sheet_size(state).1;
     match state.overlays.last_mut() {
         Some(Overlay::Raw(v)) => {
-            let lines = if v.hex { v.bytes.as_ref().map_or(0, |b| b.len().div_ceil(16)) } else { v.doc.rows.len() };
-            v.scroll = scroll(v.scroll, by, lines, raw);
+            v.scroll = scroll(v.scroll, by, v.lines(), raw);
             return;
         }
         Some(Overlay::Sheet(s)) => {
@@ -373,7 +395,7 @@ pub fn move_by(state: &mut State, by: isize, out: &mut Out) {
     match state.tab {
         Tab::Queue if state.full => {
             let rows = layout::detail_rows(state);
-            state.detail.scroll = scroll(state.detail.scroll, by, state.detail.doc.rows.len(), rows);
+            state.detail.scroll = scroll(state.detail.scroll, by, state.detail.lines(), rows);
         }
         Tab::Queue => {
             queue::step(state, by);
@@ -401,16 +423,20 @@ fn jump(state: &mut State, end: bool, out: &mut Out) {
 fn scroll_detail(state: &mut State, way: isize) {
     let rows = layout::detail_rows(state);
     let by = way * (rows as isize / 2).max(1);
-    state.detail.scroll = scroll(state.detail.scroll, by, state.detail.doc.rows.len(), rows);
+    let d = &mut state.detail;
+    if d.aside {
+        // The other keys move the main column.
+        d.side_scroll = scroll(d.side_scroll, by, d.opinion.doc.rows.len(), rows);
+    } else {
+        d.scroll = scroll(d.scroll, by, d.lines(), rows);
+    }
 }
 
 fn section(state: &mut State, forward: bool) {
     let d = &mut state.detail;
-    let to = if forward {
-        d.doc.sections.iter().find(|s| **s > d.scroll)
-    } else {
-        d.doc.sections.iter().rev().find(|s| **s < d.scroll)
-    };
+    let sections = d.sections();
+    let to =
+        if forward { sections.iter().find(|s| **s > d.scroll) } else { sections.iter().rev().find(|s| **s < d.scroll) };
     if let Some(to) = to {
         d.scroll = *to;
     }

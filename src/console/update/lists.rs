@@ -1,6 +1,6 @@
-//! Cases, views, suppressions: moving in them and what enter does. Also asking for an opinion.
+//! Cases, views, suppressions: moving in them and what enter does.
 
-use super::super::state::{State, Tab, TriageRun};
+use super::super::state::{State, Tab};
 use super::super::theme::Role;
 use super::super::words::say;
 use super::{Effect, Out, approvals, submit};
@@ -14,6 +14,10 @@ pub fn step(state: &mut State, by: isize) {
         Tab::Status => {
             let to = (state.status_scroll as isize).saturating_add(by).clamp(0, 500);
             state.status_scroll = to as usize;
+        }
+        Tab::Triage => {
+            let to = (state.triage.scroll as isize).saturating_add(by).clamp(0, 500);
+            state.triage.scroll = to as usize;
         }
         Tab::Queue => {}
     }
@@ -56,7 +60,7 @@ pub fn open(state: &mut State, out: &mut Out) {
                 out.push(Effect::Parse { text, apply: true });
             }
         }
-        Tab::Status => {}
+        Tab::Status | Tab::Triage => {}
     }
 }
 
@@ -72,14 +76,4 @@ pub fn end_suppression(state: &mut State, out: &mut Out) {
         (Some(id), Some(by)) => out.push(Effect::EndSuppression { by, id }),
         _ => state.tell(Role::Dim, say!("no suppression is under the cursor")),
     }
-}
-
-pub fn triage(state: &mut State, backend: Option<&'static str>, out: &mut Out) {
-    let Some(id) = state.alert_in_hand() else { return };
-    if let Some(run) = &state.triage {
-        state.tell(Role::Warn, say!("an opinion on alert ", run.alert, " is being formed; one at a time"));
-        return;
-    }
-    state.triage = Some(TriageRun { alert: id, since: state.now, heard: String::new(), pieces: 0 });
-    out.push(Effect::Triage { id, backend });
 }

@@ -9,14 +9,19 @@ mod queue;
 mod submit;
 #[cfg(test)]
 pub mod tests;
+mod triage;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::action::{Do, Scope};
 use super::keymap::Key;
 use super::layout;
-use super::state::{Facts, Live, Load, Overlay, State, Tab, ViewRow, doc};
+use super::state::evidence::{self, Mark};
+use super::state::opinion::{Around, Keys, Opinion};
+use super::state::overlay::RawMode;
+use super::state::{Facts, Live, Load, Overlay, Reveal, State, Tab, ViewRow, doc};
 use super::theme::Role;
 use super::words::{Said, say};
 use crate::desk::Detail;
@@ -25,8 +30,9 @@ use crate::model::action::{Draft, Request};
 use crate::model::alert::AlertRow;
 use crate::model::case::{Case, SavedView, Suppression};
 use crate::model::ids::{AlertId, PersonId, RequestId, SuppressionId};
+use crate::model::opinion::{Answered, Exchange, Review, TriageStats};
 use crate::model::query::{Count, Page, Query, QueryError, SortKey};
-use crate::model::verdict::Verdict;
+use crate::model::verdict::{Verdict, VerdictKind};
 use crate::text::Untrusted;
 
 /// What happened.
@@ -105,14 +111,34 @@ pub enum Msg {
         what: &'static str,
         result: Result<Box<Request>, Said>,
     },
+    /// A piece of an opinion, or of an answer to a question.
     Progress {
         id: AlertId,
+        question: bool,
         text: Untrusted,
     },
     Judged {
         id: AlertId,
         result: Result<Box<Verdict>, Said>,
     },
+    Answered {
+        id: AlertId,
+        result: Result<Box<Answered>, Said>,
+    },
+    Reviewed {
+        id: AlertId,
+        result: Result<Review, Said>,
+    },
+    /// How many were put into the triage queue, and whether more matched.
+    Queued(Result<(usize, bool), Said>),
+    Unqueued(Result<usize, Said>),
+    Stats(Result<Box<TriageStats>, Said>),
+    Exchanges {
+        id: AlertId,
+        result: Result<Vec<Exchange>, Said>,
+    },
+    /// A second passed, as was asked for.
+    Beat,
     Copied(Result<(), Said>),
 }
 
@@ -196,10 +222,43 @@ pub enum Effect {
         on: bool,
     },
     Triage {
+        by: PersonId,
         id: AlertId,
         backend: Option<&'static str>,
     },
-    CancelTriage(AlertId),
+    Ask {
+        by: PersonId,
+        id: AlertId,
+        text: Untrusted,
+        before: Vec<(Untrusted, Untrusted)>,
+    },
+    CancelRun {
+        id: AlertId,
+        question: bool,
+    },
+    Review {
+        by: PersonId,
+        id: AlertId,
+        request: String,
+        kind: VerdictKind,
+        reason: Untrusted,
+    },
+    Enqueue {
+        by: PersonId,
+        ids: Vec<AlertId>,
+    },
+    EnqueueMatching {
+        by: PersonId,
+        query: Query,
+        sort: SortKey,
+    },
+    CancelQueue {
+        by: PersonId,
+    },
+    TriageStats,
+    Exchanges(AlertId),
+    /// A `Beat` after a second.
+    Beat,
     /// To the terminal's clipboard; text that is safe to show.
     Copy(Said),
     Suspend,
@@ -239,12 +298,21 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
         }
         Msg::Tick => {}
         Msg::Resumed => state.repaint = true,
-        Msg::Changed { alerts, overflow, others } => queue::changed(state, &alerts, overflow, others, out),
+        Msg::Changed { alerts, overflow, others } => {
+            if state.tab == Tab::Triage {
+                triage::load_stats(state, out);
+            }
+            queue::changed(state, &alerts, overflow, others, out);
+        }
         Msg::Facts(facts) => {
             if facts.kill != state.facts.kill {
                 kill_switch_moved(state, &facts);
             }
+            let moved = facts.queue != state.facts.queue;
             state.facts = facts;
+            if moved && state.tab == Tab::Triage {
+                triage::load_stats(state, out);
+            }
         }
         Msg::Link(Ok(())) => {
             let was_stale = matches!(state.live, Live::Stale { .. });
@@ -277,10 +345,24 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
         Msg::Done(r) => forms::done(state, r, out),
         Msg::Proposed(r) => approvals::proposed(state, r, out),
         Msg::Decided { what, result } => approvals::decided(state, what, result, out),
-        Msg::Progress { id, text } => progress(state, id, &text),
-        Msg::Judged { id, result } => judged(state, id, result, out),
+        other => take_triage(state, other, out),
+    }
+}
+
+fn take_triage(state: &mut State, msg: Msg, out: &mut Out) {
+    match msg {
+        Msg::Progress { id, question, text } => triage::progress(state, id, question, &text),
+        Msg::Judged { id, result } => triage::judged(state, id, result, out),
+        Msg::Answered { id, result } => triage::answered(state, id, result, out),
+        Msg::Reviewed { id, result } => triage::reviewed(state, id, result, out),
+        Msg::Queued(r) => triage::queued(state, r),
+        Msg::Unqueued(r) => triage::unqueued(state, r),
+        Msg::Stats(r) => triage::stats(state, r),
+        Msg::Exchanges { id, result } => triage::exchanges(state, id, result),
+        Msg::Beat => triage::beat(state, out),
         Msg::Copied(Ok(())) => state.tell(Role::Info, say!("sent to the terminal's clipboard")),
         Msg::Copied(Err(e)) => state.tell(Role::Bad, e),
+        _ => {}
     }
 }
 
@@ -310,6 +392,7 @@ fn settle(state: &mut State, out: &mut Out) {
         want_detail(state, out);
     }
     relayout(state);
+    triage::keep_beating(state, out);
 }
 
 /// One detail load at a time; the newest wish wins.
@@ -319,10 +402,7 @@ fn want_detail(state: &mut State, out: &mut Out) {
     if !visible || d.wanted == state.queue.cursor {
         return;
     }
-    d.wanted = state.queue.cursor;
-    d.scroll = 0;
-    d.claim = None;
-    d.broken = None;
+    d.want(state.queue.cursor);
     let Some(id) = d.wanted else {
         d.shown = None;
         return;
@@ -353,7 +433,7 @@ fn detail(state: &mut State, id: AlertId, result: Result<Option<Box<Detail>>, Sa
         Ok(Some(detail)) => {
             d.broken = None;
             d.shown = Some(detail);
-            d.doc = doc::Doc::default();
+            d.stale();
         }
         Ok(None) => d.broken = Some(say!("alert ", id, " is no longer in the store")),
         Err(e) => d.broken = Some(e),
@@ -378,59 +458,106 @@ fn raw(state: &mut State, id: AlertId, result: Result<Option<Arc<Vec<u8>>>, Said
 
 /// Lays documents out for the width they have now, and keeps scrolls within them.
 fn relayout(state: &mut State) {
-    let width = layout::detail_width(state).max(20);
+    let (main, side) = layout::columns(state);
+    let (width, rows) = (usize::from(main.width).max(20), usize::from(main.height).max(1));
+    let side = side.map(|s| (usize::from(s.width), usize::from(s.height).max(1)));
+    if let Some(shown) = &state.detail.shown {
+        let keys = opinion_keys(state);
+        let around = Around {
+            now: state.now,
+            runs: &state.runs,
+            unanswered: state.unanswered.as_ref(),
+            claim: state.detail.claim,
+            ascii: state.look.ascii,
+            backend: state.facts.backend.as_ref().map(|b| &b.name),
+            keys: &keys,
+        };
+        let opinion = Opinion::of(shown, &around, side.map_or(width, |s| s.0));
+        let base = (state.detail.base.width != width).then(|| doc::of_alert(shown, width));
+        let d = &mut state.detail;
+        d.opinion = opinion;
+        d.aside = side.is_some();
+        if let Some((base, gap)) = base {
+            (d.base, d.gap) = (base, gap);
+        }
+    }
+    let side_rows = side.map_or(0, |s| s.1);
+    reveal(state, rows, side_rows);
     let d = &mut state.detail;
-    if let Some(shown) = &d.shown
-        && d.doc.width != width
-    {
-        d.doc = doc::of_alert(shown, width);
+    d.scroll = d.scroll.min(d.lines().saturating_sub(rows));
+    d.side_scroll = d.side_scroll.min(d.opinion.doc.rows.len().saturating_sub(side_rows));
+    relayout_raw(state);
+}
+
+fn opinion_keys(state: &State) -> Keys {
+    let key = |act: Do| match state.look.keymap.hint(act, &Scope::ALL) {
+        Some(k) => Said::of(&k),
+        None => say!(":", act.word()),
+    };
+    Keys {
+        triage: key(Do::Triage),
+        accept: key(Do::Accept),
+        disagree: key(Do::Disagree),
+        propose: key(Do::Propose),
+        cancel: key(Do::Back),
     }
-    let last = state.detail.doc.rows.len().saturating_sub(layout::detail_rows(state));
-    state.detail.scroll = state.detail.scroll.min(last);
+}
+
+/// Brings on screen what was asked for.
+fn reveal(state: &mut State, rows: usize, side_rows: usize) {
+    let d = &mut state.detail;
+    if d.shown.as_ref().map(|s| s.alert.id) != d.wanted {
+        return;
+    }
+    let Some(what) = d.reveal.take() else { return };
+    let end = d.opinion.doc.rows.len();
+    let (from, to) = match what {
+        Reveal::Opinion => (d.opinion.head, end),
+        Reveal::Claim => {
+            let claims = &d.opinion.claims;
+            let Some(at) = d.claim.filter(|at| *at < claims.len()) else { return };
+            (claims[at].0, claims.get(at + 1).map_or(claims[at].0 + 3, |next| next.0).min(end))
+        }
+        Reveal::Question => (d.opinion.question.unwrap_or(d.opinion.head), end),
+    };
+    d.reveal_rows(from, to.max(from), rows, side_rows);
+}
+
+fn relayout_raw(state: &mut State) {
     let (w, h) = layout::raw_size(state);
+    let shown = state.detail.shown.as_ref();
     for overlay in &mut state.overlays {
-        if let Overlay::Raw(view) = overlay
-            && let Some(bytes) = &view.bytes
-        {
-            if !view.hex && view.doc.width != w.max(20) {
-                view.doc = doc::of_raw(bytes, w, view.quote.as_ref());
-                if view.quote.is_some() {
-                    let at = view.doc.rows.iter().position(|r| r.len() > 1);
-                    view.scroll = at.unwrap_or(0).saturating_sub(h / 3);
+        let Overlay::Raw(view) = overlay else { continue };
+        let Some(bytes) = view.bytes.clone() else { continue };
+        let fields = shown.filter(|d| d.alert.id == view.alert).map_or(&[][..], |d| d.fields.as_slice());
+        if let Some(e) = view.evidence.as_mut().filter(|e| e.mark.is_none()) {
+            let (mark, mode) = open::find(e, &bytes, fields);
+            e.mark = Some(mark);
+            view.mode = mode;
+        }
+        if view.doc.width != w.max(20) {
+            let mark = view.evidence.as_ref().and_then(|e| e.mark.as_ref());
+            let range = if let Some(Mark::Bytes(r)) = mark { Some(r) } else { None };
+            let (doc, rows) = match view.mode {
+                RawMode::Text => {
+                    let m = evidence::of_raw(&bytes, w, range);
+                    (m.doc, m.rows)
                 }
+                RawMode::Fields => {
+                    let m = evidence::of_fields(fields, w, mark);
+                    (m.doc, m.rows)
+                }
+                RawMode::Hex => (doc::Doc::new(w), range.map(|r| (r.start / 16, r.end.saturating_sub(1) / 16))),
+            };
+            view.doc = doc;
+            if let Some((first, last)) = rows {
+                view.scroll = first.saturating_sub(h.saturating_sub(last - first + 1) / 3);
             }
-            let lines = if view.hex { bytes.len().div_ceil(16) } else { view.doc.rows.len() };
-            view.scroll = view.scroll.min(lines.saturating_sub(h));
-        }
-    }
-}
-
-fn progress(state: &mut State, id: AlertId, text: &Untrusted) {
-    if let Some(run) = state.triage.as_mut().filter(|r| r.alert == id) {
-        run.pieces += 1;
-        run.heard.push_str(crate::text::clean(text).as_str());
-        if run.heard.len() > 400 {
-            let cut = run.heard.char_indices().map(|(i, _)| i).find(|i| run.heard.len() - i <= 200).unwrap_or(0);
-            run.heard.drain(..cut);
-        }
-    }
-}
-
-fn judged(state: &mut State, id: AlertId, result: Result<Box<Verdict>, Said>, out: &mut Out) {
-    if state.triage.as_ref().is_some_and(|r| r.alert == id) {
-        state.triage = None;
-    }
-    match result {
-        Ok(v) => {
-            let role = if v.fallback { Role::Warn } else { Role::Good };
-            let n = v.claims.len();
-            state.tell(role, say!("alert ", id, ": ", v.kind.label(), ", ", v.founded(), " of ", n, " claims founded"));
-            out.push(Effect::Refresh(vec![id]));
-            if state.detail.wanted == Some(id) {
-                reload_detail(state, out);
+            if let Some(e) = &mut view.evidence {
+                e.seen = rows.is_some();
             }
         }
-        Err(e) => state.tell(Role::Bad, say!("no opinion on alert ", id, ": ", e)),
+        view.scroll = view.scroll.min(view.lines().saturating_sub(h));
     }
 }
 
@@ -442,6 +569,7 @@ fn refresh(state: &mut State, out: &mut Out) {
         Tab::Approvals => out.push(Effect::Requests),
         Tab::Views => out.push(Effect::Views),
         Tab::Suppressions => out.push(Effect::Suppressions),
+        Tab::Triage => triage::load_stats(state, out),
         Tab::Status => {}
     }
     if let (Tab::Queue, Some(_)) = (state.tab, state.detail.wanted) {
@@ -459,6 +587,7 @@ fn go_to(state: &mut State, tab: Tab, out: &mut Out) {
         Tab::Approvals => out.push(Effect::Requests),
         Tab::Views => out.push(Effect::Views),
         Tab::Suppressions => out.push(Effect::Suppressions),
+        Tab::Triage => triage::load_stats(state, out),
         Tab::Queue | Tab::Status => {}
     }
 }

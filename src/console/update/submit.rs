@@ -9,7 +9,7 @@ use super::super::state::overlay::{FieldKind, Form, Pick, Purpose};
 use super::super::state::{Overlay, State, own_words};
 use super::super::theme::{Role, Theme};
 use super::super::words::{Said, say};
-use super::{Effect, Out, forms, keys, open, queue};
+use super::{Effect, Out, forms, keys, open, queue, triage};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Suggested};
 use crate::model::alert::Disposition;
@@ -137,7 +137,25 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
         }
         Purpose::Propose { action } => {
             let by = by.ok_or(say!("the roster does not know you"))?;
-            out.push(Effect::Propose { by, draft: draft(form, action.clone(), &reason) });
+            let mut draft = draft(form, action.clone(), &reason);
+            if open::suggested_by_model(state, action) {
+                draft.suggested_by = Suggested::Model;
+            }
+            out.push(Effect::Propose { by, draft });
+        }
+        Purpose::Review { request, .. } => {
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            let (Some((_, kind)), Some(id)) =
+                (form.chosen("it is").and_then(|at| triage::kinds().get(at).copied()), ids.first().copied())
+            else {
+                return Err(say!("pick what it is"));
+            };
+            out.push(Effect::Review { by, id, request: request.clone(), kind, reason: own_words(&reason) });
+        }
+        Purpose::Ask => {
+            let id = ids.first().copied().ok_or(say!("no alert is under the cursor"))?;
+            triage::ask(state, id, &form.text_of("question"), out)?;
+            return Ok(false);
         }
         Purpose::Columns => {
             let names: Vec<String> =

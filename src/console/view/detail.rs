@@ -4,12 +4,13 @@ use ratatui::layout::Rect;
 
 use super::super::action::Do;
 use super::super::columns::{self, ClockState, clock, severity_glyph, severity_role};
-use super::super::layout::DETAIL_HEAD;
+use super::super::layout;
+use super::super::state::Asking;
 use super::super::state::doc::DocRow;
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::paint::Canvas;
-use super::{doc_rows, extent, key_of};
+use super::{doc_rows, extent, key_of, rows_from};
 use crate::desk::Detail;
 use crate::model::alert::Status;
 
@@ -39,8 +40,9 @@ pub fn draw(c: &mut Canvas<'_>, area: Rect) {
     let left_over = head(c, inner, d);
     let rule = Rect::new(inner.x, inner.y + 2, inner.width, 1);
     c.rule(rule);
-    let body = Rect::new(inner.x, inner.y + DETAIL_HEAD, inner.width, inner.height.saturating_sub(DETAIL_HEAD));
-    let text = extent(s.detail.scroll, usize::from(body.height), s.detail.doc.rows.len());
+    let (body, side) = layout::columns(s);
+    let pane = &s.detail;
+    let text = extent(pane.scroll, usize::from(body.height), pane.lines());
     c.put_right(rule.x, rule.y, rule.width, &text, Role::Dim);
     if let Some(mut opinion) = left_over {
         if let (Some(first), Some(v)) = (opinion.first_mut(), d.verdicts.first()) {
@@ -49,7 +51,13 @@ pub fn draw(c: &mut Canvas<'_>, area: Rect) {
         opinion.push((say!(" "), Role::Text));
         c.row(rule.x, rule.y, rule.width.saturating_sub(text.width() as u16 + 1), &opinion);
     }
-    doc_rows(c, body, &s.detail.doc.rows, s.detail.scroll);
+    rows_from(c, body, |at| pane.line(at), pane.scroll);
+    if let Some(side) = side {
+        c.rule(Rect::new(side.x - 2, side.y, 1, side.height));
+        doc_rows(c, side, &pane.opinion.doc.rows, pane.side_scroll);
+        let text = extent(pane.side_scroll, usize::from(side.height), pane.opinion.doc.rows.len());
+        c.put_right(side.x, side.bottom().saturating_sub(1), side.width, &text, Role::Dim);
+    }
 }
 
 /// Two lines: what and how sure; how bad, how urgent, whose. The opinion comes back when there was no room for it.
@@ -107,11 +115,22 @@ fn facts(c: &Canvas<'_>, d: &Detail) -> DocRow {
 }
 
 fn opinion(c: &Canvas<'_>, d: &Detail) -> DocRow {
-    if let Some(run) = c.state.triage.as_ref().filter(|r| r.alert == d.alert.id) {
-        return vec![(say!("asking for an opinion, ", run.pieces, " pieces"), Role::Accent)];
+    let taint = !d.taint.is_empty() || d.verdicts.first().is_some_and(|v| v.speaks_to_model);
+    let badge = || (say!("  T speaks to its reader"), Role::Bad);
+    if let Some(run) = c.state.run_of(d.alert.id, false) {
+        let waited = Said::span(run.seconds(c.state.now));
+        let mut out = vec![match run.partial.kind {
+            Some(kind) => (say!(kind.label(), " unchecked, ", waited), Role::Accent),
+            None if run.pieces > 0 => (say!("still writing, unchecked, ", waited), Role::Accent),
+            None => (say!("asking for an opinion, ", waited), Role::Accent),
+        }];
+        out.extend(taint.then(badge));
+        return out;
     }
     let Some(v) = d.verdicts.first() else {
-        return vec![(say!("no opinion; ", key_of(c.state, Do::Triage), " asks"), Role::Dim)];
+        let mut out = vec![(say!("no opinion; ", key_of(c.state, Do::Triage), " asks"), Role::Dim)];
+        out.extend(taint.then(badge));
+        return out;
     };
     let mut out = vec![(say!("opinion ", v.kind.label()), Role::Info)];
     if let Some(p) = v.confidence {
@@ -119,9 +138,13 @@ fn opinion(c: &Canvas<'_>, d: &Detail) -> DocRow {
     }
     let role = if v.founded() == v.claims.len() { Role::Good } else { Role::Bad };
     out.push((say!("  ", v.founded(), "/", v.claims.len(), " founded"), role));
-    if v.speaks_to_model {
-        out.push((say!("  text speaks to the model"), Role::Critical));
+    if v.fallback {
+        out.push((say!("  fallback"), Role::Warn));
     }
+    if v.text_dependent == Some(true) {
+        out.push((say!("  ~ text-dependent"), Role::Bad));
+    }
+    out.extend(taint.then(badge));
     out
 }
 
@@ -158,7 +181,18 @@ pub fn preview(c: &mut Canvas<'_>, area: Rect) {
 /// The command line, or else what the opinion rests on, or else how alike ones were closed.
 fn last_line(c: &mut Canvas<'_>, inner: Rect, d: &Detail) {
     let y = inner.y + 3;
-    if let Some(cmd) = &d.alert.fields.command_line {
+    let run = c.state.runs.iter().find(|r| r.alert == d.alert.id && r.what == Asking::Opinion);
+    let claims = &c.state.detail.opinion.claims;
+    let looked_at = c.state.detail.claim.and_then(|at| claims.get(at)).map(|(_, claim)| claim);
+    if let Some(claim) = run.and_then(|r| r.partial.claims.last()) {
+        let x = c.put(inner.x, y, inner.width, &say!(". "), Role::Dim);
+        c.put(x, y, inner.right().saturating_sub(x), &say!(claim.text), Role::Dim);
+    } else if let Some(claim) = looked_at {
+        let (mark, role, text) =
+            if claim.founded { ("= ", Role::Good, Role::Text) } else { ("x unfounded: ", Role::Bad, Role::Struck) };
+        let x = c.put(inner.x, y, inner.width, &say!(mark), role);
+        c.put(x, y, inner.right().saturating_sub(x), &say!(claim.text), text);
+    } else if let Some(cmd) = &d.alert.fields.command_line {
         c.put(inner.x, y, inner.width, &Said::from_untrusted(cmd), Role::Text);
     } else if let Some(claim) = d.verdicts.first().and_then(|v| v.claims.first()) {
         let (mark, role) = if claim.founded { ("= ", Role::Good) } else { ("x ", Role::Bad) };

@@ -121,6 +121,19 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
     }
 }
 
+/// The box below an alert into which a question is typed.
+pub fn ask(c: &mut Canvas<'_>, area: Rect, f: &Form) {
+    c.frame(area, &f.title, Role::Accent);
+    let Some(Field { kind: FieldKind::Text(input), hint, .. }) = f.fields.first() else { return };
+    let text = Rect::new(area.x + 2, area.y + 1, area.width.saturating_sub(4), area.height.saturating_sub(3));
+    let (lines, cursor) = input.lines();
+    c.input(text, lines, cursor, true);
+    match &f.error {
+        Some(e) => c.put(text.x, text.bottom(), text.width, e, Role::Bad),
+        None => c.put(text.x, text.bottom(), text.width, hint, Role::Dim),
+    };
+}
+
 const LABEL: u16 = 13;
 
 fn draw_field(c: &mut Canvas<'_>, area: Rect, field: &Field, focus: bool) {

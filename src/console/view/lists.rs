@@ -272,9 +272,13 @@ fn status_rows(c: &Canvas<'_>) -> Vec<DocRow> {
         }
         None => rows.push(item(say!("backend"), say!("?"), Role::Dim, say!("not asked yet"))),
     }
-    if let Some(run) = &s.triage {
-        rows.push(item(say!("alert ", run.alert), say!("asking"), Role::Accent, Said::of(&run.heard)));
+    for run in &s.runs {
+        let what = if run.what.is_question() { "answering" } else { "asking" };
+        let waited = say!("for ", Said::span(run.seconds(s.now)), ", ", run.pieces, " pieces");
+        rows.push(item(say!("alert ", run.alert), say!(what), Role::Accent, waited));
     }
+    let hint = say!(key_of(s, Do::TabTriage), " shows how triage is doing");
+    rows.push(item(say!("queue"), say!(s.facts.queue.waiting), Role::Text, say!("waiting; ", hint)));
     rows.push(Vec::new());
     rows.push(head("Sources"));
     if s.facts.links.is_empty() {

@@ -9,6 +9,7 @@ mod queue;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod triage;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -17,7 +18,8 @@ use super::action::{self, Do, Scope};
 use super::keymap::{Lookup, chord_text};
 use super::layout::{self, Panes};
 use super::state::doc::DocRow;
-use super::state::{Live, Load, Overlay, State, Tab};
+use super::state::overlay::Purpose;
+use super::state::{Backend, Live, Load, Overlay, State, Tab};
 use super::theme::Role;
 use super::words::{Clock, Said, say};
 use paint::Canvas;
@@ -44,6 +46,9 @@ pub fn draw(state: &State, buf: &mut Buffer) {
     }
     match state.overlays.last() {
         Some(Overlay::Filter(f)) => dialog::filter(&mut c, panes.context, f),
+        Some(Overlay::Form(f)) if f.purpose == Purpose::Ask && panes.ask.is_some() => {
+            dialog::ask(&mut c, panes.ask.unwrap_or_default(), f);
+        }
         Some(Overlay::Form(f)) => dialog::form(&mut c, f),
         Some(Overlay::Picker(p)) => dialog::picker(&mut c, p),
         Some(Overlay::Sheet(s)) => dialog::sheet(&mut c, s),
@@ -61,6 +66,7 @@ fn pane(c: &mut Canvas<'_>, panes: &Panes) {
         Tab::Views => lists::views(c, panes),
         Tab::Suppressions => lists::suppressions(c, panes),
         Tab::Status => lists::status(c, panes),
+        Tab::Triage => triage::draw(c, panes),
     }
 }
 
@@ -87,21 +93,16 @@ fn header(c: &mut Canvas<'_>, panes: &Panes) {
     if let Some((who, _)) = &s.facts.kill {
         pieces.push((say!("KILL SWITCH by ", who), Role::Critical));
     }
-    if let Some(run) = &s.triage {
-        pieces.push((say!("triage #", run.alert, " ", run.pieces, " pieces"), Role::Accent));
+    // The queue's own line says it where that is in front.
+    if let Some((done, asked)) = s.bulk().filter(|_| s.tab != Tab::Queue) {
+        pieces.push((say!("triage ", done, "/", asked), Role::Accent));
+    }
+    if let Some(b) = &s.facts.backend {
+        let taken: usize = pieces.iter().map(|(t, _)| t.width() + 2).sum();
+        let left = usize::from(room.saturating_sub(x)).saturating_sub(taken + 2);
+        pieces.push(model_words(b, left));
     }
     pieces.push((say!(s.desk_name), Role::Dim));
-    if let Some(b) = &s.facts.backend {
-        let role = if b.up { Role::Text } else { Role::Bad };
-        let mut said = say!("model ", b.name);
-        if !b.up {
-            said.push(&" DOWN");
-        }
-        if let (Some(r), Some(w)) = (b.running, b.waiting) {
-            said.push(&say!(" ", r, " run ", w, " wait"));
-        }
-        pieces.push((said, role));
-    }
     if s.facts.dead_letters > 0 {
         pieces.push((say!("dead ", s.facts.dead_letters), Role::Warn));
     }
@@ -120,6 +121,36 @@ fn header(c: &mut Canvas<'_>, panes: &Panes) {
     c.ground = None;
 }
 
+/// The model and how it is doing, as much of it as there is room for.
+fn model_words(b: &Backend, room: usize) -> (Said, Role) {
+    if b.name.as_str() == "rules" {
+        return (say!("rules, no model"), Role::Text);
+    }
+    if !b.up {
+        let long = say!("RULES ONLY ", b.name, " is down");
+        return (if long.width() <= room { long } else { say!("RULES ONLY") }, Role::Warn);
+    }
+    let percent = |share: Option<f32>| share.map(|v| Said::decimal(f64::from(v) * 100.0, 0));
+    let load = match (b.running, b.waiting) {
+        (Some(r), Some(w)) => say!(" ", r, " run ", w, " wait"),
+        (Some(r), None) => say!(" ", r, " run"),
+        _ => Said::new(),
+    };
+    let kv = percent(b.kv_cache).map(|p| say!(" kv ", p, "%")).unwrap_or_default();
+    let hits = percent(b.prefix_hits).map(|p| say!(" hit ", p, "%")).unwrap_or_default();
+    let ttft = b.ttft_p95_ms.map(|ms| say!(" ttft ", Said::decimal(ms as f64 / 1000.0, 1), "s")).unwrap_or_default();
+    let forms = [
+        say!("model ", b.name, load, kv, hits, ttft),
+        say!(b.name, load, kv, hits, ttft),
+        say!(b.name, load, kv, ttft),
+        say!(b.name, load, ttft),
+        say!("model ", b.name, load),
+        say!(b.name, load),
+    ];
+    let fits = forms.into_iter().find(|f| f.width() <= room);
+    (fits.unwrap_or_else(|| b.name.clone()), Role::Text)
+}
+
 fn live(s: &State) -> (Said, Role) {
     match &s.live {
         Live::Starting => (say!("STARTING"), Role::Dim),
@@ -134,7 +165,7 @@ type TabWords = (Tab, Said, Option<(Said, Role)>);
 
 /// Each tab's words, in order.
 fn tab_words(s: &State) -> Vec<TabWords> {
-    Tab::ALL
+    let all: Vec<(usize, Tab, Option<(Said, Role)>)> = Tab::ALL
         .into_iter()
         .enumerate()
         .map(|(i, tab)| {
@@ -149,10 +180,22 @@ fn tab_words(s: &State) -> Vec<TabWords> {
                         || s.facts.backend.as_ref().is_some_and(|b| !b.up);
                     bad.then(|| (say!("!"), Role::Bad))
                 }
+                Tab::Triage if s.facts.queue.held.is_some() => Some((say!("!"), Role::Warn)),
+                Tab::Triage => some(s.facts.queue.waiting as usize, Role::Dim),
             };
-            (tab, say!(i + 1, " ", tab.title()), badge)
+            (i, tab, badge)
         })
-        .collect()
+        .collect();
+    let words = |short: bool| -> Vec<TabWords> {
+        let title = |tab: Tab| if short { tab.short() } else { tab.title() };
+        all.iter().map(|(i, tab, badge)| (*tab, say!(i + 1, " ", title(*tab)), badge.clone())).collect()
+    };
+    let long = words(false);
+    if long.iter().map(tab_width).sum::<usize>() <= usize::from(s.size.0) { long } else { words(true) }
+}
+
+fn tab_width((_, words, badge): &TabWords) -> usize {
+    2 + words.width() + badge.as_ref().map_or(0, |(n, _)| 1 + n.width())
 }
 
 fn some(n: usize, role: Role) -> Option<(Said, Role)> {
@@ -180,11 +223,10 @@ fn tabs(c: &mut Canvas<'_>, panes: &Panes) {
 /// The tab at a column of the tab line, for the mouse.
 pub fn tab_at(state: &State, column: u16) -> Option<Tab> {
     let mut x = 0;
-    for (tab, words, badge) in tab_words(state) {
-        let w = 2 + words.width() + badge.map_or(0, |(n, _)| 1 + n.width());
-        x += w as u16;
+    for words in tab_words(state) {
+        x += tab_width(&words) as u16;
         if column < x {
-            return Some(tab);
+            return Some(words.0);
         }
     }
     None
@@ -202,21 +244,28 @@ fn hints(s: &State) -> &'static [Do] {
         Some(Overlay::Form(_)) => &[Do::FormEnter, Do::FormNewline, Do::FormOlder, Do::Back],
         Some(Overlay::Picker(_)) => &[Do::PickTake, Do::PickDown, Do::PickUp, Do::Back],
         Some(Overlay::Decide(_)) => &[Do::Back, Do::Deny, Do::Withdraw, Do::Reread, Do::Down],
-        Some(Overlay::Raw(_)) => &[Do::Back, Do::Raw, Do::Hex, Do::NextClaim, Do::PageDown, Do::Help],
+        Some(Overlay::Raw(_)) => {
+            &[Do::Back, Do::Evidence, Do::EvidenceBefore, Do::Raw, Do::Hex, Do::Fields, Do::PageDown, Do::Help]
+        }
         Some(Overlay::Sheet(_)) => &[Do::Back, Do::PageDown, Do::PageUp],
         None => match s.tab {
+            Tab::Queue if s.full && s.run_of_hand() => &[Do::Back, Do::Ask, Do::Raw, Do::Next, Do::Help],
             Tab::Queue if s.full => &[
                 Do::Claim,
                 Do::Triage,
+                Do::Evidence,
+                Do::Accept,
+                Do::Disagree,
+                Do::Ask,
                 Do::Close,
                 Do::Propose,
-                Do::Note,
+                Do::ToOpinion,
                 Do::Raw,
-                Do::NextClaim,
-                Do::NextSection,
                 Do::Next,
-                Do::Back,
                 Do::Help,
+                Do::Note,
+                Do::NextSection,
+                Do::Back,
             ],
             Tab::Queue => &[
                 Do::Open,
@@ -239,6 +288,7 @@ fn hints(s: &State) -> &'static [Do] {
             Tab::Views => &[Do::Open, Do::DropView, Do::Palette, Do::Help, Do::Back],
             Tab::Suppressions => &[Do::AddSuppression, Do::EndSuppression, Do::Open, Do::Palette, Do::Help],
             Tab::Status => &[Do::KillSwitch, Do::Theme, Do::Refresh, Do::Palette, Do::Help],
+            Tab::Triage => &[Do::CancelQueue, Do::Refresh, Do::PageDown, Do::Palette, Do::Help, Do::Back],
         },
     }
 }
@@ -346,8 +396,13 @@ fn extent(scroll: usize, shown: usize, all: usize) -> Said {
 }
 
 fn doc_rows(c: &mut Canvas<'_>, area: Rect, rows: &[DocRow], scroll: usize) {
-    for (i, row) in rows.iter().skip(scroll).take(usize::from(area.height)).enumerate() {
-        c.row(area.x, area.y + i as u16, area.width, row);
+    rows_from(c, area, |at| rows.get(at), scroll);
+}
+
+fn rows_from<'r>(c: &mut Canvas<'_>, area: Rect, row: impl Fn(usize) -> Option<&'r DocRow>, scroll: usize) {
+    for i in 0..area.height {
+        let Some(row) = row(scroll + usize::from(i)) else { return };
+        c.row(area.x, area.y + i, area.width, row);
     }
 }
 

@@ -37,6 +37,7 @@ pub fn draw(c: &mut Canvas<'_>, panes: &Panes) {
 fn context(c: &mut Canvas<'_>, area: Rect) {
     let q = &c.state.queue;
     let mut right: Vec<(Said, Role)> = Vec::new();
+    right.extend(bulk(c));
     if !q.marks.is_empty() {
         right.push((say!(q.marks.len(), " marked"), Role::Mark));
     }
@@ -75,14 +76,31 @@ fn context(c: &mut Canvas<'_>, area: Rect) {
     }
 }
 
+/// How far the triage queue is, or why it stands still.
+fn bulk(c: &Canvas<'_>) -> Option<(Said, Role)> {
+    let q = &c.state.facts.queue;
+    let (done, asked) = c.state.bulk()?;
+    let far = say!("triage ", done, "/", asked);
+    match &q.held {
+        Some(_) if c.state.facts.backend.as_ref().is_some_and(|b| !b.up) => {
+            Some((say!(far, " held, rules only"), Role::Warn))
+        }
+        Some(_) => Some((say!(far, " held"), Role::Warn)),
+        None => Some((say!(far, ", ", q.running, " running"), Role::Accent)),
+    }
+}
+
 /// Titles of fewer columns than this say too little.
 const ROOMY: u16 = 34;
+
+/// Columns before the first: cursor or mark, raised or text-dependent, text that speaks to its reader, a space.
+const GLYPHS: u16 = 4;
 
 fn list(c: &mut Canvas<'_>, area: Rect) {
     let s = c.state;
     let q = &s.queue;
-    // Two columns for the cursor and the glyphs, one to keep the last column off the rule.
-    let room = area.width.saturating_sub(4);
+    // Three columns for the cursor and the glyphs and one after, one to keep the last column off the rule.
+    let room = area.width.saturating_sub(GLYPHS + 1);
     let mut widths = fit(&s.look.columns, room);
     let short = |w: &[(usize, u16)]| w.iter().any(|(i, w)| COLUMNS[*i].word == "rule" && *w < ROOMY);
     if s.beside() && short(&widths) {
@@ -90,7 +108,7 @@ fn list(c: &mut Canvas<'_>, area: Rect) {
         let without: Vec<usize> = s.look.columns.iter().copied().filter(|i| COLUMNS[*i].word != "user").collect();
         widths = fit(&without, room);
     }
-    let mut x = area.x + 3;
+    let mut x = area.x + GLYPHS;
     for (i, w) in &widths {
         let col = &COLUMNS[*i];
         if col.right {
@@ -144,14 +162,16 @@ fn line(c: &mut Canvas<'_>, area: Rect, row: &AlertRow, widths: &[(usize, u16)])
     } else if here {
         c.put(area.x, area.y, 1, &say!(if ascii { ">" } else { "\u{25b8}" }), Role::Accent);
     }
-    let speaks = row.verdict.is_some_and(|v| v.speaks_to_model);
     if row.priority < row.detector_priority {
         c.put(area.x + 1, area.y, 1, &say!("^"), Role::Warn);
-    } else if speaks {
+    } else if row.verdict.is_some_and(|v| v.text_dependent) {
         c.put(area.x + 1, area.y, 1, &say!("~"), Role::Warn);
     }
+    if row.verdict.is_some_and(|v| v.speaks_to_model) {
+        c.put(area.x + 2, area.y, 1, &say!("T"), Role::Bad);
+    }
     let asleep = matches!(row.status, Status::Closed | Status::Suppressed | Status::Snoozed);
-    let mut x = area.x + 3;
+    let mut x = area.x + GLYPHS;
     for (i, w) in widths {
         let col = &COLUMNS[*i];
         let (text, mut role) = (col.cell)(row, s);

@@ -1,47 +1,96 @@
 //! Looking closer: raw bytes, the next claim, related alerts; and copying.
 
 use super::super::super::state::doc::{self, Doc};
-use super::super::super::state::overlay::{Pick, RawView};
-use super::super::super::state::{Overlay, State};
+use super::super::super::state::evidence::Mark;
+use super::super::super::state::overlay::{Evidence, Pick, RawMode, RawView};
+use super::super::super::state::{Overlay, Reveal, State, bytes_of};
 use super::super::super::theme::Role;
 use super::super::super::words::{Said, say};
 use super::super::{Effect, Out};
 use super::{item, pick};
-use crate::text::{Untrusted, defang};
+use crate::model::fields::Field;
+use crate::model::verdict::Claim;
+use crate::text::{Untrusted, clean, defang};
 
-pub fn raw(state: &mut State, hex: bool, quote: Option<Said>, out: &mut Out) {
-    // The same key again switches between the two.
+/// The record of the alert in hand. Over an open one, it is another way to look at it.
+pub fn raw(state: &mut State, mode: RawMode, out: &mut Out) {
     if let Some(Overlay::Raw(v)) = state.overlays.last_mut() {
-        v.hex = hex;
+        v.mode = mode;
         v.scroll = 0;
-        if quote.is_some() || v.quote.is_some() {
-            v.quote = quote;
-            v.doc = Doc::default();
-        }
+        v.doc = Doc::default();
         return;
     }
     let Some(alert) = state.alert_in_hand() else { return };
-    let bytes = state.detail.raw.as_ref().filter(|(id, _)| *id == alert).map(|(_, b)| b.clone());
-    if bytes.is_none() {
-        out.push(Effect::Raw(alert));
+    show(state, RawView::new(alert, mode), out);
+}
+
+fn show(state: &mut State, mut view: RawView, out: &mut Out) {
+    view.bytes = state.detail.raw.as_ref().filter(|(id, _)| *id == view.alert).map(|(_, b)| b.clone());
+    if view.bytes.is_none() {
+        out.push(Effect::Raw(view.alert));
     }
-    let view = RawView { alert, hex, scroll: 0, bytes, doc: Doc::default(), quote, broken: None };
     state.overlays.push(Overlay::Raw(Box::new(view)));
 }
 
-/// The quote of the next claim, in the raw bytes.
-pub fn next_claim(state: &mut State, out: &mut Out) {
-    let Some(v) = state.detail.shown.as_ref().and_then(|d| d.verdicts.first()) else { return };
-    let n = v.claims.len();
-    let at = state.detail.claim.map_or(0, |c| (c + 1) % n.max(1));
-    let Some(claim) = v.claims.get(at) else { return };
-    let quote = Said::from_untrusted(&claim.quote);
-    let said =
-        say!("claim ", at + 1, " of ", n, if claim.founded { " (founded): " } else { " (UNFOUNDED): " }, claim.text);
-    let role = if claim.founded { Role::Good } else { Role::Bad };
+/// Which claim comes next; the one that is looked at stays when nothing was shown of it yet.
+fn step(state: &State, by: isize) -> Option<usize> {
+    let n = state.detail.opinion.claims.len() as isize;
+    let at = state.detail.claim.map_or(if by > 0 { -1 } else { n }, |c| c as isize);
+    if n == 0 { None } else { usize::try_from((at + by).rem_euclid(n)).ok() }
+}
+
+/// Walks the claims. Over a record that shows a claim's evidence, it shows the next one's.
+pub fn walk_claims(state: &mut State, by: isize, out: &mut Out) {
+    let Some(at) = step(state, by) else { return };
     state.detail.claim = Some(at);
-    raw(state, false, Some(quote), out);
-    state.tell(role, said);
+    state.detail.reveal = Some(Reveal::Claim);
+    if matches!(state.overlays.last(), Some(Overlay::Raw(_))) {
+        show_evidence(state, at, out);
+    }
+}
+
+/// Where the quote of a claim stands in the record. Again: the next claim's.
+pub fn evidence(state: &mut State, by: isize, out: &mut Out) {
+    let shown = matches!(state.overlays.last(), Some(Overlay::Raw(v)) if v.evidence.is_some());
+    let at = if shown { step(state, by) } else { state.detail.claim.or_else(|| step(state, by)) };
+    let at = at.filter(|at| *at < state.detail.opinion.claims.len());
+    if let Some(at) = at.or_else(|| step(state, by)) {
+        show_evidence(state, at, out);
+    }
+}
+
+fn show_evidence(state: &mut State, at: usize, out: &mut Out) {
+    let of = state.detail.opinion.claims.len();
+    let (Some((_, claim)), Some(alert)) = (state.detail.opinion.claims.get(at), state.alert_in_hand()) else { return };
+    let mut view = RawView::new(alert, RawMode::Text);
+    view.evidence = Some(Evidence { claim: claim.clone(), at, of, mark: None, seen: false });
+    state.detail.claim = Some(at);
+    state.detail.reveal = Some(Reveal::Claim);
+    if matches!(state.overlays.last(), Some(Overlay::Raw(_))) {
+        state.overlays.pop();
+    }
+    show(state, view, out);
+}
+
+/// Finds what a claim quotes, once the bytes are there, and says how the record is best looked at.
+pub fn find(evidence: &Evidence, bytes: &[u8], fields: &[Field]) -> (Mark, RawMode) {
+    let claim = &evidence.claim;
+    let Some(at) = fields.iter().position(|f| f.path == claim.field && (!claim.founded || holds(f, claim))) else {
+        return (Mark::Nowhere, RawMode::Fields);
+    };
+    let Some(span) = claim.span.filter(|_| claim.founded) else { return (Mark::Field(at, None), RawMode::Fields) };
+    let field = &fields[at];
+    match bytes_of(bytes, field.path.expose(), field.value.expose(), span) {
+        Some(range) => (Mark::Bytes(range), RawMode::Text),
+        None => (Mark::Field(at, Some(span)), RawMode::Fields),
+    }
+}
+
+/// Of several fields of one path, the one that the quote was found in.
+fn holds(field: &Field, claim: &Claim) -> bool {
+    let piece = claim.span.and_then(|(from, to)| field.value.expose().get(from..to));
+    piece.is_some_and(|p| p == claim.quote.expose().trim())
+        || clean(&field.value).as_str().contains(claim.quote.expose().trim())
 }
 
 pub fn related(state: &mut State) {

@@ -40,15 +40,21 @@ fn fields_in_hand(state: &State) -> Option<&AlertFields> {
     state.detail.shown.as_ref().filter(|d| d.alert.id == id).map(|d| &d.alert.fields)
 }
 
+/// Names of the actions that the newest opinion on the alert in hand suggests.
+fn suggested(state: &State) -> Vec<String> {
+    let verdict = super::super::triage::verdict_in_hand(state).map(|(_, v)| v);
+    verdict.map(|v| v.suggested_actions.iter().map(|s| s.action.clone()).collect()).unwrap_or_default()
+}
+
+/// A model (not the rules) suggested this action for the alert in hand: its approvers are told.
+pub fn suggested_by_model(state: &State, action: &str) -> bool {
+    let of_model = super::super::triage::verdict_in_hand(state).is_some_and(|(_, v)| v.backend != "rules");
+    of_model && suggested(state).iter().any(|s| s == action)
+}
+
 pub fn propose(state: &mut State) {
     let ids = state.alerts_in_hand();
-    let suggested: Vec<String> = state
-        .detail
-        .shown
-        .as_ref()
-        .and_then(|d| d.verdicts.first())
-        .map(|v| v.suggested_actions.iter().map(|s| s.action.clone()).collect())
-        .unwrap_or_default();
+    let suggested = suggested(state);
     let mut items: Vec<(bool, PickItem)> = state
         .catalogue
         .iter()
@@ -72,8 +78,9 @@ pub fn propose(state: &mut State) {
 pub fn propose_form(state: &mut State, name: &str, ids: Vec<AlertId>) {
     let Some(def) = state.catalogue.iter().find(|a| a.name == name).cloned() else { return };
     let known = fields_in_hand(state).map(|f| entities(f, &def.targets.kind)).unwrap_or_default();
-    // One target at first: a second one is a decision.
+    // One target at first: a second one is a decision. Of an action that a model suggested, the first one is too.
     let first = match def.targets.kind {
+        _ if suggested_by_model(state, name) => String::new(),
         ParamType::Ip => known.iter().find(|t| !private(t)).or(known.first()).cloned().unwrap_or_default(),
         _ => known.first().cloned().unwrap_or_default(),
     };
@@ -81,7 +88,10 @@ pub fn propose_form(state: &mut State, name: &str, ids: Vec<AlertId>) {
     let hint = if also.is_empty() {
         say!("at most ", def.targets.max, ", with spaces between")
     } else {
-        say!("also seen: ", Said::of(&also.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ")))
+        say!(
+            if first.is_empty() { "seen: " } else { "also seen: " },
+            Said::of(&also.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" "))
+        )
     };
     let mut f = Form::new(Purpose::Propose { action: def.name.clone() }, say!("Propose ", Said::of(&def.title)))
         .lead(say!(def.tier.word(), ", run by ", def.executor.word(), "; undo: ", undo_words(&def)), Role::Text);

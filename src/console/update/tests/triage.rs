@@ -1,0 +1,3 @@
+//! Opinions, claims, questions, reviews, the triage queue.
+
+use super::*;
