@@ -10,6 +10,8 @@ mod raw;
 #[cfg(test)]
 mod tests;
 mod triage;
+#[cfg(test)]
+mod triage_tests;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

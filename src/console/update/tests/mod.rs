@@ -27,12 +27,13 @@ use crate::model::alert::{Alert, AlertFields, AlertRow, Disposition, Observable,
 use crate::model::case::{Case, SavedView};
 use crate::model::fields::Field;
 use crate::model::ids::{AlertId, CaseId, PersonId, RequestId, UndoId};
+use crate::model::opinion::{Agreement, Answered, ContextLine, Review, Taint, TriageQueue, TriageStats};
 use crate::model::person::{Person, Role, Roster};
 use crate::model::priority::Priority;
 use crate::model::query::{Count, Page, Query, QueryError, SortKey};
 use crate::model::risk;
 use crate::model::severity::Severity;
-use crate::model::verdict::{Claim, Verdict, VerdictKind};
+use crate::model::verdict::{Claim, Usage, Verdict, VerdictKind};
 use crate::text::Untrusted;
 
 pub const HOSTILE: &str = "GET /\u{202e}gnp.exe \u{1b}]52;c;ZXZpbA==\u{7} \u{200b}\u{e0041}\r\n<script>";
@@ -118,10 +119,9 @@ pub fn rows() -> Vec<AlertRow> {
 }
 
 pub fn verdict() -> Verdict {
-    let claim = |text: &str, quote: &str, founded| Claim { founded, ..Claim::new(text, "process.command_line", quote) };
     Verdict {
         confidence: Some(0.86),
-        claims: vec![claim("the command hides its script", "-enc SQBF", true), claim(HOSTILE, "mimikatz", false)],
+        claims: claims(),
         techniques: vec!["T1003.001".into()],
         advised_priority: Some(Priority::P0),
         questions: vec!["did the user open a mail?".into()],
@@ -134,7 +134,77 @@ pub fn verdict() -> Verdict {
     }
 }
 
+/// One that the record holds, one that it does not.
+pub fn claims() -> Vec<Claim> {
+    let path = "data.win.eventdata.commandLine";
+    let span = Some((11, 20));
+    let first = Claim { founded: true, span, ..Claim::new("the command hides its script", path, "-enc SQBF") };
+    vec![first, Claim::new(HOSTILE, path, "mimikatz")]
+}
+
+/// The record that the fields of [`detail`] were read from.
+pub fn record() -> Vec<u8> {
+    let mut wide = serde_json::json!({
+        "rule": {"description": HOSTILE, "level": 12},
+        "other": "-enc SQBF",
+        "data": {"win": {"eventdata": {"commandLine": "powershell -enc SQBF"}}},
+    });
+    for i in 0..60 {
+        wide[format!("filler{i}")] = "x".repeat(40).into();
+    }
+    let last = wide.as_object_mut().and_then(|o| o.shift_remove("data")).unwrap();
+    wide["data"] = last;
+    serde_json::to_vec(&wide).unwrap()
+}
+
+/// An answer to a question about it.
+pub fn answer() -> Answered {
+    Answered {
+        question: "who else ran this?".into(),
+        text: Untrusted::new(format!("Nobody else in this alert. {HOSTILE}\nAsk the asset owner.")),
+        claims: claims(),
+        backend: "openai".into(),
+        server: Some("vllm-a".into()),
+        model: "some-model".into(),
+        remark: Some("1 of 2 claims is unfounded".into()),
+        at: ago(10),
+        took_ms: 2300,
+        usage: Usage::default(),
+        request_id: "a1".into(),
+        by: PersonId::new("alice"),
+    }
+}
+
+fn around(id: i64) -> (Vec<Agreement>, Vec<ContextLine>, Vec<Taint>) {
+    if id != 1 {
+        return Default::default();
+    }
+    let of = |model: &str, agreed| Agreement {
+        rule: "9701".into(),
+        backend: model.into(),
+        model: model.into(),
+        agreed,
+        overridden: 3,
+    };
+    let line = |label: &str, text: &str, told| ContextLine { label: label.into(), text: text.into(), told };
+    (
+        vec![of("other", 1), of("rules", 14)],
+        vec![
+            line("past", "closed FP 47 of 48 of this rule on this host", true),
+            line("asset", "finance workstation, owner treasury, weighs 130 %", true),
+            line("neighbour", HOSTILE, false),
+        ],
+        vec![Taint {
+            field: "rule.description".into(),
+            what: "text that tells the reader to ignore its instructions".into(),
+            excerpt: "ignore all previous".into(),
+            encoded: true,
+        }],
+    )
+}
+
 pub fn detail(id: i64) -> Detail {
+    let (agreement, context, taint) = around(id);
     let r = rows().into_iter().find(|r| r.id.0 == id).unwrap_or_else(|| row(id, "an alert", Severity::High, 60));
     let fields = AlertFields {
         title: r.title.clone(),
@@ -210,9 +280,9 @@ pub fn detail(id: i64) -> Detail {
         ],
         verdicts: if id == 1 { vec![verdict()] } else { vec![] },
         reviews: vec![],
-        agreement: vec![],
-        context: vec![],
-        taint: vec![],
+        agreement,
+        context,
+        taint,
         asked: vec![],
         alert,
     }
