@@ -16,7 +16,7 @@ fn pauses(error: &TriageError) -> (i64, i64) {
     match error {
         TriageError::Configuration(_) => (10, 60),
         TriageError::OverBudget(_) => (5, 60),
-        _ => (1, 30),
+        _ => (1, 15),
     }
 }
 
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_a_limit() {
         for (error, want) in [
-            (away(), vec![1, 2, 4, 8, 16, 30, 30]),
+            (away(), vec![1, 2, 4, 8, 15, 15]),
             (TriageError::OverBudget("full".into()), vec![5, 10, 20, 40, 60, 60]),
             (TriageError::Configuration("no such model".into()), vec![10, 20, 40, 60, 60]),
         ] {
