@@ -13,6 +13,7 @@
 //! A backend has no tools and no write path, and whatever it answers goes through [`check`]: what comes out can raise an
 //! alert's priority and nothing else.
 
+mod answer;
 pub mod attack;
 pub mod backend;
 mod backends;
@@ -29,6 +30,7 @@ pub mod partial;
 pub mod prompt;
 pub mod reader;
 pub mod schema;
+pub mod taint;
 #[cfg(test)]
 mod testing;
 

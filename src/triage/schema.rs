@@ -12,6 +12,9 @@ use crate::model::priority::Priority;
 use crate::model::verdict::{Claim, Suggestion, VerdictKind};
 use crate::text::Untrusted;
 
+/// Named where no playbook fits.
+const NONE: &str = "none";
+
 /// What a backend answered, read but not yet checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -27,16 +30,9 @@ pub struct Answer {
 /// The schema.
 pub fn schema(offer: &Offer) -> Value {
     let actions = &offer.actions;
-    let text = |max: usize| json!({"type": "string", "minLength": 1, "maxLength": max});
     let words: Vec<_> = VerdictKind::ALL.iter().map(|k| k.word()).collect();
-    let claim = json!({
-        "type": "object",
-        "properties": {"field": text(160), "quote": text(200), "text": text(240)},
-        "required": ["field", "quote", "text"],
-        "additionalProperties": false,
-    });
     let mut properties = json!({
-        "claims": {"type": "array", "items": claim, "minItems": 1, "maxItems": 5},
+        "claims": {"type": "array", "items": claim(), "minItems": 1, "maxItems": 5},
         "techniques": {
             "type": "array", "maxItems": 4,
             "items": {"type": "string", "pattern": "^T[0-9][0-9][0-9][0-9](\\.[0-9][0-9][0-9])?$"},
@@ -47,10 +43,76 @@ pub fn schema(offer: &Offer) -> Value {
     });
     let mut required = vec!["claims", "techniques", "verdict", "priority", "questions"];
     if !actions.is_empty() {
-        properties["actions"] = json!({"type": "array", "items": {"type": "string", "enum": actions}, "maxItems": 3});
+        let action = json!({
+            "type": "object",
+            "properties": {"action": {"type": "string", "enum": actions}, "target": text(120)},
+            "required": ["action", "target"],
+            "additionalProperties": false,
+        });
+        properties["actions"] = json!({"type": "array", "items": action, "maxItems": 3});
         required.push("actions");
     }
+    if !offer.playbooks.is_empty() {
+        let names: Vec<&str> = std::iter::once(NONE).chain(offer.playbooks.iter().map(String::as_str)).collect();
+        properties["playbook"] = json!({"type": "string", "enum": names});
+        required.push("playbook");
+    }
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+/// Of an answer to a person's question.
+pub fn ask_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "answer": {"type": "string", "minLength": 1, "maxLength": 1200},
+            "claims": {"type": "array", "items": claim(), "maxItems": 5},
+        },
+        "required": ["answer", "claims"],
+        "additionalProperties": false,
+    })
+}
+
+fn claim() -> Value {
+    json!({
+        "type": "object",
+        "properties": {"field": text(160), "quote": text(200), "text": text(240)},
+        "required": ["field", "quote", "text"],
+        "additionalProperties": false,
+    })
+}
+
+fn text(max: usize) -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": max})
+}
+
+#[derive(Deserialize)]
+struct WireClaim {
+    field: String,
+    quote: String,
+    text: String,
+}
+
+impl From<WireClaim> for Claim {
+    fn from(c: WireClaim) -> Self {
+        Self::new(c.text, c.field, c.quote)
+    }
+}
+
+/// Reads the answer to a person's question: its text and its claims.
+pub fn read_ask(text: &str) -> Result<(Untrusted, Vec<Claim>), String> {
+    #[derive(Deserialize)]
+    struct Wire {
+        answer: String,
+        #[serde(default)]
+        claims: Vec<WireClaim>,
+    }
+    let wire: Wire =
+        serde_json::from_str(object(text)?).map_err(|e| format!("the answer is not the JSON asked for: {e}"))?;
+    if wire.answer.trim().is_empty() {
+        return Err("the answer is empty".into());
+    }
+    Ok((wire.answer.into(), wire.claims.into_iter().map(Claim::from).collect()))
 }
 
 /// Reads an answer. Tolerates what servers without grammars add around it: a thinking part, a code fence.
@@ -71,24 +133,17 @@ pub fn read(text: &str) -> Result<Answer, String> {
         #[serde(default)]
         playbook: Option<String>,
     }
-    #[derive(Deserialize)]
-    struct WireClaim {
-        field: String,
-        quote: String,
-        text: String,
-    }
     let wire: Wire =
         serde_json::from_str(object(text)?).map_err(|e| format!("the answer is not the JSON asked for: {e}"))?;
     let kind = VerdictKind::parse(&wire.verdict).ok_or("the answer names no verdict we know")?;
-    let claim = |c: WireClaim| Claim::new(c.text, c.field, c.quote);
     Ok(Answer {
         kind,
-        claims: wire.claims.into_iter().map(claim).collect(),
+        claims: wire.claims.into_iter().map(Claim::from).collect(),
         techniques: wire.techniques,
         advised_priority: wire.priority.as_deref().and_then(Priority::parse),
         questions: wire.questions.into_iter().map(Untrusted::from).collect(),
         suggested_actions: wire.actions,
-        playbook: wire.playbook,
+        playbook: wire.playbook.filter(|p| p != NONE),
     })
 }
 
@@ -112,18 +167,30 @@ pub fn verdict_span(text: &str) -> Option<std::ops::Range<usize>> {
 mod tests {
     use super::*;
 
-    const ANSWER: &str = r#"{"claims":[{"field":"rule.id","quote":"100310","text":"known bad"}],"techniques":["T1059.001"],"verdict":"true_positive","priority":"P1","questions":[],"actions":["isolate-host"]}"#;
+    const ANSWER: &str = r#"{"claims":[{"field":"rule.id","quote":"100310","text":"known bad"}],"techniques":["T1059.001"],"verdict":"true_positive","priority":"P1","questions":[],"actions":[{"action":"isolate-host","target":"fin-ws-014"}],"playbook":"none"}"#;
 
     #[test]
     fn an_answer_is_read_bare_fenced_and_after_thinking() {
         for text in [ANSWER.to_owned(), format!("```json\n{ANSWER}\n```"), format!("<think>{{hm}}</think>\n{ANSWER}")] {
             let a = read(&text).unwrap();
             assert_eq!((a.kind, a.advised_priority), (VerdictKind::TruePositive, Some(Priority::P1)));
-            assert_eq!((a.claims.len(), a.suggested_actions.len()), (1, 1));
+            assert_eq!((a.claims.len(), a.playbook), (1, None));
+            assert_eq!(a.suggested_actions[0].target.as_ref().map(Untrusted::expose), Some("fin-ws-014"));
             let span = verdict_span(&text).unwrap();
             assert_eq!(&text[span], "true_positive");
         }
         assert_eq!(read(&ANSWER.replace("\"P1\"", "\"keep\"")).unwrap().advised_priority, None);
+    }
+
+    #[test]
+    fn an_answer_to_a_question_is_read() {
+        let (text, claims) =
+            read_ask(r#"```{"answer":"Yes.","claims":[{"field":"a","quote":"b","text":"c"}]}```"#).unwrap();
+        assert_eq!((text.expose(), claims.len()), ("Yes.", 1));
+        assert!(read_ask(r#"{"answer":" "}"#).is_err() && read_ask("yes").is_err());
+        assert!(
+            read(&ANSWER.replace(r#"{"action":"isolate-host","target":"fin-ws-014"}"#, r#""isolate-host""#)).is_ok()
+        );
     }
 
     #[test]
@@ -150,8 +217,10 @@ mod tests {
             }
         }
         let mut keys = Vec::new();
-        let offer = Offer { actions: vec!["isolate-host".into()], ..Offer::default() };
+        let offer = Offer { actions: vec!["isolate-host".into()], playbooks: vec!["phishing".into()] };
         walk(&schema(&offer), &mut keys);
+        walk(&ask_schema(), &mut keys);
+        assert_eq!(schema(&offer)["properties"]["playbook"]["enum"], json!(["none", "phishing"]));
         let bad = ["uniqueItems", "format", "oneOf", "anyOf", "allOf", "$ref", "not", "if", "default"];
         assert!(!keys.iter().any(|k| bad.contains(&k.as_str())), "{keys:?}");
         assert!(schema(&Offer::default())["properties"].get("actions").is_none());
