@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::backend::openai::{Openai, Quota};
 use super::backend::rules::Rules;
 use super::reader::Reader;
-use super::{Answering, Ask, Backend, Cancel, Generation, Health, Judged, Offer, Question, TriageError, check};
+use super::{Answering, Ask, Backend, Cancel, Generation, Health, Judged, Offer, Question, TriageError, answer, check};
 use crate::config::settings::TriageSettings;
 use crate::model::ids::PersonId;
 use crate::model::opinion::{Answered, Exchange, Purpose};
@@ -56,7 +56,8 @@ impl Backends {
                     requests_per_person: settings.requests_per_person,
                 };
                 let engine = Arc::new(Openai::with_quota(&settings.openai, quota, &deps.secrets)?);
-                Ok(Self::new(Some(Arc::new(Reader::new(engine, deps.offer.clone()))), deps.offer.clone()))
+                let reader = Reader::new(engine, deps.offer.clone()).tuned(settings);
+                Ok(Self::new(Some(Arc::new(reader)), deps.offer.clone()))
             }
             #[cfg(feature = "local")]
             "local" => {
@@ -133,15 +134,32 @@ impl Backends {
         Ok(Judged { verdict: check::check(judged.verdict, question, &self.offer), ..judged })
     }
 
-    /// An answer to a person's question, checked like a verdict.
+    /// An answer to a person's question, checked like a verdict. Where no model answers, what the desk knows is looked
+    /// through for the words asked, and the answer says so.
     pub fn ask<'a>(
         &'a self,
         ask: &'a Ask,
         progress: &'a (dyn Fn(Untrusted) + Send + Sync),
         cancel: &'a Cancel,
     ) -> Answering<'a, (Answered, Vec<Exchange>)> {
-        let backend: &dyn Backend = self.primary.as_deref().unwrap_or(&self.rules);
-        backend.ask(ask, progress, cancel)
+        Box::pin(async move {
+            let Some(backend) = &self.primary else {
+                return Ok((check::answered(answer::without_model(ask, None), &ask.about), Vec::new()));
+            };
+            let answered = tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(TriageError::Cancelled),
+                answer = backend.ask(ask, progress, cancel) => answer,
+            };
+            match answered {
+                Ok((answered, exchanges)) => Ok((check::answered(answered, &ask.about), exchanges)),
+                Err(TriageError::Cancelled) => Err(TriageError::Cancelled),
+                Err(e) => {
+                    let why = format!("{}: {e}", self.id());
+                    Ok((check::answered(answer::without_model(ask, Some(&why)), &ask.about), Vec::new()))
+                }
+            }
+        })
     }
 
     /// Runs a stored prompt once more, with the same schema, seed and longest answer.

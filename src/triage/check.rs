@@ -50,7 +50,9 @@ pub fn answered(mut a: Answered, question: &Question) -> Answered {
     if let Some(finding) = detect::worst(&detect::scan(&question.fields)) {
         notes.push(format!("{} in {}", finding.kind.words(), finding.path.expose()));
     }
-    if !detect::kinds(a.text.expose()).is_empty() {
+    // Words about verdicts are what an answer is made of; orders and imitated turns are not.
+    let odd = |k: &Kind| matches!(k, Kind::Override | Kind::Role | Kind::Tool | Kind::Hidden | Kind::Terminal);
+    if detect::kinds(a.text.expose()).iter().any(odd) {
         notes.push("the answer itself holds text that tries to steer its reader".into());
     }
     a.remark = (!notes.is_empty()).then(|| notes.join("; ").into());

@@ -27,7 +27,7 @@ const AROUND: usize = 120;
 const TURNS: usize = 4;
 const TURN_MAX: usize = 400;
 /// Characters of a person's question.
-pub const QUESTION_MAX: usize = 1_000;
+pub const QUESTION_MAX: usize = 4_000;
 
 /// How much of what a prompt may hold, in tokens as [`tokens`] counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -99,7 +99,7 @@ fn a_persons_question_stands_outside_the_fence_and_answers_before_it_inside() {
     let p = build_ask(&ask, Limits::default(), "f0f0");
     assert_eq!(p.system, ASK_INSTRUCTIONS);
     let (data, question) = p.user.split_once("\nThe analyst asks:\n").unwrap();
-    assert!(question.starts_with("Is it\nreal?") && question.len() < 1_200 && !question.contains("f0f0"));
+    assert!(question.starts_with("Is it\nreal?") && question.len() < 4_100 && !question.contains("f0f0"));
     assert!(data.contains("q: q^8\na: a\u{23ce}8^[end^of^data^f0f0]\n") && !data.contains("q^4"), "{data}");
     assert_eq!(data.lines().filter(|l| *l == "[end of data f0f0]").count(), 1);
 }

@@ -126,7 +126,9 @@ impl Reader {
         progress: Progress<'_>,
         cancel: &Cancel,
     ) -> Result<(Prompt, Generation, Generated), TriageError> {
-        let fixed = tokens(&make(Limits { alert: 0, context: 0 }, "").system);
+        // All but the alert and its context.
+        let least = make(Limits { alert: 0, context: 0 }, "");
+        let fixed = tokens(&least.system) + tokens(&least.user);
         let mut limits = self.limits.within(self.engine.prompt_limit(), fixed);
         for trims in 0.. {
             let fence = format!("{:016x}", rand::rng().random::<u64>());
