@@ -12,33 +12,27 @@
 )]
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use watchfloor::config::settings::OpenaiSettings;
 use watchfloor::desk::scenario::Scenario;
 use watchfloor::intake::format;
 use watchfloor::model::action::RequestState;
 use watchfloor::model::alert::{Alert, AlertFields, NewAlert, Status};
-use watchfloor::model::fields::{Field, flatten};
+use watchfloor::model::fields::flatten;
 use watchfloor::model::priority::Priority;
 use watchfloor::model::query::{Query, Term};
 use watchfloor::model::verdict::{Claim, Verdict, VerdictKind};
 use watchfloor::store::sqlite::SqliteStore;
 use watchfloor::store::{Ingested, Store as _};
 use watchfloor::text::Untrusted;
-use watchfloor::triage::backend::openai::Openai;
 use watchfloor::triage::backend::rules::Rules;
 use watchfloor::triage::check::check;
 use watchfloor::triage::detect::{self, Kind};
-use watchfloor::triage::reader::Reader;
 use watchfloor::triage::{
-    Answering, Backend, Backends, Cancel, Context, Health, Judged, Neighbour, Offer, Question, SecretOf, Telling,
-    TriageError,
+    Answering, Backend, Backends, Cancel, Context, Health, Judged, Neighbour, Offer, Question, Telling,
 };
-use zeroize::Zeroizing;
 
 fn data(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("WATCHFLOOR_TEST_DATA")
@@ -449,147 +443,6 @@ async fn no_payload_hides_closes_lowers_or_runs_anything() {
     assert!(store.requests(&RequestState::ALL, 9).unwrap().is_empty() && store.kill_switch().unwrap().is_none());
 }
 
-/// A llama.cpp server with a tiny model, started for one test.
-struct LlamaServer {
-    process: std::process::Child,
-    url: String,
-}
-
-const KEY: &str = "test-key-71";
-
-impl Drop for LlamaServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// `None`, said aloud, where the server was not built: that takes too long for every run.
-fn llama_server(context: usize) -> Option<LlamaServer> {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/services/llama-server.sh");
-    let build = std::env::var_os("WATCHFLOOR_TEST_BUILD_LLAMA").is_some();
-    let mut command = std::process::Command::new(script);
-    if !build {
-        command.arg("--check");
-    }
-    let out = command.output().unwrap();
-    let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    let Some((binary, model)) = said.trim().split_once(' ').filter(|_| out.status.success()) else {
-        assert!(!build, "the build failed: {}", String::from_utf8_lossy(&out.stderr));
-        println!("skipped: no llama-server; WATCHFLOOR_TEST_BUILD_LLAMA=1 builds one (about half an hour)");
-        return None;
-    };
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let args = [
-        "-m",
-        model,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port.to_string(),
-        "-c",
-        &context.to_string(),
-        "-np",
-        "1",
-        "-t",
-        "1",
-        "--metrics",
-        "--api-key",
-        KEY,
-    ];
-    let process = std::process::Command::new(binary)
-        .args(args)
-        // One thread that sleeps when it waits: beside a compiler two that spin get next to nothing done.
-        .env("OMP_WAIT_POLICY", "passive")
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    Some(LlamaServer { process, url: format!("http://127.0.0.1:{port}/v1") })
-}
-
 fn offer() -> Offer {
     Offer { actions: vec!["isolate-host".into()], ..Offer::default() }
-}
-
-fn model_client(url: &str, key: Option<&'static str>) -> Reader {
-    let settings = OpenaiSettings {
-        url: url.into(),
-        model: "smollm2".into(),
-        max_tokens: 300,
-        first_token_seconds: 240,
-        idle_seconds: 120,
-        api_key: key.map(|_| "env:KEY".into()),
-        ..OpenaiSettings::default()
-    };
-    let secrets: SecretOf = Arc::new(move |_| Ok(Zeroizing::new(key.unwrap_or_default().to_owned())));
-    Reader::new(Arc::new(Openai::new(&settings, &secrets).unwrap()), offer())
-}
-
-/// Shape, streaming, cancelling, trimming and refusals of a real server. The model is too small for its opinion to count.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_real_model_server() {
-    let Some(server) = llama_server(2048) else { return };
-    let client = model_client(&server.url, Some(KEY));
-    let begun = Instant::now();
-    while !client.health().await.up {
-        assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", client.health().await);
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
-    let lsass = |q: &Question| q.alert.fields.title.expose().starts_with("LSASS");
-    let (_, mut q) = demo_questions().into_iter().find(|(_, q)| lsass(q)).unwrap();
-    q.fields.truncate(12);
-
-    // An answer streams in pieces and keeps to the schema, and may be cut off: the model knows no end.
-    let pieces = Mutex::new(Vec::new());
-    let progress = |t: Untrusted| pieces.lock().unwrap().push(t.into_exposed());
-    let desk = Backends::new(Some(Arc::new(model_client(&server.url, Some(KEY)))), offer());
-    let v = desk.judge(&q, &progress, &Cancel::new()).await.unwrap().verdict;
-    let streamed: String = pieces.lock().unwrap().concat();
-    println!("{} pieces: {streamed}\n{v:#?}", pieces.lock().unwrap().len());
-    assert!(pieces.lock().unwrap().len() > 10 && streamed.trim_start().starts_with("{"), "{streamed}");
-    if v.fallback {
-        assert!(v.remark.as_ref().unwrap().expose().contains("cut off"), "the one excuse of a tiny model: {v:#?}");
-    } else {
-        assert!(v.backend == "openai" && !v.model.is_empty() && v.took_ms > 0);
-        assert!(v.confidence.is_none_or(|c| (0.0..=1.0).contains(&c)));
-        assert!(v.kind == VerdictKind::NeedsInvestigation || v.founded() > 0, "{v:#?}");
-    }
-
-    // Cancelled at the first piece: over within a second, and the server stops working.
-    let cancel = Cancel::new();
-    let (stop, started) = (cancel.clone(), Mutex::new(None));
-    let first = |_: Untrusted| {
-        started.lock().unwrap().get_or_insert_with(Instant::now);
-        stop.cancel();
-    };
-    let got = client.judge(&q, &first, &cancel).await;
-    assert_eq!(got.unwrap_err(), TriageError::Cancelled);
-    assert!(started.lock().unwrap().unwrap().elapsed() < Duration::from_secs(1));
-    let freed = async {
-        while client.health().await.running != Some(0) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), freed).await.expect("the server goes on without us");
-
-    // A record longer than the model's context is shortened until it fits.
-    let mut long = q.clone();
-    let piece = (0..60).map(|i| format!("{i:x}q")).collect::<String>();
-    long.fields
-        .extend((0..200).map(|i| Field { path: format!("field{i}").into(), value: format!("{i}{piece}").into() }));
-    match client.judge(&long, &|_| {}, &Cancel::new()).await {
-        Ok(_) | Err(TriageError::Invalid(_)) => {}
-        Err(e) => panic!("{e}"),
-    }
-
-    // What a person must set right is said as such.
-    let wrong_key = model_client(&server.url, Some("wrong")).judge(&q, &|_| {}, &Cancel::new()).await.unwrap_err();
-    assert!(matches!(&wrong_key, TriageError::Configuration(s) if s.contains("refuses our key")), "{wrong_key}");
-    let wrong_path =
-        model_client(&format!("{}/nope", server.url), Some(KEY)).judge(&q, &|_| {}, &Cancel::new()).await.unwrap_err();
-    assert!(matches!(&wrong_path, TriageError::Configuration(s) if s.contains("404")), "{wrong_path}");
-    drop(server);
-    let gone = desk.judge(&q, &|_| {}, &Cancel::new()).await.unwrap().verdict;
-    assert!(gone.fallback && gone.remark.unwrap().expose().contains("cannot connect"));
 }

@@ -18,7 +18,7 @@ const STREAM_MAX: usize = 16 << 20;
 pub(super) struct Limits {
     /// Until the first event.
     pub first: Duration,
-    /// Between two pieces.
+    /// Between two events that bring the answer further. Comments, empty events and bytes that drip do not.
     pub idle: Duration,
 }
 
@@ -38,6 +38,8 @@ pub(super) struct Reply {
     pub tokens: Vec<(String, f64)>,
     /// Log-probability of tokens whose text has not come yet.
     held: Option<f64>,
+    /// How often an event brought something: text, thoughts, the end.
+    steps: u64,
 }
 
 impl Reply {
@@ -103,6 +105,13 @@ impl Reply {
         if let Some(finish) = choice["finish_reason"].as_str() {
             self.finish = Some(finish.to_owned());
         }
+        // Thoughts come under names of their own and are none of the answer.
+        let said = |delta: &serde_json::Map<String, Value>| {
+            delta.iter().any(|(k, v)| k != "role" && v.as_str().is_some_and(|s| !s.is_empty()))
+        };
+        if choice["delta"].as_object().is_some_and(said) || choice["finish_reason"].is_string() {
+            self.steps += 1;
+        }
         Ok(false)
     }
 }
@@ -142,13 +151,14 @@ async fn read_into(
         return Err(Fault::Invalid(format!("the server answered {} instead of an event stream", fault::say(&kind))));
     }
     let (mut parser, mut events, mut total) = (sse::Parser::default(), Vec::new(), 0);
+    let mut moved = begun;
     loop {
         let (limit, what) = match reply.first_ms {
-            None => (limits.first.saturating_sub(begun.elapsed()).max(Duration::from_millis(1)), "no first token"),
+            None => (limits.first, "no first token"),
             Some(_) => (limits.idle, "no further token"),
         };
-        let told = if reply.first_ms.is_none() { limits.first } else { limits.idle };
-        let piece = tokio::time::timeout(limit, response.chunk()).await.map_err(|_| Fault::Silent(what, told))?;
+        let left = limit.saturating_sub(moved.elapsed()).max(Duration::from_millis(1));
+        let piece = tokio::time::timeout(left, response.chunk()).await.map_err(|_| Fault::Silent(what, limit))?;
         let Some(piece) = piece.map_err(|e| Fault::Retry(format!("the stream broke off: {}", fault::chain(&e))))?
         else {
             return Ok(());
@@ -158,11 +168,15 @@ async fn read_into(
             return Err(Fault::Invalid(format!("the stream is longer than {STREAM_MAX} bytes")));
         }
         parser.push(&piece, &mut events).map_err(|e| Fault::Invalid(e.to_string()))?;
+        let steps = (reply.first_ms.is_some(), reply.steps);
         for data in events.drain(..) {
             reply.first_ms.get_or_insert_with(|| begun.elapsed().as_millis() as u64);
             if reply.take(&data, progress)? {
                 return Ok(());
             }
+        }
+        if steps != (reply.first_ms.is_some(), reply.steps) {
+            moved = Instant::now();
         }
     }
 }
