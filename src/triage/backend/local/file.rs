@@ -1,4 +1,4 @@
-//! The model's file: which one, whether it can be one, and its digest.
+//! The model's file: which one, and its digest.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -50,24 +50,6 @@ pub fn name(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Looks at the first bytes, so that what is no model is told from what is a broken one. Length in bytes.
-pub fn look(path: &Path) -> Result<u64, String> {
-    let mut file = File::open(path).map_err(|e| e.to_string())?;
-    let len = file.metadata().map_err(|e| e.to_string())?.len();
-    let mut start = [0; 8];
-    if file.read_exact(&mut start).is_err() {
-        return Err(format!("{len} bytes are no model in GGUF"));
-    }
-    let (magic, version) = start.split_at(4);
-    if magic != b"GGUF" {
-        return Err("this is no model in GGUF (its first four bytes are not `GGUF`)".into());
-    }
-    match u32::from_le_bytes([version[0], version[1], version[2], version[3]]) {
-        2 | 3 => Ok(len),
-        other => Err(format!("GGUF of version {other}, expected 2 or 3")),
-    }
-}
-
 /// Which bytes a path leads to, as far as the file system tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -105,19 +87,6 @@ pub fn digest(path: &Path, stop: &Arc<AtomicBool>) -> Option<String> {
     }
 }
 
-/// Bytes that programs can still have, where the system tells (Linux: `MemAvailable` of /proc/meminfo).
-pub fn memory_available() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// Bytes in words.
-pub fn size(bytes: u64) -> String {
-    let mb = bytes as f64 / 1e6;
-    if mb >= 1_000.0 { format!("{:.1} GB", mb / 1_000.0) } else { format!("{mb:.0} MB") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,20 +107,6 @@ mod tests {
         assert_eq!(resolve("", dir.path()), Ok(file));
         std::fs::write(dir.path().join("current"), "../small\n").unwrap();
         assert!(say("").contains("no name of a model"), "a choice does not lead out of the folder");
-    }
-
-    #[test]
-    fn what_is_no_model_is_said_to_be_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let say = |bytes: &[u8]| {
-            let path = dir.path().join("m.gguf");
-            std::fs::write(&path, bytes).unwrap();
-            look(&path)
-        };
-        assert!(say(b"").unwrap_err().contains("0 bytes"));
-        assert!(say(b"<!DOCTYPE html>").unwrap_err().contains("no model in GGUF"));
-        assert!(say(b"GGUF\x01\0\0\0").unwrap_err().contains("version 1"));
-        assert_eq!(say(b"GGUF\x03\0\0\0"), Ok(8));
     }
 
     #[test]

@@ -17,7 +17,10 @@ use super::file::{self, Stamp};
 use super::quiet::{self, Errors};
 use super::template::Template;
 use crate::config::settings::LocalSettings;
+use crate::text::{clean, front};
 use crate::triage::TriageError;
+use crate::triage::models::gguf::{self, Header};
+use crate::triage::models::{room, size};
 
 /// Prompts whose fixed part is kept.
 pub const PREFIXES: usize = 2;
@@ -66,11 +69,14 @@ impl Loaded {
     pub fn new(s: &LocalSettings, dir: &Path, closing: &Arc<AtomicBool>, errors: &Errors) -> Result<Self, TriageError> {
         let backend = backend(s)?;
         let path = file::resolve(&s.model, dir)?;
-        let len = file::look(&path).map_err(|e| configuration(&path, e))?;
+        // Read by ourselves before llama.cpp does: it ends the process over some of what a broken file can hold.
+        let header = gguf::read_file(&path).map_err(|e| configuration(&path, e))?;
+        writes_text(&header).map_err(|e| configuration(&path, e))?;
+        let len = file::stamp(&path).map_or(0, |s| s.len);
         let (devices, gpus) = devices();
         let gpu = s.gpu_layers > 0 && gpus > 0;
         if !gpu {
-            enough_memory(&path, len, 0)?;
+            enough_memory(&path, len, &header, s.context_tokens)?;
         }
         errors.take();
         let stop = Arc::clone(closing);
@@ -84,9 +90,6 @@ impl Loaded {
         let model = Arc::new(model.map_err(|e| configuration(&path, why(&errors.take(), &e.to_string())))?);
         usable(&model).map_err(|e| configuration(&path, e))?;
         let context = s.context_tokens.min(model.n_ctx_train()).max(256);
-        if !gpu {
-            enough_memory(&path, len, cache_bytes(&model, context))?;
-        }
         let constrainer = Constrainer::new(&model).map_err(|e| configuration(&path, e))?;
         let threads = threads(s.threads);
         let loaded = Self {
@@ -194,7 +197,7 @@ fn devices() -> (String, usize) {
     let all = list_llama_ggml_backend_devices();
     let words = |d: &LlamaBackendDevice| {
         if gpu(d) {
-            format!("{} ({}, {} free)", d.name, d.description.trim(), file::size(d.memory_free as u64))
+            format!("{} ({}, {} free)", d.name, d.description.trim(), size(d.memory_free as u64))
         } else {
             d.name.clone()
         }
@@ -210,7 +213,7 @@ fn about(s: &LocalSettings, len: u64, context: u32, threads: u32, gpu: bool, dev
         (0, _) => format!("CPU, {cores}"),
         (n, _) => format!("CPU, {cores} ({n} layers were to be on a GPU, but there is none)"),
     };
-    format!("{}, {context} tokens of context, {on}; devices: {devices}", file::size(len))
+    format!("{}, {context} tokens of context, {on}; devices: {devices}", size(len))
 }
 
 /// Small enough that a slow machine looks at cancelling several times a second, large enough to be worth it; the same on
@@ -221,36 +224,42 @@ fn chunk(params: u64, threads: u32) -> u32 {
     (chunk / 8 * 8) as u32
 }
 
-fn cache_bytes(model: &LlamaModel, context: u32) -> u64 {
-    let heads = u64::from(model.n_head()).max(1);
-    let width = u64::try_from(model.n_embd()).unwrap_or(0) / heads * u64::from(model.n_head_kv());
-    // Keys and values, two bytes each.
-    u64::from(model.n_layer()) * width * 4 * u64::from(context)
-}
-
-fn enough_memory(path: &Path, len: u64, cache: u64) -> Result<(), TriageError> {
-    let need = len + cache + OVERHEAD;
-    match file::memory_available() {
-        Some(free) if free < need => Err(configuration(
-            path,
-            format!(
-                "the model needs about {} of memory, {} are free: a smaller one fits",
-                file::size(need),
-                file::size(free)
-            ),
-        )),
-        _ => Ok(()),
+/// Refuses what this machine cannot hold. What it can hold, but not now, is slow, and that is said.
+fn enough_memory(path: &Path, len: u64, header: &Header, context: u32) -> Result<(), TriageError> {
+    let cache = header.cache_bytes_per_token.unwrap_or(0).saturating_mul(u64::from(context));
+    let own = cache.saturating_add(OVERHEAD);
+    let need = own.saturating_add(len);
+    let room = room(path.parent().unwrap_or(path));
+    // The weights are the file's own pages, which come and go; the cache and the buffers must be had.
+    if room.memory.is_some_and(|all| need > all) || room.memory_free.is_some_and(|free| own > free) {
+        let words = |n: Option<u64>| n.map_or("an unknown amount".to_owned(), size);
+        let (all, free) = (words(room.memory), words(room.memory_free));
+        let what = format!("the model needs about {} of memory; there is {all}, {free} of it free", size(need));
+        return Err(configuration(path, format!("{what}: a smaller model or triage.local.context_tokens may fit")));
     }
+    if room.memory_free.is_some_and(|free| need > free) {
+        tracing::warn!(need, ?room, "the local model hardly fits into memory: it will be slow");
+    }
+    Ok(())
 }
 
-/// Whether it writes text at all.
-fn usable(model: &LlamaModel) -> Result<(), String> {
-    let meta = |key: &str| model.meta_val_str(key).unwrap_or_default();
-    let kind = meta("general.architecture");
+/// Whether it is a model that writes, and whole.
+fn writes_text(header: &Header) -> Result<(), String> {
+    let kind = header.architecture.as_ref().map(|a| a.expose().to_owned()).unwrap_or_default();
+    if kind.is_empty() {
+        return Err("the file does not say what kind of model it holds".into());
+    }
     if kind.contains("bert") || kind.starts_with("t5") || kind == "clip" {
-        return Err(format!("a model of kind {kind} does not write text"));
+        return Err(format!("a model of kind {} does not write text", clean(&front(&kind, 40).into())));
     }
-    if meta("tokenizer.ggml.model") == "no_vocab" || model.n_vocab() <= 0 {
+    if header.tensors == 0 {
+        return Err("the file holds a vocabulary and no model".into());
+    }
+    Ok(())
+}
+
+fn usable(model: &LlamaModel) -> Result<(), String> {
+    if model.meta_val_str("tokenizer.ggml.model").is_ok_and(|kind| kind == "no_vocab") || model.n_vocab() <= 0 {
         return Err("the model has no vocabulary".into());
     }
     if model.n_ctx_train() < 512 {
@@ -267,12 +276,11 @@ fn why(errors: &[String], otherwise: &str) -> String {
     }
     if let Some((_, name)) = all.split_once("unknown model architecture: '") {
         let name = name.split('\'').next().unwrap_or_default();
-        return format!("this build knows no models of kind {name:?}");
+        return format!("this build knows no models of kind {}", clean(&front(name, 40).into()));
     }
     // The first line is nearest to the cause; later ones say where it was noticed.
     let first = errors.iter().map(|e| e.trim()).find(|e| !e.is_empty()).unwrap_or(otherwise);
-    let first: String = first.chars().filter(|c| !c.is_control()).take(200).collect();
-    format!("llama.cpp cannot load it: {first}")
+    format!("llama.cpp cannot load it: {}", clean(&front(first, 200).into()))
 }
 
 #[cfg(test)]
@@ -299,7 +307,7 @@ mod tests {
     fn what_llama_cpp_said_becomes_one_sentence() {
         let said = |lines: &[&str]| why(&lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>(), "null result");
         assert!(said(&["tensor 'x' data is not within the file bounds, model is corrupted"]).contains("get it again"));
-        assert!(said(&["error loading model: unknown model architecture: 'foo9'"]).contains("\"foo9\""));
+        assert!(said(&["error loading model: unknown model architecture: 'foo9'"]).ends_with("of kind foo9"));
         assert_eq!(said(&[]), "llama.cpp cannot load it: null result");
     }
 }
