@@ -174,16 +174,16 @@ async fn keeps_two_prefixes(engine: &Local) {
 
 /// Together they want more context than there is: they take turns, and nobody is refused or cut.
 async fn makes_room(engine: &Local) {
-    let system = conformance::fresh_system(900);
-    let requests: Vec<_> = (0..5)
-        .map(|i| Generation { system: system.clone(), max_tokens: 1000, ..request(&format!("Alert {i}.")) })
+    let system = conformance::fresh_system(100);
+    let requests: Vec<_> = (0..3)
+        .map(|i| Generation { system: system.clone(), max_tokens: 3000, ..request(&format!("Alert {i}.")) })
         .collect();
     for made in join_all(requests.iter().map(|r| ask(engine, r))).await {
         assert_eq!(made.unwrap().finish, Finish::Stop);
     }
-    // And a system text of another length after it.
-    let other = Generation { system: conformance::fresh_system(1600), max_tokens: 200, ..request("Alert.") };
-    assert!(matches!(ask(engine, &other).await.unwrap().finish, Finish::Stop | Finish::Length));
+    // And one that leaves no room for what was kept of the others.
+    let other = Generation { system: conformance::fresh_system(100), max_tokens: 3800, ..request("Alert.") };
+    assert_eq!(ask(engine, &other).await.unwrap().finish, Finish::Stop);
 }
 
 /// A thread that wants to run every 10 ms does, while the model works: it has a core to itself, or goes first on the only
@@ -423,15 +423,20 @@ async fn the_chosen_model_can_change_and_go() {
     assert!(begun.elapsed() < Duration::from_secs(3), "closing took {:?}", begun.elapsed());
 }
 
+const RECORD: &str = r#"{"timestamp":"2026-01-05T09:00:00.000+0000","rule":{"level":12,"id":"92052","description":"LSASS memory read by rundll32","mitre":{"id":["T1003.001"]}},"agent":{"id":"007","name":"ws-042"},"data":{"win":{"eventdata":{"sourceImage":"C:\\Windows\\System32\\rundll32.exe","targetImage":"C:\\Windows\\System32\\lsass.exe","grantedAccess":"0x1fffff","user":"CORP\\h.brandt"}}},"id":"1767603600.1"}"#;
+
 /// Through the whole program: settings, desk, prompt, model, checks, verdict. Nothing of it may write to the terminal.
 #[test]
 fn a_verdict_of_a_local_model_through_the_program() {
     let Some(model) = smollm2() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let data = common::demo_desk(dir.path());
+    let data = dir.path().join("data").display().to_string();
     let config = dir.path().join("config.toml");
     let text = format!("[triage]\nbackend = \"local\"\n[triage.local]\nmodel = {:?}\n", model.display().to_string());
     std::fs::write(&config, text).unwrap();
+    let record = dir.path().join("alert.json");
+    std::fs::write(&record, RECORD).unwrap();
+    common::run(&["--data-dir", &data, "import", "--format", "wazuh", &record.display().to_string()]);
     let alerts = common::json(&data, &["alerts", "--limit", "1"]);
     let id = alerts[0]["id"].to_string();
     let config = config.display().to_string();
