@@ -282,7 +282,12 @@ impl<'a> Puller<'a> {
             From::Net(url, with_token) => {
                 let token = if *with_token { self.token() } else { None };
                 let remote = Remote { url, token, bytes: plan.bytes, pinned: plan.sha256.is_some(), state: &state };
-                Fetcher::new(&self.out)?.download(&mut part, &remote, told).await?
+                let brought = Fetcher::new(&self.out)?.download(&mut part, &remote, told).await;
+                if brought.is_err() && part.file.metadata().is_ok_and(|m| m.len() == 0) {
+                    let _ = fs::remove_file(&part.path);
+                    let _ = fs::remove_file(&state);
+                }
+                brought?
             }
         };
         match self.check(plan, &part, bytes, told) {
