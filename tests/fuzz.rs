@@ -237,3 +237,18 @@ fn fuzz_defang() {
         let _ = text::refang(&text);
     });
 }
+
+/// Header of a model file: from a stranger, and read before anything vouches for it.
+#[test]
+fn fuzz_model_header() {
+    use watchfloor::desk::models::gguf;
+    check!().with_iterations(3000).for_each(|bytes: &[u8]| {
+        let _ = gguf::read(bytes, bytes.len() as u64);
+        let behind = [b"GGUF\x03\0\0\0", bytes].concat();
+        let _ = gguf::peek(&behind);
+        // One value and one tensor, so that the input gets past the counts.
+        let deeper = [b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0", bytes].concat();
+        let (whole, longer) = (gguf::read(&deeper[..], deeper.len() as u64), gguf::read(&deeper[..], u64::MAX));
+        assert!(whole.is_err() || longer.is_ok(), "a longer file is not cut off");
+    });
+}

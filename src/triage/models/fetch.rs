@@ -127,6 +127,11 @@ impl Fetcher {
             .connect_timeout(out.limits.connect)
             .redirect(policy)
             .referer(false)
+            // The bytes as they are: ranges and digests are of those.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
             .user_agent(concat!("watchfloor/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &out.ca {
             let wrong = |e: &dyn std::fmt::Display| ModelError::Usage(format!("--ca {}: {e}", path.display()));
