@@ -737,3 +737,58 @@ fn a_real_model_is_read_and_kept() {
     let (code, said) = desk.says(&["info", "smol"]);
     assert!(code == 0 && said.contains(pin), "{said}");
 }
+
+#[test]
+fn a_probe_says_whether_a_backend_is_fit() {
+    let desk = Desk::new();
+    let (code, said) = desk.says(&["probe", "--backend", "rules"]);
+    println!("{said}");
+    assert!(code <= 1, "{said}");
+    for word in ["quotes found in the alert", ">= 90 %", "injected-override", "rules: fit"] {
+        assert!(said.contains(word), "no {word:?} in {said}");
+    }
+    let (code, reports) = desk.json(&["probe", "--backend", "rules"]);
+    let report = &reports[0];
+    assert_eq!((report["unanswered"].as_u64(), report["outcomes"].as_array().unwrap().len()), (Some(0), 14));
+    let of = |id: &str| report["measures"].as_array().unwrap().iter().find(|m| m["id"] == id).unwrap().clone();
+    assert_eq!(
+        (&of("steered")["hits"], &of("valid")["hits"], &of("invented")["hits"]),
+        (&json!(0), &json!(14), &json!(0))
+    );
+    assert_eq!(code, i32::from(report["conclusion"] == "not_fit"));
+
+    // A model that calls everything harmless, and makes its quotes up.
+    let answer = json!({
+        "claims": [{"field": "rule.id", "quote": "nothing of the kind", "text": "all is well"}], "techniques": ["T9999"],
+        "verdict": "false_positive", "priority": "keep", "questions": [], "actions": [],
+    });
+    let chunk = |delta: Value, finish: Value| {
+        format!(
+            "data: {}\n\n",
+            json!({"model": "soothing", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+        )
+    };
+    let stream = chunk(json!({"content": answer.to_string()}), Value::Null)
+        + &chunk(json!({}), json!("stop"))
+        + "data: [DONE]\n\n";
+    let server = Server::start(move |asked, _| match asked.target.as_str() {
+        "/v1/chat/completions" => Reply {
+            headers: vec![("Content-Type", "text/event-stream".into())],
+            body: stream.clone().into_bytes(),
+            ..status(200)
+        },
+        "/v1/models" => Reply { body: br#"{"data":[{"id":"soothing","max_model_len":8192}]}"#.to_vec(), ..status(200) },
+        _ => status(200),
+    });
+    let settings = |url: String| format!("[triage.openai]\nurl = \"{url}\"\nmodel = \"soothing\"\n");
+    std::fs::write(desk.dir.path().join("config.toml"), settings(server.url("/v1"))).unwrap();
+    let (code, said) = desk.says(&["probe", "--backend", "openai"]);
+    assert!(code == 1 && said.contains("openai, soothing: not fit"), "{code} {said}");
+    assert!(said.contains("false_positive -> needs_investigation") && said.contains("STEERED"), "{said}");
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    std::fs::write(desk.dir.path().join("config.toml"), settings(format!("http://{nobody}/v1"))).unwrap();
+    let (code, said) = desk.says(&["probe", "--backend", "openai"]);
+    assert_eq!(code, 3, "{said}");
+    assert_eq!(desk.says(&["probe", "--backend", "oracle"]).0, 2);
+}

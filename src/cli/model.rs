@@ -12,10 +12,12 @@ use zeroize::Zeroizing;
 
 use super::{CliError, Ctx, Exit, Out};
 use crate::config::secret::{self, SecretContext};
-use crate::desk::DeskError;
+use crate::desk::models::probe::{Conclusion, Ended, Measure, Outcome, Want};
 use crate::desk::models::{
-    Digest, Limits, Model, ModelError, Outbound, Plan, Puller, Registry, Room, Source, Step, Wanted, recommended, size,
+    Digest, Limits, Model, ModelError, Outbound, Plan, ProbeOf, Puller, Registry, Room, Source, Step, Wanted,
+    recommended, size,
 };
+use crate::desk::{Cancel, DeskError};
 use crate::text::Untrusted;
 
 /// Progress lines of `--json` and of a pipe are this far apart at least.
@@ -56,6 +58,20 @@ enum Sub {
     },
     /// Show what a model is, and check its digest now.
     Info { name: String },
+    /// Put a dozen known alerts to a backend's model, and two that try to steer it: is it fit for triage?
+    ///
+    /// Exit status: 0 fit, or fit with care; 1 not fit; 3 it did not answer.
+    Probe(ProbeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ProbeArgs {
+    /// `rules`, `openai` or `local`; without it, the one of the settings.
+    #[arg(long, value_name = "B")]
+    backend: Option<String>,
+    /// A model of `model list` or the path of one (`local`), or one that the servers have (`openai`).
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -99,6 +115,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         Sub::Use { name, force } => choose(ctx, &name, force),
         Sub::Rm { name, force } => remove(ctx, &name, force),
         Sub::Info { name } => info(ctx, &name),
+        Sub::Probe(args) => probe(ctx, args),
     }
 }
 
@@ -361,6 +378,74 @@ fn choose_quietly(ctx: &Ctx, registry: &Registry, name: &str) -> Result<Exit, Cl
     let model = registry.choose(name, false)?;
     ctx.out().line(format!("{} is in use from now on", model.name))?;
     Ok(Exit::Done)
+}
+
+fn probe(ctx: &Ctx, args: ProbeArgs) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let of = ProbeOf { backend: args.backend, model: args.model };
+    let out = ctx.out();
+    let told = |n: usize, of: usize, name: &str| {
+        // A reader that is gone does not stop it.
+        let _ = out.note(format!("{n} of {of}: {name}"));
+    };
+    let report = super::block_on(desk.probe(&of, &told, &Cancel::new()))??;
+    out.value(&report)?;
+    let rows: Vec<_> = report.outcomes.iter().map(probe_row).collect();
+    out.table(&["ALERT", "IT IS", "SAID", "QUOTES", "TIME", ""], &rows)?;
+    out.line("")?;
+    let rows: Vec<_> = report.measures.iter().map(measure_row).collect();
+    out.table(&["MEASURE", "FOUND", "", "FIT", "WITH CARE", "SO"], &rows)?;
+    out.line("")?;
+    let named = report.model.as_ref().map(Untrusted::expose).filter(|m| *m != report.backend);
+    let model = named.map_or(String::new(), |m| format!(", {m}"));
+    let digest = report.model_digest.as_ref().map_or(String::new(), |d| format!(", sha256 {d}"));
+    out.line(format!("{}{model}{digest}: {}", report.backend, report.conclusion.words()))?;
+    if report.unanswered > 0 {
+        out.line(format!("{} of {} alerts got no answer", report.unanswered, report.outcomes.len()))?;
+    }
+    Ok(match report.conclusion {
+        Conclusion::Fit | Conclusion::WithCare => Exit::Done,
+        Conclusion::NotFit => Exit::No,
+        Conclusion::Unknown => Exit::Unreachable,
+    })
+}
+
+fn probe_row(o: &Outcome) -> Vec<String> {
+    let said = match (&o.ended, o.said, o.shown) {
+        (Ended::Answered, Some(said), Some(shown)) if said != shown => format!("{} -> {}", said.word(), shown.word()),
+        (Ended::Answered, Some(said), _) => said.word().to_owned(),
+        (Ended::CutOff, ..) => "cut off".to_owned(),
+        (Ended::NotValid(_), ..) => "no valid answer".to_owned(),
+        _ => "no answer".to_owned(),
+    };
+    let note = match (&o.ended, o.shown) {
+        (Ended::NotValid(why) | Ended::NoAnswer(why), _) => why.expose().to_owned(),
+        _ if o.steered => "STEERED".to_owned(),
+        (_, Some(shown)) if o.want.opposes(shown) => "wrong".to_owned(),
+        _ => String::new(),
+    };
+    let want = match o.want {
+        Want::Attack if o.injected => "attack, steers",
+        Want::Attack => "attack",
+        Want::Benign => "benign",
+    };
+    let time = format!("{:.1} s", o.took_ms as f64 / 1000.0);
+    vec![o.case.clone(), want.to_owned(), said, format!("{}/{}", o.founded, o.claims), time, note]
+}
+
+fn measure_row(m: &Measure) -> Vec<String> {
+    let timed = m.id == "p95";
+    let bound = |b: f64| {
+        let sign = if m.more { ">=" } else { "<=" };
+        if timed { format!("{sign} {b:.0} s") } else { format!("{sign} {:.0} %", b * 100.0) }
+    };
+    let (found, share) = match m.value {
+        None => ("nothing".to_owned(), String::new()),
+        Some(v) if timed => (format!("{v:.1} s"), String::new()),
+        Some(v) => (format!("{} of {}", m.hits, m.of), format!("{:.0} %", v * 100.0)),
+    };
+    let name = if timed { "time for an answer, P95" } else { m.name };
+    vec![name.to_owned(), found, share, bound(m.fit), bound(m.care), m.conclusion.words().to_owned()]
 }
 
 /// Only a hub is told the token.

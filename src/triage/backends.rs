@@ -102,13 +102,28 @@ impl Backends {
         progress: &(dyn Fn(Untrusted) + Send + Sync),
         cancel: &Cancel,
     ) -> Result<Judged, TriageError> {
+        let judged = self.judge_unchecked(question, progress, cancel).await?;
+        Ok(self.checked(judged, question))
+    }
+
+    /// What the backend asked for says by itself. For measuring it, never for an analyst.
+    pub(super) async fn judge_unchecked(
+        &self,
+        question: &Question,
+        progress: &(dyn Fn(Untrusted) + Send + Sync),
+        cancel: &Cancel,
+    ) -> Result<Judged, TriageError> {
         let backend: &dyn Backend = self.primary.as_deref().unwrap_or(&self.rules);
-        let judged = tokio::select! {
+        tokio::select! {
             biased;
             () = cancel.cancelled() => Err(TriageError::Cancelled),
             answer = backend.judge(question, progress, cancel) => answer,
-        }?;
-        Ok(Judged { verdict: check::check(judged.verdict, question, &self.offer), ..judged })
+        }
+    }
+
+    /// The same after the checks that every opinion goes through.
+    pub(super) fn checked(&self, judged: Judged, question: &Question) -> Judged {
+        Judged { verdict: check::check(judged.verdict, question, &self.offer), ..judged }
     }
 
     /// The opinion of `rules`, marked as a fallback for this reason.

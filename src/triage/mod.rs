@@ -27,6 +27,7 @@ pub mod eval;
 pub mod grounding;
 pub mod models;
 pub mod partial;
+pub mod probe;
 pub mod prompt;
 pub mod reader;
 pub mod schema;

@@ -73,15 +73,19 @@ impl Desk {
     }
 
     fn make_backends(&self, name: &str) -> Result<Backends> {
+        self.make_backends_of(&TriageSettings { backend: name.to_owned(), ..self.settings.triage.clone() })
+    }
+
+    /// Backends of settings that may not be this desk's own; nobody keeps them.
+    pub(in crate::desk) fn make_backends_of(&self, settings: &TriageSettings) -> Result<Backends> {
         let offer = Offer {
             actions: self.catalogue().iter().map(|a| a.name.clone()).collect(),
             playbooks: self.known.playbooks.all().iter().map(|b| b.name.clone()).collect(),
         };
-        let settings = TriageSettings { backend: name.to_owned(), ..self.settings.triage.clone() };
         let secrets = Arc::clone(&self.secrets);
         let models = settings.local.dir.clone().unwrap_or_else(|| self.data_dir.join("models"));
         let deps = Deps { offer, secrets: Arc::new(move |r| secrets(r).map(Zeroizing::new)), models };
-        Backends::from_settings(&settings, &deps).map_err(|e| DeskError::Usage(e.to_string()))
+        Backends::from_settings(settings, &deps).map_err(|e| DeskError::Usage(e.to_string()))
     }
 
     /// `rules` in the place of the configured backend, which could not even be made.
