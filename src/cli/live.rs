@@ -50,7 +50,7 @@ pub fn demo(ctx: &Ctx, args: DemoArgs) -> Result<Exit, CliError> {
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {}
 
-/// Runs the live sources and the housekeeping without a console, until told to stop.
+/// Runs the live sources, the triage workers and the housekeeping without a console, until told to stop.
 pub fn serve(ctx: &Ctx, _: ServeArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     let live = desk.start_live(None)?;

@@ -92,7 +92,7 @@ pub struct Global {
 pub enum Command {
     /// The console on a throwaway desk with a live bundled scenario: no network, no settings.
     Demo(live::DemoArgs),
-    /// The desk without a console: live sources and housekeeping.
+    /// The desk without a console: live sources, triage workers, housekeeping.
     Serve(live::ServeArgs),
     /// Read alerts from files, folders or standard input.
     Import(import::Args),

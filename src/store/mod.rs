@@ -237,13 +237,13 @@ pub trait Store: Send + Sync {
     fn exchange(&self, request_id: &str) -> Result<Option<Exchange>>;
     /// Forgets at most `max` exchanges older than this. Returns how many.
     fn drop_exchanges(&self, before: Timestamp, max: usize) -> Result<usize>;
-    /// How often people agreed with verdicts on this alert's rule, by backend and model; over the newest 10,000
+    /// How often people agreed with verdicts on this alert's rule, by backend and model; over the newest 1,000
     /// verdicts that are no fallback. A review counts as it says. An alert without one counts once it is closed, as
     /// agreed when its disposition is the very one its newest verdict named; undetermined and needs-investigation
     /// count neither way.
     fn agreement(&self, id: AlertId) -> Result<Vec<Agreement>>;
     /// Figures over what was given after `since`; percentiles exactly, over at most the newest 10,000 that are no
-    /// fallback. `queue` is left empty.
+    /// fallback. Agreement is over the newest 10,000 verdicts, however old. `queue` is left empty.
     fn triage_stats(&self, since: Timestamp, now: Timestamp) -> Result<TriageStats>;
 
     // --- triage queue ------------------------------------------------------------------------

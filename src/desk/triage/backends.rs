@@ -106,8 +106,11 @@ impl Desk {
     /// Why the queue stands still, in words.
     pub(super) fn held(&self, now: Timestamp) -> Result<Option<String>> {
         Ok(self.store.triage_held(now)?.map(|h| {
-            let left = h.next_try.duration_since(now).as_secs().max(0);
-            format!("rules only: {}, next try in {left} s", h.why)
+            let next = match h.next_try.duration_since(now).as_secs() {
+                ..=0 => "trying again".to_owned(),
+                left => format!("next try in {left} s"),
+            };
+            format!("rules only: {}, {next}", h.why)
         }))
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::store::Held;
 use crate::triage::TriageError;
 
-/// How long past its next try a hold is believed when nobody says it again.
+/// How long past its next try a hold is believed when nobody says it again: its process is gone.
 const BELIEVED: SignedDuration = SignedDuration::from_secs(60);
 
 /// What keeps a backend from answering, as far as it tells how soon to ask again: first and longest pause, seconds.
@@ -58,17 +58,17 @@ impl Hold {
 
     /// Rules stand in for alerts that were asked for before this. `None`: it has not lasted long enough for any.
     pub fn gives_up_on(&self, after: Duration, now: Timestamp) -> Option<Timestamp> {
-        let before = now - SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+        let before = SignedDuration::try_from(after).ok().and_then(|after| now.checked_sub(after).ok())?;
         (self.since <= before).then_some(before)
     }
 
     /// As told to whoever looks.
-    pub fn said(&self) -> Held {
+    pub fn said(&self, now: Timestamp) -> Held {
         Held {
             why: self.error.to_string(),
             since: self.since,
             next_try: self.next_try,
-            until: self.next_try + BELIEVED,
+            until: self.next_try.max(now) + BELIEVED,
         }
     }
 }

@@ -37,6 +37,8 @@ use crate::triage::TriageError;
 /// Exchanges and verdicts looked at of one alert.
 const EXCHANGES: usize = 100;
 const VERDICTS: usize = 100;
+/// Alerts queued in one go: other writers get their turn between.
+const ENQUEUE: usize = 1_000;
 /// Exchanges forgotten in one go.
 const FORGET: usize = 500;
 /// Longest span of statistics: a year.
@@ -129,7 +131,8 @@ impl Desk {
             alert: id,
             request_id: request_id.to_owned(),
             by: person.id,
-            at: Timestamp::now(),
+            // As the store keeps it.
+            at: Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap_or_default(),
             said: verdict.kind,
             kind,
             reason,
@@ -152,7 +155,12 @@ impl Desk {
         let now = Timestamp::now();
         let body = json!({ "ids": ids, "backend": self.settings.triage.backend });
         self.audit.append(Some(by), "triage.enqueue", None, body, now)?;
-        Ok(self.store.enqueue_triage(ids, &Wanted::By(person.id), now)?)
+        let wanted = Wanted::By(person.id);
+        let mut added = 0;
+        for some in ids.chunks(ENQUEUE) {
+            added += self.store.enqueue_triage(some, &wanted, now)?;
+        }
+        Ok(added)
     }
 
     /// Takes back what people asked the workers for, also what they are at. Returns how many alerts.
@@ -244,3 +252,6 @@ fn facts(v: &Verdict) -> serde_json::Value {
         "fallback": v.fallback,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,7 @@ const STRIKES: u32 = 3;
 /// Remembered failures; a desk with more of them has other troubles than one bad alert.
 const FAILED: usize = 10_000;
 const PROBE: Duration = Duration::from_secs(10);
+const SAY_AGAIN: Duration = Duration::from_secs(30);
 const LEAVE: Duration = Duration::from_millis(1_500);
 
 /// Runs the queue until told to stop.
@@ -107,6 +108,8 @@ struct Workers {
     failed: HashMap<AlertId, Failed>,
     answered: Option<Instant>,
     renewed: Instant,
+    /// When the hold was last told.
+    said: Instant,
     revision: u64,
     /// There is a backend.
     made: bool,
@@ -124,6 +127,7 @@ impl Workers {
             failed: HashMap::new(),
             answered: None,
             renewed: Instant::now(),
+            said: Instant::now(),
             revision: 0,
             made: false,
         }
@@ -250,6 +254,9 @@ impl Workers {
                 self.start(job, How::StandIn(hold.error.clone()));
             }
         }
+        if self.said.elapsed() >= SAY_AGAIN {
+            self.say_hold().await;
+        }
         if !hold.is_due(now) || self.probing || self.judging() > 0 {
             return Ok(());
         }
@@ -318,8 +325,9 @@ impl Workers {
         }
     }
 
-    async fn say_hold(&self) {
-        let held = self.hold.as_ref().map(Hold::said);
+    async fn say_hold(&mut self) {
+        self.said = Instant::now();
+        let held = self.hold.as_ref().map(|h| h.said(Timestamp::now()));
         let said = self.with(move |desk, worker| Ok(desk.store.hold_triage(worker, held.as_ref())?)).await;
         if let Err(e) = said {
             tracing::warn!(error = %e, "triage queue");

@@ -16,7 +16,7 @@ use crate::store::{Result, StoreError};
 const APPLICATION_ID: i64 = 0x5746_6c72;
 
 /// One entry per version; each brings the schema from the version before to its own.
-const MIGRATIONS: &[&str] = &[V1, LEARNING, TRIAGE];
+pub(super) const MIGRATIONS: &[&str] = &[V1, LEARNING, TRIAGE];
 
 /// Bytes of a page. Small, for each batch of alerts touches as many pages of the key indexes as it has alerts, and
 /// each of those goes through the log.

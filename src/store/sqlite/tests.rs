@@ -186,3 +186,40 @@ fn plans_use_the_indexes_they_name() {
         s.count(&query, 10, at(1)).unwrap_or_else(|e| panic!("{q}: {e}"));
     }
 }
+
+#[test]
+fn verdicts_of_an_older_store_count_in_the_figures() {
+    use crate::model::verdict::{Claim, Verdict, VerdictKind};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("old.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(schema::MIGRATIONS[0]).unwrap();
+    old.pragma_update(None, "application_id", 0x5746_6c72).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    for id in 1..=2 {
+        old.execute(
+            "INSERT INTO alert(id, status, priority, severity, sev_order, rank, t_ingest, format, source, title,
+               detector_priority, asset_weight, identity, grp, last_seen, disposition)
+             VALUES(?1, 3, 1, 4, 4, 1.0, 5, 1, 1, 'old', 1, 100, ?2, x'01', 5, 2)",
+            rusqlite::params![id, [id as u8; 16]],
+        )
+        .unwrap();
+        let mut v = Verdict::new(VerdictKind::FalsePositive, "openai", at(id), &format!("r{id}"));
+        v.took_ms = 900;
+        v.fallback = id == 2;
+        v.claims = vec![Claim { founded: true, ..Claim::new("t", "f", "q") }, Claim::new("t", "f", "q")];
+        let mut json = serde_json::to_value(&v).unwrap();
+        // As older versions wrote it.
+        for later in ["server", "playbook", "text_dependent", "usage"] {
+            json.as_object_mut().unwrap().remove(later);
+        }
+        old.execute("INSERT INTO verdict(alert, json) VALUES(?, ?)", rusqlite::params![id, json.to_string()]).unwrap();
+    }
+    drop(old);
+    let s = SqliteStore::open(&path).unwrap();
+    let stats = s.triage_stats(at(0), at(60)).unwrap();
+    assert_eq!((stats.verdicts, stats.fallbacks, stats.by_model, stats.kinds), (2, 1, 1, [0, 0, 2, 0]));
+    assert_eq!((stats.took_p50, stats.claims, stats.founded), (Some(900), 4, 2));
+    assert_eq!(stats.agreement.len(), 2);
+    assert_eq!((stats.agreement[1].rule.expose(), stats.agreement[1].agreed), ("old", 1));
+}

@@ -13,6 +13,8 @@ use crate::store::Result;
 
 /// Percentiles and agreement look at no more than the newest so many verdicts.
 const NEWEST: i64 = 10_000;
+/// Of one rule, which is looked at whenever an alert is opened.
+const NEWEST_OF_RULE: i64 = 1_000;
 /// Rules listed with their own agreement.
 const RULES: usize = 20;
 const NOW: SignedDuration = SignedDuration::from_mins(5);
@@ -100,11 +102,10 @@ fn percentile(sorted: &[u64], p: usize) -> Option<u64> {
 /// is another. A verdict that needs investigation and a disposition of undetermined say nothing, so they count neither
 /// way.
 pub(in crate::store::sqlite) fn agreement(conn: &Connection, rule: Option<&str>) -> Result<Vec<Agreement>> {
-    let (cond, mut values) = match rule {
-        Some(rule) => (" AND rule = ?", vec![Value::from(rule.to_owned())]),
-        None => ("", Vec::new()),
+    let (cond, values) = match rule {
+        Some(rule) => (" AND rule = ?", vec![Value::from(rule.to_owned()), NEWEST_OF_RULE.into()]),
+        None => ("", vec![NEWEST.into()]),
     };
-    values.push(NEWEST.into());
     let sql = format!(
         "WITH newest AS (SELECT verdict, alert, rule, backend, model, kind FROM opinion
            WHERE fallback = 0{cond} ORDER BY verdict DESC LIMIT ?),
