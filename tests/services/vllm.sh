@@ -80,22 +80,26 @@ install() {
 tiny_model() {
   say "making the tiny model in $model"
   mkdir -p "$model.part"
-  nice -n 19 "$python" - "$model.part" "$here/vllm_record.py" >&2 << 'PY'
+  nice -n 19 "$python" - "$model.part" "$here" >&2 << 'PY'
 import json, sys
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-out, text = sys.argv[1:]
+out, here = sys.argv[1:]
+sys.dont_write_bytecode = True
+sys.path.insert(0, here)
+import vllm_record as recorder
+
 special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 tok = Tokenizer(models.BPE())
 tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 tok.decoder = decoders.ByteLevel()
 trainer = trainers.BpeTrainer(
-    vocab_size=1024, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    vocab_size=600, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
 )
-# The recorder's own prompts: what is asked becomes words, everything else bytes.
-tok.train([text], trainer)
+# The recorder's own prompts: parts of what is asked become words, everything else bytes.
+tok.train_from_iterator([recorder.SYSTEM, recorder.ALERT, json.dumps(recorder.SCHEMA)], trainer)
 tok.save(out + "/tokenizer.json")
 template = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
