@@ -396,3 +396,48 @@ async fn what_is_cancelled_stops_at_the_server() {
     }
     assert_eq!(server.hung_up(), 1);
 }
+
+/// `watchfloor bench triage` with settings from the environment: exit status, standard output, standard error.
+fn bench(url: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_watchfloor"))
+        .args(["--data-dir", &dir.path().join("desk").display().to_string(), "bench", "triage"])
+        .args(args)
+        .env("WATCHFLOOR_TRIAGE__BACKEND", "openai")
+        .env("WATCHFLOOR_TRIAGE__OPENAI__URL", url)
+        .env("WATCHFLOOR_TRIAGE__OPENAI__MODEL", vllm::MODEL)
+        .env("XDG_CONFIG_HOME", dir.path())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.code(), text(&out.stdout), text(&out.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bench_triage_says_what_a_server_does() {
+    let server = Vllm::start().await;
+    let url = server.url.clone();
+    let run = |url: String, args: &'static [&'static str]| tokio::task::spawn_blocking(move || bench(&url, args));
+    let (code, out, err) = run(url.clone(), &["--requests", "12", "--concurrency", "6", "--json"]).await.unwrap();
+    assert_eq!(code, Some(0), "{out} {err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&report["answered"], &report["at_once"], &report["backend"]),
+        (&12.into(), &6.into(), &"openai".into())
+    );
+    assert!(report["per_second"].as_f64().unwrap() > 0.0 && report["first_token_p95"].is_u64(), "{report}");
+    assert!(report["prefix_hits"].as_f64().is_some_and(|h| h > 0.0), "one prefix for all: {report}");
+    let seen = server.seen();
+    let prompts: std::collections::BTreeSet<String> = seen.iter().map(|r| r["messages"].to_string()).collect();
+    assert!(seen.len() == 12 && prompts.len() == 12, "different alerts");
+    assert!(seen.iter().all(|r| r["messages"][0] == seen[0]["messages"][0]), "the fixed part is the same");
+
+    server.always(Act::Replay("control-character"));
+    let (code, out, _) = run(url, &["--requests", "3"]).await.unwrap();
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("no verdict       3 x no valid verdict"), "{out}");
+    let (code, out, err) = run("http://127.0.0.1:1/v1".into(), &["--requests", "3"]).await.unwrap();
+    assert!(code == Some(3) && out.is_empty() && err.contains("cannot connect"), "{code:?} {out} {err}");
+    let (code, _, err) = run("http://127.0.0.1:1/v1".into(), &["--concurrency", "0"]).await.unwrap();
+    assert!(code == Some(2) && err.contains("1..=10000"), "{err}");
+}

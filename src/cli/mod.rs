@@ -8,6 +8,7 @@
 pub mod alert;
 pub mod alerts;
 pub mod audit;
+pub mod bench;
 pub mod completions;
 pub mod config;
 pub mod console;
@@ -108,6 +109,8 @@ pub enum Command {
     Model(model::Args),
     /// Score opinions on labelled alerts, or see what text that addresses the reader achieves.
     Eval(eval::Args),
+    /// How much a backend takes: opinions a second and time to the first token.
+    Bench(bench::Args),
     /// The action catalogue, or requests by state.
     Actions(respond::ActionsArgs),
     /// Propose a response action: policy and dry run, nothing else.
@@ -160,6 +163,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Triage(args)) => triage::run(ctx, args),
         Some(Command::Model(args)) => model::run(ctx, args),
         Some(Command::Eval(args)) => eval::run(ctx, args),
+        Some(Command::Bench(args)) => bench::run(ctx, args),
         Some(Command::Actions(args)) => respond::actions(ctx, args),
         Some(Command::Propose(args)) => respond::propose(ctx, args),
         Some(Command::Approve(args)) => respond::approve(ctx, args),

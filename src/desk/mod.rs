@@ -6,6 +6,7 @@
 //! when the audit log cannot take its record.
 
 mod acts;
+pub mod bench;
 mod context;
 mod demo;
 mod error;

@@ -17,6 +17,7 @@ mod answer;
 pub mod attack;
 pub mod backend;
 mod backends;
+pub mod bench;
 pub mod check;
 #[doc(hidden)]
 pub mod conformance;

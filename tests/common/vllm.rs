@@ -6,7 +6,7 @@
 
 #![allow(dead_code, reason = "each test and bench uses its own part")]
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -124,6 +124,11 @@ impl Vllm {
 
 /// A recorded answer.
 pub fn record(name: &str) -> Vec<u8> {
+    static KEPT: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    KEPT.lock().unwrap().entry(name.to_owned()).or_insert_with(|| read(name)).clone()
+}
+
+fn read(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vllm").join(format!("{name}.http"));
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
