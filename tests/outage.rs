@@ -25,6 +25,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use watchfloor::config::{Env, Overrides, load};
 use watchfloor::desk::Cancel;
+use watchfloor::desk::audit::AuditFilter;
 use watchfloor::model::ids::AlertId;
 
 const BIN: &str = env!("CARGO_BIN_EXE_watchfloor");
@@ -101,6 +102,9 @@ impl Drop for Server {
 
 const ANSWER: &str = r#"{"claims":[{"field":"rule.id","quote":"100900","text":"the rule is a test"}],"techniques":[],"verdict":"benign_true_positive","priority":"keep","questions":[],"actions":[],"playbook":"none"}"#;
 
+const ASKED: &str = "Is that the scanner?";
+const REPLY: &str = r#"{"answer":"It may be: nothing else is known.","claims":[{"field":"rule.id","quote":"100900","text":"the rule is a test"}]}"#;
+
 /// A host whose alerts the server fails on.
 const POISON: &str = "host-13";
 
@@ -155,7 +159,8 @@ fn answer(mut stream: TcpStream, asked: &AtomicUsize, pace: Duration) -> std::io
         stream.flush()
     };
     chunk(&mut stream, serde_json::json!({"role": "assistant", "content": ""}), None)?;
-    for piece in ANSWER.as_bytes().chunks(40) {
+    let reply = if String::from_utf8_lossy(&body).contains(ASKED) { REPLY } else { ANSWER };
+    for piece in reply.as_bytes().chunks(40) {
         chunk(&mut stream, serde_json::json!({ "content": std::str::from_utf8(piece).unwrap() }), None)?;
         std::thread::sleep(pace / 5);
     }
@@ -306,8 +311,8 @@ impl Drop for Serving {
 
 #[test]
 fn the_model_server_dies_in_the_middle_of_a_thousand_and_comes_back() {
-    let pace = Duration::from_millis(20);
-    let server = Server::start(pace);
+    // Slow at first, so that it is cut in the middle of answers.
+    let server = Server::start(Duration::from_millis(150));
     let desk = Desk::on(&server, 1_000);
     desk.enqueue_all();
     let queue = desk.json(&["triage", "queue"]);
@@ -325,10 +330,11 @@ fn the_model_server_dies_in_the_middle_of_a_thousand_and_comes_back() {
     let queue = desk.json(&["triage", "queue"]);
     assert_eq!(queue["done"].as_i64(), Some(during), "{queue}");
     assert_eq!(queue["waiting"].as_i64().unwrap() + queue["running"].as_i64().unwrap(), 1_000 - during, "{queue}");
-    server.back(pace);
+    server.back(Duration::from_millis(10));
     desk.assert_each_once(1_000);
     assert_eq!(desk.count("SELECT count(*) FROM opinion WHERE fallback"), 0, "it was back in time");
     println!("{} requests for 1000 alerts, cut at {during}", server.asked());
+    assert!(server.asked() > 1_000, "none was cut in the middle of an answer");
     let queue = desk.json(&["triage", "queue"]);
     assert_eq!((queue["held"].as_str(), queue["asked"].as_u64()), (None, Some(0)), "{queue}");
     drop(serving);
@@ -427,10 +433,18 @@ fn a_person_does_not_wait_behind_the_bulk_and_what_was_said_can_be_run_again() {
     );
     here.cancel_triage_queue(&me).unwrap();
     drop(live);
+    let cancel = Cancel::new();
+    let answered = runtime.block_on(here.ask(&me, id, ASKED.into(), Vec::new(), &|_| {}, &cancel)).unwrap();
+    assert_eq!(answered.text.expose(), "It may be: nothing else is known.");
+    assert!(answered.claims[0].founded && answered.by.as_ref() == Some(&me), "{answered:?}");
+    let detail = here.detail(id).unwrap().unwrap();
+    assert_eq!(detail.asked.len(), 1);
+    assert_eq!((&detail.asked[0].request_id, detail.asked[0].question.expose()), (&answered.request_id, ASKED));
+    assert_eq!(detail.verdicts.len(), 1, "an answer is no verdict");
     // The prompt is kept, and runs again to the same answer; of the alert nothing changes.
     let exchanges = here.exchanges(id).unwrap();
-    assert_eq!(exchanges.len(), 1);
-    assert_eq!(exchanges[0].request_id, verdict.request_id);
+    let requests: Vec<&str> = exchanges.iter().map(|e| e.request_id.as_str()).collect();
+    assert_eq!(requests, [&answered.request_id, &verdict.request_id], "newest first");
     let before = here.detail(id).unwrap().unwrap();
     let (old, new) = runtime.block_on(here.replay(&me, &verdict.request_id, &Cancel::new())).unwrap();
     assert_eq!((&old.user, &old.schema, &old.output), (&new.user, &new.schema, &new.output));
@@ -439,7 +453,15 @@ fn a_person_does_not_wait_behind_the_bulk_and_what_was_said_can_be_run_again() {
     assert_eq!(desk.count(&format!("SELECT count(*) FROM verdict WHERE alert = {id}")), 1);
     let again = desk.json(&["triage", "replay", &verdict.request_id]);
     assert_eq!(again["same"], serde_json::json!({"text": true, "verdict": true, "model": true, "model_digest": null}));
-    assert_eq!(here.exchanges(id).unwrap().len(), 3, "replays are kept");
+    assert_eq!(here.exchanges(id).unwrap().len(), 4, "replays are kept");
+    let audit = here.audit_records(&AuditFilter::default(), 1_000).unwrap();
+    for kind in ["triage.request", "triage.verdict", "triage.ask", "triage.answer", "triage.replay", "triage.enqueue"] {
+        let record = audit.iter().find(|r| r.kind == kind).unwrap_or_else(|| panic!("no {kind} on record"));
+        assert_eq!(record.by.as_ref(), Some(&me), "{kind}");
+        assert!(!record.body.to_string().contains("outage test"), "{kind} holds the prompt");
+    }
+    let given = audit.iter().find(|r| r.request_id.as_ref() == Some(&verdict.request_id) && r.kind == "triage.verdict");
+    assert_eq!(given.unwrap().body["model"], "stub");
     let out = desk.run(&["triage", "exchanges", &id.to_string()]);
     assert_eq!(String::from_utf8_lossy(&out.stdout).matches("replay").count(), 2, "{out:?}");
     assert_eq!(desk.run(&["triage", "replay", "nobody"]).status.code(), Some(1));

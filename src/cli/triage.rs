@@ -163,7 +163,10 @@ fn stats(ctx: &Ctx, hours: u32) -> Result<Exit, CliError> {
 /// Unknown is said to be unknown, never nought.
 fn figures(s: &TriageStats, watts: u32) -> Vec<(&'static str, String)> {
     let ms = |v: Option<u64>| v.map_or("not known".to_owned(), |v| format!("{:.2} s", v as f64 / 1_000.0));
-    let share = |n: u64, of: u64| if of == 0 { "none".to_owned() } else { format!("{n} of {of} ({} %)", n * 100 / of) };
+    let share = |n: u64, of: u64| {
+        let percent = (n * 100).checked_div(of);
+        percent.map_or("none".to_owned(), |percent| format!("{n} of {of} ({percent} %)"))
+    };
     let kinds = VerdictKind::ALL.iter().zip(s.kinds).map(|(k, n)| format!("{} {n}", k.word()));
     let per_alert = |total: f64| total / s.by_model.max(1) as f64;
     let seconds = s.served_ms as f64 / 1_000.0;

@@ -184,7 +184,7 @@ pub(super) fn stats(make: Make<'_>) {
             took_ms: 100 * (n + 1),
             fallback: n >= 20,
             advised_priority: (n == 3).then_some(Priority::P0),
-            text_dependent: (n < 4).then_some(n % 2 == 0),
+            text_dependent: (n < 4).then_some(n.is_multiple_of(2)),
             claims: (0..2).map(|c| Claim { founded: c == 0, ..Claim::new("t", "f", "q") }).collect(),
             usage: Usage {
                 prompt_tokens: Some(10),

@@ -367,7 +367,7 @@ impl Store for SqliteStore {
         self.write(|tx| triage::queue::discard(tx, worker, id))
     }
     fn cancel_triage(&self) -> Result<usize> {
-        self.write(|tx| triage::queue::cancel(tx))
+        self.write(triage::queue::cancel)
     }
     fn triage_queue(&self, now: Timestamp) -> Result<TriageQueue> {
         self.read(|c| triage::queue::state(c, now))
