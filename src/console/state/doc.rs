@@ -253,7 +253,7 @@ fn context(doc: &mut Doc, d: &Detail) {
         doc.pair(Said::of(&c.label), &text, role);
     }
     if !d.context.iter().any(|c| c.label == "past") {
-        for p in &d.past {
+        for p in d.past.iter().filter(|p| p.total > 0) {
             doc.pair(say!(p.alike), &past_line(&p.counts, p.total), Role::Text);
         }
     }

@@ -66,6 +66,8 @@ impl Opinion {
             None => out.doc.text(2, &say!("none yet; ", around.keys.triage, " asks for one"), Role::Dim),
         }
         out.asked(d, around);
+        // Something else follows in a narrow pane.
+        out.doc.blank();
         out
     }
 
@@ -79,7 +81,8 @@ impl Opinion {
         if d.taint.is_empty() && !speaks {
             return;
         }
-        self.heading(say!("TEXT THAT SPEAKS TO ITS READER trust no conclusion that rests on it"));
+        self.heading(say!("TEXT THAT SPEAKS TO ITS READER"));
+        self.doc.text(2, &say!("trust no conclusion that rests on it"), Role::Warn);
         if d.taint.is_empty() {
             self.doc.marked("T", Role::Bad, &say!("found when the opinion was formed"), Role::Warn);
         }

@@ -43,7 +43,13 @@ pub fn draw(c: &mut Canvas<'_>, area: Rect) {
     let (body, side) = layout::columns(s);
     let pane = &s.detail;
     let text = extent(pane.scroll, usize::from(body.height), pane.lines());
-    c.put_right(rule.x, rule.y, rule.width, &text, Role::Dim);
+    let mut right = rule.right();
+    if let Some(side) = side {
+        let text = extent(pane.side_scroll, usize::from(side.height), pane.opinion.doc.rows.len());
+        c.put_right(side.x, rule.y, side.width, &text, Role::Dim);
+        right = body.right();
+    }
+    c.put_right(rule.x, rule.y, right - rule.x, &text, Role::Dim);
     if let Some(mut opinion) = left_over {
         if let (Some(first), Some(v)) = (opinion.first_mut(), d.verdicts.first()) {
             first.0 = say!(v.kind.label());
@@ -55,8 +61,6 @@ pub fn draw(c: &mut Canvas<'_>, area: Rect) {
     if let Some(side) = side {
         c.rule(Rect::new(side.x - 2, side.y, 1, side.height));
         doc_rows(c, side, &pane.opinion.doc.rows, pane.side_scroll);
-        let text = extent(pane.side_scroll, usize::from(side.height), pane.opinion.doc.rows.len());
-        c.put_right(side.x, side.bottom().saturating_sub(1), side.width, &text, Role::Dim);
     }
 }
 
@@ -116,7 +120,8 @@ fn facts(c: &Canvas<'_>, d: &Detail) -> DocRow {
 
 fn opinion(c: &Canvas<'_>, d: &Detail) -> DocRow {
     let taint = !d.taint.is_empty() || d.verdicts.first().is_some_and(|v| v.speaks_to_model);
-    let badge = || (say!("  T speaks to its reader"), Role::Bad);
+    let wide = c.state.size.0 >= 100 && (c.state.full || !c.state.beside());
+    let badge = || (say!(if wide { "  T speaks to its reader" } else { "  T" }), Role::Bad);
     if let Some(run) = c.state.run_of(d.alert.id, false) {
         let waited = Said::span(run.seconds(c.state.now));
         let mut out = vec![match run.partial.kind {

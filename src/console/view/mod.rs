@@ -99,12 +99,6 @@ fn header(c: &mut Canvas<'_>, panes: &Panes) {
     if let Some((done, asked)) = s.bulk().filter(|_| s.tab != Tab::Queue) {
         pieces.push((say!("triage ", done, "/", asked), Role::Accent));
     }
-    if let Some(b) = &s.facts.backend {
-        let taken: usize = pieces.iter().map(|(t, _)| t.width() + 2).sum();
-        let left = usize::from(room.saturating_sub(x)).saturating_sub(taken + 2);
-        pieces.push(model_words(b, left));
-    }
-    pieces.push((say!(s.desk_name), Role::Dim));
     if s.facts.dead_letters > 0 {
         pieces.push((say!("dead ", s.facts.dead_letters), Role::Warn));
     }
@@ -112,6 +106,12 @@ fn header(c: &mut Canvas<'_>, panes: &Panes) {
     if broken > 0 {
         pieces.push((say!(broken, if broken == 1 { " source down" } else { " sources down" }), Role::Bad));
     }
+    if let Some(b) = &s.facts.backend {
+        let taken: usize = pieces.iter().map(|(t, _)| t.width() + 2).sum();
+        let left = usize::from(room.saturating_sub(x)).saturating_sub(taken + 2);
+        pieces.push(model_words(b, left));
+    }
+    pieces.push((say!(s.desk_name), Role::Dim));
     for (text, role) in pieces {
         // Whole or not at all: half a word in the header misleads.
         if x + text.width() as u16 + 2 > room {
