@@ -143,7 +143,9 @@ impl Reader {
                 priority: q.alert.priority,
                 by: q.by.clone(),
             };
-            match self.engine.generate(&request, progress, cancel).await {
+            // What is shown as it grows reads like the record, not like our prompt.
+            let unmarked = |text: Untrusted| progress(prompt.unmark(&text));
+            match self.engine.generate(&request, &unmarked, cancel).await {
                 Ok(made) => return Ok((prompt, request, made)),
                 Err(TriageError::TooLong(said)) => match limits.halved().filter(|_| trims < TRIMS) {
                     Some(half) => {
