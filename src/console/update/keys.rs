@@ -256,7 +256,7 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
             let rows = usize::from(layout::columns(state).0.height);
             let d = &mut state.detail;
             // To its top, wherever one stands; from there back to the facts.
-            let at = if d.aside { 0 } else { d.gap + d.opinion.head };
+            let at = if d.aside { 0 } else { d.gap };
             let at = at.min(d.lines().saturating_sub(rows));
             d.scroll = if d.scroll == at { 0 } else { at };
             d.side_scroll = 0;

@@ -127,10 +127,8 @@ pub fn judged(state: &mut State, id: AlertId, result: Result<Box<Verdict>, Said>
         Ok(v) => {
             let role = if v.fallback { Role::Warn } else { Role::Good };
             let n = v.claims.len();
-            let mut said = say!("alert ", id, ": ", v.kind.label(), ", ", v.founded(), " of ", n, " claims founded");
-            if v.fallback {
-                said.push(&"; the rules stood in for the model");
-            }
+            let by = if v.fallback { "FALLBACK to rules, " } else { "" };
+            let said = say!("alert ", id, ": ", by, v.kind.label(), ", ", v.founded(), " of ", n, " claims founded");
             state.tell(role, said);
             out.push(Effect::Refresh(vec![id]));
             if state.detail.wanted == Some(id) {
@@ -158,6 +156,10 @@ pub fn answered(state: &mut State, id: AlertId, result: Result<Box<Answered>, Sa
                 if let Some(d) = state.detail.shown.as_mut().filter(|d| d.alert.id == id)
                     && !d.asked.iter().any(|x| x.request_id == a.request_id)
                 {
+                    // Its claims are the next to be looked at.
+                    let before: usize = d.asked.iter().map(|x| x.claims.len()).sum();
+                    let opinion = d.verdicts.first().map_or(0, |v| v.claims.len());
+                    state.detail.claim = (!a.claims.is_empty()).then_some(opinion + before);
                     d.asked.push(*a);
                 }
                 reload_detail(state, out);
@@ -329,7 +331,7 @@ pub fn exchanges(state: &mut State, id: AlertId, result: Result<Vec<crate::model
         let tokens =
             say!(n(u.prompt_tokens), " in, ", n(u.cached_tokens), " of them cached, ", n(u.completion_tokens), " out");
         doc.pair(say!("tokens"), &tokens, Role::Dim);
-        for (label, text) in [("told", &Untrusted::new(x.system.as_str())), ("alert", &x.user), ("answer", &x.output)] {
+        for (label, text) in [("answer", &x.output), ("alert", &x.user), ("told", &Untrusted::new(x.system.as_str()))] {
             let text = say!(crate::text::clean_block(text));
             doc.pair(say!(label), &text, if label == "told" { Role::Dim } else { Role::Text });
         }

@@ -51,9 +51,7 @@ pub fn draw(c: &mut Canvas<'_>, area: Rect) {
     }
     c.put_right(rule.x, rule.y, right - rule.x, &text, Role::Dim);
     if let Some(mut opinion) = left_over {
-        if let (Some(first), Some(v)) = (opinion.first_mut(), d.verdicts.first()) {
-            first.0 = say!(v.kind.label());
-        }
+        shorten(&mut opinion, d);
         opinion.push((say!(" "), Role::Text));
         c.row(rule.x, rule.y, rule.width.saturating_sub(text.width() as u16 + 1), &opinion);
     }
@@ -119,25 +117,26 @@ fn facts(c: &Canvas<'_>, d: &Detail) -> DocRow {
 }
 
 fn opinion(c: &Canvas<'_>, d: &Detail) -> DocRow {
-    let taint = !d.taint.is_empty() || d.verdicts.first().is_some_and(|v| v.speaks_to_model);
-    let wide = c.state.size.0 >= 100 && (c.state.full || !c.state.beside());
-    let badge = || (say!(if wide { "  T speaks to its reader" } else { "  T" }), Role::Bad);
+    let mut out = Vec::new();
+    // Before what is concluded, what not to trust.
+    if !d.taint.is_empty() || d.verdicts.first().is_some_and(|v| v.speaks_to_model) {
+        let wide = c.state.size.0 >= 100 && (c.state.full || !c.state.beside());
+        out.push((say!(if wide { "T speaks to its reader  " } else { "T  " }), Role::Bad));
+    }
     if let Some(run) = c.state.run_of(d.alert.id, false) {
         let waited = Said::span(run.seconds(c.state.now));
-        let mut out = vec![match run.partial.kind {
+        out.push(match run.partial.kind {
             Some(kind) => (say!(kind.label(), " unchecked, ", waited), Role::Accent),
             None if run.pieces > 0 => (say!("still writing, unchecked, ", waited), Role::Accent),
             None => (say!("asking for an opinion, ", waited), Role::Accent),
-        }];
-        out.extend(taint.then(badge));
+        });
         return out;
     }
     let Some(v) = d.verdicts.first() else {
-        let mut out = vec![(say!("no opinion; ", key_of(c.state, Do::Triage), " asks"), Role::Dim)];
-        out.extend(taint.then(badge));
+        out.push((say!("no opinion; ", key_of(c.state, Do::Triage), " asks"), Role::Dim));
         return out;
     };
-    let mut out = vec![(say!("opinion ", v.kind.label()), Role::Info)];
+    out.push((say!("opinion ", v.kind.label()), Role::Info));
     if let Some(p) = v.confidence {
         out.push((say!(" ", Said::decimal(f64::from(p), 2)), Role::Info));
     }
@@ -149,8 +148,14 @@ fn opinion(c: &Canvas<'_>, d: &Detail) -> DocRow {
     if v.text_dependent == Some(true) {
         out.push((say!("  ~ text-dependent"), Role::Bad));
     }
-    out.extend(taint.then(badge));
     out
+}
+
+/// Without the word that says what it is, where there is little room.
+fn shorten(opinion: &mut DocRow, d: &Detail) {
+    if let (Some(word), Some(v)) = (opinion.iter_mut().find(|(_, role)| *role == Role::Info), d.verdicts.first()) {
+        word.0 = say!(v.kind.label());
+    }
 }
 
 /// Four lines under the list.
@@ -160,8 +165,9 @@ pub fn preview(c: &mut Canvas<'_>, area: Rect) {
     }
     let Some(d) = &c.state.detail.shown else { return };
     let inner = Rect::new(area.x + 1, area.y, area.width.saturating_sub(2), area.height);
-    let o = opinion(c, d);
-    let w = (o.iter().map(|(t, _)| t.width()).sum::<usize>() as u16).min(inner.width / 2);
+    let mut o = opinion(c, d);
+    shorten(&mut o, d);
+    let w = (o.iter().map(|(t, _)| t.width()).sum::<usize>() as u16).min(inner.width * 3 / 5);
     c.put(inner.x, inner.y, inner.width.saturating_sub(w + 2), &say!(d.alert.fields.title), Role::Heading);
     c.row(inner.right() - w, inner.y, w, &o);
     let pieces = facts(c, d);

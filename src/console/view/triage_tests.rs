@@ -260,7 +260,7 @@ fn the_page_says_what_is_not_known() {
 #[test]
 fn the_header_shortens_the_model_to_what_fits() {
     for (width, words) in
-        [(160, "model vllm-a 2 run 0 wait kv 41% hit 83% ttft 0.7s"), (80, "vllm-a 2 run 0 wait kv 41% ttft 0.7s")]
+        [(160, "model vllm-a 2 run 0 wait kv 41% hit 83% ttft 0.7s"), (80, "dead 3  vllm-a 2 run 0 wait ttft 0.7s")]
     {
         let s = loaded((width, 24), look("dark", false));
         assert!(text(&s).lines().next().unwrap().contains(words), "{width}: {}", text(&s));

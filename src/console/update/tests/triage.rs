@@ -195,8 +195,8 @@ fn a_question_is_sent_and_its_answer_read_in_the_alert() {
     let effects = update(&mut s, t, Msg::Answered { id: FIRST, result: Ok(Box::new(answer())) });
     assert_eq!(effects, [Effect::Detail(FIRST)]);
     assert_eq!(s.detail.opinion.claims.len(), 4, "the answer's claims are walked after the opinion's");
-    press(&mut s, ", e");
-    assert_eq!(opened(&s).evidence.as_ref().map(|e| (e.at, e.of)), Some((3, 4)));
+    press(&mut s, "e");
+    assert_eq!(opened(&s).evidence.as_ref().map(|e| (e.at, e.of)), Some((2, 4)), "its first claim is the next");
     // The next question takes along what was said.
     press(&mut s, "esc");
     let effects = ask(&mut s, "and before?");
