@@ -7,6 +7,7 @@ use crate::audit;
 use crate::config::Faults;
 use crate::config::Loaded;
 use crate::config::keys::dotted;
+use crate::config::playbooks::Playbooks;
 use crate::config::settings::SourceSettings;
 use crate::intake::format::Reader;
 use crate::respond::Catalogue;
@@ -45,6 +46,11 @@ pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
             Ok(_) => files.policy = Some(path),
             Err(f) => faults.extend(f),
         }
+    }
+    if let Some(folder) = beside(loaded, &loaded.settings.triage.playbooks, "playbooks")
+        && let Err(f) = Playbooks::read(&folder)
+    {
+        faults.extend(f);
     }
     formats(loaded, &mut faults);
     faults.sort();

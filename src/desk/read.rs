@@ -81,8 +81,8 @@ impl Desk {
         // How the whole desk closes is no likeness a person asks for.
         let past = past.into_iter().filter(|p| p.alike != "all");
         let past = past.map(|p| Past { alike: p.alike, counts: p.counts, total: p.total }).collect();
+        let budget = self.settings.triage.context_tokens as usize;
         Ok(Some(Detail {
-            fields,
             risk,
             related: self.store.related(id, RELATED)?,
             past,
@@ -90,9 +90,10 @@ impl Desk {
             verdicts: self.store.verdicts(id, VERDICTS)?,
             reviews: self.store.reviews(id, REVIEWS)?,
             agreement: self.store.agreement(id)?,
-            context: Vec::new(),
-            taint: Vec::new(),
+            context: crate::triage::context::lines(&self.context(&alert)?, budget),
+            taint: crate::triage::detect::taints(&fields),
             asked: self.store.answers(id, ANSWERS)?,
+            fields,
             alert,
         }))
     }

@@ -62,7 +62,8 @@ impl Backends {
             #[cfg(feature = "local")]
             "local" => {
                 let engine = Arc::new(super::backend::local::Local::new(&settings.local, deps.models.clone()));
-                Ok(Self::new(Some(Arc::new(Reader::new(engine, deps.offer.clone()))), deps.offer.clone()))
+                let reader = Reader::new(engine, deps.offer.clone()).tuned(settings);
+                Ok(Self::new(Some(Arc::new(reader)), deps.offer.clone()))
             }
             #[cfg(not(feature = "local"))]
             "local" => Err(TriageError::Configuration(

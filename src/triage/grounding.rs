@@ -5,9 +5,11 @@
 
 use std::ops::Range;
 
+use unicode_segmentation::UnicodeSegmentation as _;
+
 use crate::model::fields::Field;
 use crate::model::verdict::Claim;
-use crate::text::{Untrusted, clean};
+use crate::text::{self, SHOWN_MAX, Untrusted, clean};
 
 /// Shortest quote that proves anything, in letters and digits.
 pub const MIN_QUOTE: usize = 3;
@@ -19,7 +21,7 @@ pub const MIN_DIGITS: usize = 4;
 pub struct Span {
     /// Index into the fields.
     pub field: usize,
-    /// Bytes of the field's value. The whole value when the quote is of its cleaned form.
+    /// Bytes of the field's value. The whole value when the quote is of what only counts what it hides.
     pub range: Range<usize>,
 }
 
@@ -52,25 +54,81 @@ pub fn proves(quote: &str) -> bool {
     marks >= MIN_QUOTE && !word && !(numeric && digits < MIN_DIGITS)
 }
 
-/// Finds the quote in the field of exactly this path: in its bytes, or in its cleaned form, which is what a prompt and
-/// a screen show.
+/// Finds the quote in the field of this path: in its bytes, else in its cleaned form, which is what a prompt and a screen
+/// show, with runs of blanks counted as one. Case counts. A path is also known by its cleaned form.
 pub fn locate(fields: &[Field], path: &Untrusted, quote: &Untrusted) -> Result<Span, Unfounded> {
     let q = quote.expose().trim();
     if !proves(q) {
         return Err(Unfounded::ProvesNothing);
     }
     let mut named = false;
-    for (i, field) in fields.iter().enumerate().filter(|(_, f)| f.path == *path) {
+    let is_named = |f: &Field| f.path == *path || clean(&f.path).as_str() == path.expose().trim();
+    for (i, field) in fields.iter().enumerate().filter(|(_, f)| is_named(f)) {
         named = true;
-        let value = field.value.expose();
-        if let Some(at) = value.find(q) {
-            return Ok(Span { field: i, range: at..at + q.len() });
-        }
-        if clean(&field.value).as_str().contains(q) {
-            return Ok(Span { field: i, range: 0..value.len() });
+        if let Some(range) = within(&field.value, q) {
+            return Ok(Span { field: i, range });
         }
     }
     Err(if named { Unfounded::NotInField } else { Unfounded::NoSuchField })
+}
+
+fn within(value: &Untrusted, quote: &str) -> Option<Range<usize>> {
+    let bytes = value.expose();
+    if let Some(at) = bytes.find(quote) {
+        return Some(at..at + quote.len());
+    }
+    // Only its front is shown, and so quoted.
+    let seen = text::front(bytes, SHOWN_MAX);
+    let normal = Normal::of(seen);
+    let wanted = blanks_as_one(quote);
+    if let Some(at) = normal.text.find(&wanted) {
+        return Some(normal.range(at, at + wanted.len()));
+    }
+    // Characters that were counted instead of shown have no place of their own.
+    clean(value).as_str().contains(quote).then_some(0..bytes.len())
+}
+
+fn blanks_as_one(text: &str) -> String {
+    text.replace('\u{23ce}', " ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A text as it is shown, character by character, with where each came from.
+struct Normal {
+    text: String,
+    /// For each byte of `text`, the bytes of the original behind it.
+    from: Vec<(u32, u32)>,
+}
+
+impl Normal {
+    fn of(original: &str) -> Self {
+        let mut out = Self { text: String::with_capacity(original.len()), from: Vec::with_capacity(original.len()) };
+        for (at, cluster) in original.grapheme_indices(true) {
+            let behind = (at as u32, (at + cluster.len()) as u32);
+            if cluster.chars().all(char::is_whitespace) {
+                if !out.text.ends_with(' ') {
+                    out.push(" ", behind);
+                } else if let Some(last) = out.from.last_mut() {
+                    last.1 = behind.1;
+                }
+            } else if cluster.len() == 1 && cluster.as_bytes()[0].is_ascii_graphic() {
+                out.push(cluster, behind);
+            } else {
+                out.push(clean(&cluster.into()).as_str(), behind);
+            }
+        }
+        out
+    }
+
+    fn push(&mut self, text: &str, behind: (u32, u32)) {
+        self.text.push_str(text);
+        self.from.resize(self.text.len(), behind);
+    }
+
+    fn range(&self, start: usize, end: usize) -> Range<usize> {
+        let first = self.from.get(start).map_or(0, |f| f.0 as usize);
+        let last = self.from.get(end.saturating_sub(1)).map_or(first, |f| f.1 as usize);
+        first..last
+    }
 }
 
 /// Marks each claim, whatever it said of itself before.
@@ -128,7 +186,15 @@ mod tests {
     fn the_cleaned_form_counts_too() {
         let f = fields(&[("file.name", "invoice_\u{202e}fdp.exe")]);
         assert_eq!(at(&f, "file.name", "invoice_<U+202E>fdp.exe"), Ok(0..18));
+        assert_eq!(at(&f, "file.name", "<U+202E>fdp"), Ok(8..14), "mapped to the bytes behind it");
         assert_eq!(at(&f, "file.name", "invoice_\u{202e}fdp.exe"), Ok(0..18));
+        let g = fields(&[("log\n1", "sshd:  Failed\n\tpassword\u{1b}[2J for root")]);
+        assert_eq!(at(&g, "log\n1", "sshd: Failed password"), Ok(0..23));
+        assert_eq!(at(&g, "log\u{23ce}1", "Failed\u{23ce} password^[[2J for"), Ok(7..31), "by the path shown");
+        assert_eq!(at(&g, "log\n1", "sshd:Failed"), Err(Unfounded::NotInField));
+        let hidden = fields(&[("x", &format!("a{}bcd", "\u{200b}".repeat(40)))]);
+        let shown = clean(&hidden[0].value).as_str().to_owned();
+        assert_eq!(at(&hidden, "x", &shown), Ok(0..hidden[0].value.expose().len()));
         assert_eq!(at(&f, "file.name", "invoice_fdp.exe"), Err(Unfounded::NotInField));
     }
 
