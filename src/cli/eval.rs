@@ -56,6 +56,9 @@ pub struct Args {
     limit: Option<usize>,
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Show each opinion: where the record stands, its label, the verdict and why.
+    #[arg(long, conflicts_with = "injection")]
+    each: bool,
 }
 
 pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
@@ -67,6 +70,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         backend: args.backend,
         limit: args.limit,
         seed: args.seed,
+        each: args.each,
     };
     let told = Mutex::new(Instant::now());
     let progress = |what: &str, done: usize, all: usize| {
@@ -142,6 +146,7 @@ fn show_score(ctx: &Ctx, report: &Report) -> Result<Exit, CliError> {
             ctx.out().line(format!("  {n} {why}"))?;
         }
     }
+    opinions(ctx, report)?;
     ctx.out().line("")?;
     let rows: Vec<Vec<String>> = VerdictKind::ALL
         .iter()
@@ -154,6 +159,25 @@ fn show_score(ctx: &Ctx, report: &Report) -> Result<Exit, CliError> {
     sources(ctx, s)?;
     costs(ctx, s)?;
     Ok(if report.faults.is_empty() { Exit::Done } else { Exit::No })
+}
+
+fn opinions(ctx: &Ctx, report: &Report) -> Result<(), CliError> {
+    for e in &report.each {
+        let mark = match e.right {
+            Some(true) => "right",
+            Some(false) => "WRONG",
+            None => "open",
+        };
+        let label = if e.attack { "attack" } else { "benign" };
+        let stands_in = if e.fallback { " (fallback)" } else { "" };
+        let said = e.verdict.word();
+        ctx.out().line(format!("{mark:<5} {}:{} {label}, said {said}{stands_in}", e.file.expose(), e.line))?;
+        ctx.out().line(format!("      {}", e.title.expose()))?;
+        if let Some(remark) = &e.remark {
+            ctx.out().line(format!("      {}", remark.expose()))?;
+        }
+    }
+    Ok(())
 }
 
 fn figures(ctx: &Ctx, s: &Score) -> Result<(), CliError> {
@@ -219,10 +243,14 @@ fn number(value: Option<f64>) -> String {
 fn learnt(l: &Learnt) -> String {
     match l.attack + l.benign + l.undetermined {
         0 => "nothing learnt before".into(),
-        n => format!(
-            "learnt from {n} closed alerts ({} attack, {} benign, {} undetermined)",
-            l.attack, l.benign, l.undetermined
-        ),
+        n => {
+            let repeated =
+                if l.repeated > 0 { format!(", {} repeated and left out", l.repeated) } else { String::new() };
+            format!(
+                "learnt from {n} closed alerts ({} attack, {} benign, {} undetermined{repeated})",
+                l.attack, l.benign, l.undetermined
+            )
+        }
     }
 }
 

@@ -72,6 +72,7 @@ impl Desk {
         };
         let inventory = &self.known.inventory;
         Ok(Context {
+            at: Some(now),
             past: self.store.past_dispositions(alert.id)?.iter().map(|p| past(p, now, half_life)).collect(),
             neighbours: near.into_iter().map(|(n, _)| n).collect(),
             techniques: f.techniques.clone(),

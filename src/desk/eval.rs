@@ -90,6 +90,8 @@ pub struct Plan {
     /// Judge so many, chosen by the seed.
     pub limit: Option<usize>,
     pub seed: u64,
+    /// Keep each opinion in the report.
+    pub each: bool,
 }
 
 /// A line that could not be used.
@@ -108,6 +110,8 @@ pub struct Learnt {
     pub attack: u64,
     pub benign: u64,
     pub undetermined: u64,
+    /// The same alert as one filed before: not filed again.
+    pub repeated: u64,
 }
 
 /// What an evaluation found.
@@ -125,6 +129,26 @@ pub struct Report {
     pub as_of: Timestamp,
     pub faults: Vec<FileFault>,
     pub score: Score,
+    /// In the order of the data; empty unless asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub each: Vec<Each>,
+}
+
+/// One opinion, for looking at what went wrong.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Each {
+    pub file: Untrusted,
+    pub line: u64,
+    pub source: String,
+    /// The label: it was an attack.
+    pub attack: bool,
+    pub verdict: VerdictKind,
+    /// `None`: it says neither.
+    pub right: Option<bool>,
+    pub confidence: Option<f32>,
+    pub fallback: bool,
+    pub title: Untrusted,
+    pub remark: Option<Untrusted>,
 }
 
 /// What an injection run found.
@@ -141,6 +165,8 @@ pub type Progress<'a> = &'a dyn Fn(&str, usize, usize);
 
 /// A record ready to be filed.
 struct Ready {
+    file: Untrusted,
+    line: u64,
     alerts: Vec<NewAlert>,
     disposition: Disposition,
     source: String,
@@ -167,15 +193,34 @@ pub async fn score(loaded: &Loaded, plan: &Plan, progress: Progress<'_>, cancel:
         todo.truncate(limit);
     }
     let mut outcomes = Vec::with_capacity(todo.len());
-    let mut models = BTreeSet::new();
+    let (mut models, mut each) = (BTreeSet::new(), Vec::new());
     for ((_, ready), (verdict, took_ms)) in todo.iter().zip(bench.judge(&todo, progress, cancel).await?) {
         if !verdict.fallback {
             models.insert(verdict.model.clone());
         }
-        outcomes.push(outcome(ready, &verdict, took_ms));
+        let outcome = outcome(ready, &verdict, took_ms);
+        if plan.each {
+            each.push(one(ready, &outcome, &verdict));
+        }
+        outcomes.push(outcome);
     }
     let score = metrics::score(&outcomes);
-    Ok(Report { backend: bench.backends.id().into(), models, learnt, known, unlabelled, as_of, faults, score })
+    Ok(Report { backend: bench.backends.id().into(), models, learnt, known, unlabelled, as_of, faults, score, each })
+}
+
+fn one(ready: &Ready, outcome: &Outcome, v: &Verdict) -> Each {
+    Each {
+        file: ready.file.clone(),
+        line: ready.line,
+        source: ready.source.clone(),
+        attack: outcome.attack,
+        verdict: v.kind,
+        right: outcome.says_attack().map(|said| said == outcome.attack),
+        confidence: v.confidence,
+        fallback: v.fallback,
+        title: ready.alerts.first().map(|a| a.fields.title.clone()).unwrap_or_default(),
+        remark: v.remark.clone(),
+    }
 }
 
 fn outcome(ready: &Ready, v: &Verdict, took_ms: f64) -> Outcome {
@@ -296,7 +341,7 @@ impl Bench {
             faults.extend(bad.into_iter().map(|f| file_fault(&input.path, f)));
             for labelled in good {
                 match self.make(labelled) {
-                    Ok(ready) => out.push(ready),
+                    Ok(ready) => out.push(Ready { file: input.path.display().to_string().into(), ..ready }),
                     Err(fault) => faults.push(file_fault(&input.path, fault)),
                 }
             }
@@ -320,7 +365,14 @@ impl Bench {
         let format = batch.alerts.first().map(|a| a.format.clone()).unwrap_or_default();
         let at = batch.alerts.iter().find_map(|a| a.fields.t_alert.or(a.fields.t_event));
         let source = if l.source.is_empty() { format } else { l.source };
-        Ok(Ready { alerts: batch.alerts, disposition: l.disposition, source, at })
+        Ok(Ready {
+            file: Untrusted::default(),
+            line: l.line,
+            alerts: batch.alerts,
+            disposition: l.disposition,
+            source,
+            at,
+        })
     }
 
     /// The desk's time is from now on that of the newest record; records without a time come in then.
@@ -336,13 +388,6 @@ impl Bench {
     fn file_closed(&self, mut records: Vec<Ready>, progress: Progress<'_>) -> Result<Learnt> {
         let (store, as_of) = (&self.desk.store, self.desk.now());
         let mut learnt = Learnt::default();
-        for r in &records {
-            match r.disposition {
-                Disposition::TruePositive => learnt.attack += 1,
-                Disposition::FalsePositive | Disposition::BenignTruePositive => learnt.benign += 1,
-                Disposition::Undetermined => learnt.undetermined += 1,
-            }
-        }
         records.sort_by_key(|r| r.at.unwrap_or(as_of).min(as_of));
         let all = records.len();
         let mut done = 0;
@@ -354,7 +399,9 @@ impl Bench {
                 if batch.is_empty() {
                     continue;
                 }
-                let ids: Vec<AlertId> = store.ingest(&batch, &[], None, at)?.into_iter().map(id_of).collect();
+                let answers = store.ingest(&batch, &[], None, at)?;
+                let ids: Vec<AlertId> = answers.iter().filter_map(new_one).collect();
+                learnt.count(disposition, ids.len(), answers.len());
                 let close = Act::Close { disposition, reason: "labelled".into(), comment: None };
                 store.act(&close, &ids, &self.by, at)?;
             }
@@ -448,9 +495,22 @@ fn analyst(id: &PersonId) -> Person {
     }
 }
 
-fn id_of(ingested: Ingested) -> AlertId {
+fn new_one(ingested: &Ingested) -> Option<AlertId> {
     match ingested {
-        Ingested::New(id) | Ingested::Repeat(id) => id,
+        Ingested::New(id) => Some(*id),
+        Ingested::Repeat(_) => None,
+    }
+}
+
+impl Learnt {
+    fn count(&mut self, disposition: Disposition, new: usize, all: usize) {
+        let n = match disposition {
+            Disposition::TruePositive => &mut self.attack,
+            Disposition::FalsePositive | Disposition::BenignTruePositive => &mut self.benign,
+            Disposition::Undetermined => &mut self.undetermined,
+        };
+        *n += new as u64;
+        self.repeated += all.saturating_sub(new) as u64;
     }
 }
 

@@ -17,6 +17,8 @@ pub use self::tell::{lines, tokens};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Context {
+    /// When it was gathered: ages are told from then.
+    pub at: Option<Timestamp>,
     /// How alike alerts were closed before, narrowest likeness first.
     pub past: Vec<PastCount>,
     /// Alerts near it in time on the same host, user or address, nearest first.

@@ -177,8 +177,8 @@ fn steps(named: &[Option<&PastCount>]) -> Vec<(usize, Closed)> {
 fn entity(q: &Question, e: &(&str, &str, &str, f64, f64), at: Timestamp) -> Option<Reason> {
     let (alike, with_rule, words, least, greatest) = *e;
     let past = find(q, alike)?;
-    let own = find(q, with_rule).map(Closed::of).unwrap_or_default();
-    let others = Closed::of(past).less(own);
+    let past = &others(past, find(q, with_rule));
+    let others = Closed::of(past);
     if others.sum() <= 0.0 {
         return None;
     }
@@ -193,6 +193,24 @@ fn entity(q: &Question, e: &(&str, &str, &str, f64, f64), at: Timestamp) -> Opti
         _ => address.as_ref(),
     };
     (weight.abs() >= TOLD).then(|| reason(About::Entity, words, past, weight, at, quote_any(&q.fields, [value])))
+}
+
+/// What is left without the alerts of the same rule.
+fn others(all: &PastCount, own: Option<&PastCount>) -> PastCount {
+    let Some(own) = own else { return all.clone() };
+    let mut weighted = all.weighted;
+    for (all, own) in weighted.iter_mut().zip(own.weighted) {
+        *all = (*all - own).max(0.0);
+    }
+    PastCount {
+        true_positive: all.true_positive.saturating_sub(own.true_positive),
+        benign_true_positive: all.benign_true_positive.saturating_sub(own.benign_true_positive),
+        false_positive: all.false_positive.saturating_sub(own.false_positive),
+        undetermined: all.undetermined.saturating_sub(own.undetermined),
+        total: all.total.saturating_sub(own.total),
+        weighted,
+        ..all.clone()
+    }
 }
 
 fn reason(

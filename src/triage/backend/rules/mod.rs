@@ -166,7 +166,9 @@ impl Backend for Rules {
                 return Err(TriageError::Cancelled);
             }
             let begun = Instant::now();
-            let mut verdict = self.opinion(question, Timestamp::now());
+            let now = Timestamp::now();
+            let mut verdict = self.opinion(question, question.context.at.unwrap_or(now));
+            verdict.at = now;
             verdict.took_ms = begun.elapsed().as_millis() as u64;
             Ok(verdict.into())
         })
