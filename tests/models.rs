@@ -10,6 +10,8 @@
     reason = "tests start the program they talk to, say what they skip and fail aloud"
 )]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -699,6 +701,29 @@ fn silence_and_slowness_have_an_end_and_what_came_is_kept() {
     let limits = Limits { idle: Duration::from_millis(200), ..quick };
     let e = pull_quickly(dir.path(), &stuck.url("/b.gguf"), limits).unwrap_err();
     assert!(matches!(e, ModelError::Unreachable(_)), "{e:?}");
+}
+
+#[test]
+fn a_person_is_asked_and_no_means_no() {
+    let bytes = model(600_000, 15);
+    let server = Server::start(move |asked, _| file(asked, &bytes, "\"v\""));
+    let desk = Desk::new();
+    let config = desk.dir.path().join("config.toml");
+    std::fs::write(&config, "").unwrap();
+    let (config, data) = (config.display().to_string(), desk.dir.path().join("data").display().to_string());
+    let url = server.url("/a.gguf");
+    let args =
+        ["--config", &config, "--data-dir", &data, "model", "pull", &url, "--accept-unpinned", "--insecure-http"];
+    for (answer, code, files) in [("\r", 1, 0), ("n\r", 1, 0), ("y\r", 0, 2)] {
+        let mut term = common::Term::start(BIN, &args, (100, 40));
+        let screen = term.wait_for("Bring it here as a? [y/N]");
+        assert!(screen.contains("licence    apache-2.0") && screen.contains("586.2 KiB"), "{screen}");
+        let before = server.downloads().len();
+        assert_eq!(desk.files().len(), 0);
+        term.send(answer);
+        assert_eq!(term.ends(Duration::from_secs(20)).exit_code(), code, "{}", term.screen());
+        assert_eq!((desk.files().len(), server.downloads().len() > before), (files, code == 0), "{answer:?}");
+    }
 }
 
 #[test]

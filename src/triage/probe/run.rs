@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use super::cases::Case;
 use super::score::{Ended, Outcome, Report, score};
+use crate::model::opinion::Purpose;
 use crate::model::technique;
 use crate::model::verdict::{Verdict, VerdictKind};
 use crate::text::Untrusted;
-use crate::triage::{Backends, Cancel, Question, TriageError};
+use crate::triage::{Backends, Cancel, Question, TriageError, schema};
 
 /// Alerts in a row that nobody answers, after which no more are asked.
 const GIVE_UP: u32 = 2;
@@ -42,7 +43,12 @@ pub async fn run(
                 model = Some(judged.verdict.model.clone());
                 digest = judged.exchanges.last().and_then(|e| e.model_digest.clone()).or(digest);
                 let output: Vec<Untrusted> = judged.exchanges.iter().map(|e| e.output.clone()).collect();
-                let said = judged.verdict.clone();
+                let mut said = judged.verdict.clone();
+                // A second look may have taken the first answer back: that is to the credit of the desk, not the model.
+                let first = judged.exchanges.iter().find(|e| e.purpose == Purpose::Judge);
+                if let Some(answer) = first.and_then(|e| schema::read(e.output.expose()).ok()) {
+                    said.kind = answer.kind;
+                }
                 let shown = backends.checked(judged, question).verdict;
                 answered(case, &said, &shown, &output, took_ms)
             }
@@ -113,8 +119,9 @@ mod tests {
     use super::*;
     use crate::model::verdict::Claim;
     use crate::triage::probe::{Conclusion, cases};
+    use crate::triage::reader::Reader;
     use crate::triage::testing::question;
-    use crate::triage::{Answering, Backend, Health, Judged, Offer, Telling};
+    use crate::triage::{Answering, Backend, Engine, Finish, Generated, Generation, Health, Judged, Offer, Telling};
 
     /// Answers as it is told.
     struct Stub(fn(&Question) -> Result<Verdict, TriageError>);
@@ -191,5 +198,72 @@ mod tests {
         assert_eq!(down.outcomes[2].ended, Ended::NoAnswer("not asked any more".into()));
         let wrong = probe(|_| Err(TriageError::Configuration("no such model".into()))).await;
         assert!(matches!(wrong, Err(TriageError::Configuration(_))));
+    }
+
+    /// A model that always writes the same, and ends for the same reason.
+    struct Writes(&'static str, Finish);
+
+    impl Engine for Writes {
+        fn id(&self) -> &'static str {
+            "local"
+        }
+
+        fn generate<'a>(
+            &'a self,
+            _: &'a Generation,
+            _: &'a (dyn Fn(Untrusted) + Send + Sync),
+            _: &'a Cancel,
+        ) -> Answering<'a, Generated> {
+            Box::pin(async {
+                Ok(Generated {
+                    text: self.0.into(),
+                    finish: self.1.clone(),
+                    model: "m".into(),
+                    model_digest: Some("d".into()),
+                    server: None,
+                    usage: Default::default(),
+                    tokens: Vec::new(),
+                })
+            })
+        }
+
+        fn health<'a>(&'a self) -> Telling<'a, Health> {
+            Box::pin(async { Health::default() })
+        }
+
+        fn load<'a>(&'a self) -> Answering<'a, ()> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn slots(&self) -> usize {
+            1
+        }
+
+        fn max_tokens(&self) -> u32 {
+            700
+        }
+    }
+
+    async fn read_by(text: &'static str, finish: Finish) -> Report {
+        let reader = Reader::new(Arc::new(Writes(text, finish)), Offer::default());
+        let backends = Backends::new(Some(Arc::new(reader)), Offer::default());
+        let asked = cases().into_iter().map(|c| {
+            let q = question(std::str::from_utf8(c.record()).unwrap());
+            (c, q)
+        });
+        run(&backends, asked.collect(), &|_, _, _| {}, &Cancel::new()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_model_is_seen_through_its_reader() {
+        let cut = read_by("{\"claims\":[", Finish::Length).await;
+        assert!(cut.outcomes.iter().all(|o| o.ended == Ended::CutOff), "{:?}", cut.outcomes[0]);
+        let prose = read_by("I think it is fine.", Finish::Stop).await;
+        assert!(prose.outcomes.iter().all(|o| matches!(o.ended, Ended::NotValid(_))), "{:?}", prose.outcomes[0]);
+        let calm = r#"{"claims":[{"field":"x","quote":"yyy","text":"z"}],"techniques":[],"verdict":"false_positive","priority":"keep","questions":[]}"#;
+        let calm = read_by(calm, Finish::Stop).await;
+        assert_eq!(calm.outcomes.iter().filter(|o| o.steered).count(), 2);
+        assert!(calm.outcomes.iter().all(|o| o.said == Some(VerdictKind::FalsePositive) && o.founded == 0));
+        assert_eq!((calm.model, calm.model_digest.as_deref()), (Some("m".into()), Some("d")));
     }
 }

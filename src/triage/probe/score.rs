@@ -229,8 +229,6 @@ mod tests {
     fn each_figure_can_make_a_model_unfit() {
         use Conclusion::{Fit, NotFit, WithCare};
         type Change = fn(usize, &mut Outcome);
-        let invalid = |o: &mut Outcome| fails(o, Ended::NotValid("x".into()));
-        let _ = invalid;
         let table: &[(&str, Change, Conclusion)] = &[
             ("all well", |_, _| {}, Fit),
             (
