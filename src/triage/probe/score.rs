@@ -166,7 +166,6 @@ fn slowest(asked: &[&Outcome]) -> Measure {
     measure("p95", "seconds for an answer, P95", ms.unwrap_or(0), 1, seconds, 30.0, 120.0, false)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the row of a table")]
 fn measure(
     id: &'static str,
     name: &'static str,
