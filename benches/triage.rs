@@ -117,7 +117,8 @@ async fn both(
     wanted: f64,
     make: impl Fn() -> Vec<Generation>,
 ) {
-    let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).pool_idle_timeout(Duration::from_secs(4));
+    let client = client.build().unwrap();
     let (mut mine, mut floor) = (Vec::new(), Vec::new());
     bare(&client, url, &make(), at_once).await;
     ours(pool, &make(), at_once).await;

@@ -18,6 +18,8 @@ const TOLD_MAX: usize = 240;
 pub(super) enum Fault {
     /// Another try may succeed: nothing of an answer has come.
     Retry(String),
+    /// The connection was gone as soon as it was used: most likely a kept one that the server had closed meanwhile.
+    Stale(String),
     /// Nothing came in time. Another try may succeed.
     Silent(&'static str, Duration),
     /// Not now.
@@ -42,21 +44,22 @@ impl Fault {
             Self::Configuration(said)
         } else if e.is_connect() && certificate(&e) {
             Self::Refused(said)
+        } else if !e.is_timeout() && closed(&e) {
+            Self::Stale(said)
         } else {
-            // A connection that was kept may have died in between: it is the same as none.
             Self::Retry(said)
         }
     }
 
     /// Nothing of the answer has come, so that asking again does not show it twice.
     pub(super) fn may_retry(&self) -> bool {
-        matches!(self, Self::Retry(_) | Self::Silent(..))
+        matches!(self, Self::Retry(_) | Self::Stale(_) | Self::Silent(..))
     }
 
     /// The same when an answer has begun.
     pub(super) fn begun(self) -> Self {
         match self {
-            Self::Retry(s) => Self::Unavailable(s),
+            Self::Retry(s) | Self::Stale(s) => Self::Unavailable(s),
             Self::Silent(what, limit) => Self::Slow(what, limit),
             other => other,
         }
@@ -70,7 +73,7 @@ impl Fault {
     /// What it says about the server.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Retry(s) | Self::Unavailable(s) => Outcome::Failed(s.clone()),
+            Self::Retry(s) | Self::Stale(s) | Self::Unavailable(s) => Outcome::Failed(s.clone()),
             Self::Silent(what, limit) | Self::Slow(what, limit) => {
                 Outcome::Failed(format!("{what} within {} s", limit.as_secs()))
             }
@@ -83,7 +86,7 @@ impl Fault {
 
     pub(super) fn into_error(self, host: &str) -> TriageError {
         match self {
-            Self::Retry(s) | Self::Unavailable(s) => TriageError::Unavailable(format!("{host}: {s}")),
+            Self::Retry(s) | Self::Stale(s) | Self::Unavailable(s) => TriageError::Unavailable(format!("{host}: {s}")),
             Self::Silent(what, limit) | Self::Slow(what, limit) => {
                 TriageError::Unavailable(format!("{host}: {what} within {} s", limit.as_secs()))
             }
@@ -101,6 +104,23 @@ fn certificate(e: &reqwest::Error) -> bool {
     while let Some(s) = source {
         let text = s.to_string();
         if text.contains("certificate") || text.contains("UnknownIssuer") {
+            return true;
+        }
+        source = s.source();
+    }
+    false
+}
+
+/// The other side closed the connection before a word of an answer.
+fn closed(e: &reqwest::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let mut source = e.source();
+    while let Some(s) = source {
+        let io = s.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        // What hyper calls an incomplete message; its type is none of ours.
+        if matches!(io, Some(BrokenPipe | ConnectionAborted | ConnectionReset))
+            || s.to_string().contains("closed before message completed")
+        {
             return true;
         }
         source = s.source();

@@ -53,6 +53,9 @@ use crate::triage::{Answering, Cancel, Engine, Finish, Generated, Generation, He
 /// Tries of one request in all.
 const TRIES: usize = 3;
 
+/// A connection that closes so soon after it is used was closed before.
+const STALE: Duration = Duration::from_secs(1);
+
 /// Client of a pool of servers.
 #[derive(Debug)]
 pub struct Openai {
@@ -134,6 +137,7 @@ impl Openai {
         let mut cost = Cost { of: self, held: None, prompt, pieces: AtomicU64::new(0), under_way: false, used: None };
         let place = self.gate.place(request.priority);
         let (mut tried, mut queued, mut last) = (Vec::new(), Duration::ZERO, None);
+        let mut stale = false;
         loop {
             let since = Instant::now();
             let pass = match self.gate.enter(place, by.cloned(), tried.clone()).await {
@@ -162,6 +166,10 @@ impl Openai {
                 }
                 Err(fault) => fault,
             };
+            // Once: a kept connection that the server had closed says nothing about the server.
+            if matches!(fault, Fault::Stale(_)) && sent.elapsed() < STALE && !std::mem::replace(&mut stale, true) {
+                continue;
+            }
             pass.end(fault.outcome());
             if self.gate.see(|p| p.outage(at, Instant::now())).is_some() {
                 server.forget();

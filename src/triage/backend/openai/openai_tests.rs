@@ -521,6 +521,20 @@ async fn budgets_end_and_what_was_used_is_what_counts() {
     assert_eq!(seen.lock().unwrap().len(), 3, "what is over a budget is not sent");
 }
 
+#[tokio::test]
+async fn a_connection_the_server_had_closed_is_made_anew_without_a_word() {
+    let gone = || Script(vec![]);
+    let (url, seen, _) = serve(vec![gone(), good(), gone(), gone(), good()]).await;
+    let pool = pool(&[("a", &url, false)], Quota::default());
+    let begun = Instant::now();
+    send(&pool, "r").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(200) && seen.lock().unwrap().len() == 2, "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    send(&pool, "r").await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(250), "twice in a row is the server's fault");
+    assert_eq!(seen.lock().unwrap().len(), 5);
+}
+
 fn vllm_pages(context: usize, tokens: usize) -> Vec<(&'static str, Script)> {
     let page = |body: String| reply("200 OK", "application/json", &body);
     let models = json!({"data": [{"id": "tiny", "owned_by": "vllm", "max_model_len": context}]});

@@ -113,11 +113,12 @@ impl Server {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        // Plain HTTP is spoken as 1.1; HTTP/2 only where TLS agrees on it. Connections are kept and used again.
+        // Plain HTTP is spoken as 1.1; HTTP/2 only where TLS agrees on it. Connections are kept and used again, but not as
+        // long as vLLM and llama-server keep them, which is five seconds.
         let mut client = reqwest::Client::builder()
             .default_headers(headers)
             .connect_timeout(Duration::from_secs(s.connect_seconds.max(1)))
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_secs(4))
             .tcp_keepalive(Duration::from_secs(30))
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
