@@ -163,11 +163,12 @@ fn live(s: &State) -> (Said, Role) {
 }
 
 /// A tab's words, and what it counts.
-type TabWords = (Tab, Said, Option<(Said, Role)>);
+type TabWords = (Tab, Said, Badge);
+type Badge = Option<(Said, Role)>;
 
 /// Each tab's words, in order.
 fn tab_words(s: &State) -> Vec<TabWords> {
-    let all: Vec<(usize, Tab, Option<(Said, Role)>)> = Tab::ALL
+    let all: Vec<(usize, Tab, Badge)> = Tab::ALL
         .into_iter()
         .enumerate()
         .map(|(i, tab)| {
