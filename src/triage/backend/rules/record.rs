@@ -139,7 +139,9 @@ fn telling(q: &Question) -> Option<Reason> {
 }
 
 fn frequency(q: &Question) -> Option<Reason> {
-    let (seen, all) = (q.context.rule_seen, q.context.all_seen);
+    // The same rule may have come through another detector, with another id.
+    let named = q.context.past.iter().find(|p| p.alike == "name").map_or(0, |p| p.total);
+    let (seen, all) = (q.context.rule_seen.max(named), q.context.all_seen);
     if all < ENOUGH_SEEN {
         return None;
     }
@@ -149,7 +151,7 @@ fn frequency(q: &Question) -> Option<Reason> {
         _ if share > 0.05 => (-0.5, "frequent"),
         _ => return None,
     };
-    let text = format!("{how}: this rule made {seen} of {all} alerts here in 30 days");
+    let text = format!("{how}: this rule made {seen} of {all} alerts here lately");
     Some(Reason { about: About::Rarity, word: format!("{how} ({seen} of {all})"), text, weight, quote: rule_quote(q) })
 }
 
