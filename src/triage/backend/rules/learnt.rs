@@ -102,13 +102,9 @@ impl Learnt {
         let mut out = Self {
             reasons: of_rule(q, &named, odds, at),
             enough: some().any(|p| Closed::of(p).sum() >= ENOUGH),
-            mixed: some()
-                .map(Closed::of)
-                .filter(|c| c.sum() >= ENOUGH)
-                .last()
-                .is_some_and(|c| c.attack * 10.0 > c.sum()),
+            mixed: some().map(Closed::of).rfind(|c| c.sum() >= ENOUGH).is_some_and(|c| c.attack * 10.0 > c.sum()),
             any: some().next().is_some(),
-            benign: some().last().is_some_and(|p| p.weighted[1] > p.weighted[2]),
+            benign: some().next_back().is_some_and(|p| p.weighted[1] > p.weighted[2]),
         };
         out.reasons.extend(ENTITIES.iter().filter_map(|e| entity(q, e, at)));
         out
