@@ -67,7 +67,7 @@ pub(in crate::desk) async fn workers(desk: Arc<Desk>, mut stop: watch::Receiver<
         tokio::select! {
             biased;
             () = told_to_stop(&mut stop) => break,
-            Some(event) = w.tasks.join_next_with_id(), if !w.tasks.is_empty() => w.ended(event).await,
+            Some(event) = w.tasks.join_next_with_id(), if !w.tasks.is_empty() => w.ended_all(event).await,
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -110,6 +110,8 @@ struct Workers {
     renewed: Instant,
     /// When the hold was last told.
     said: Instant,
+    /// When and at which revision it was last seen what this worker still has.
+    looked: Instant,
     revision: u64,
     /// There is a backend.
     made: bool,
@@ -128,6 +130,7 @@ impl Workers {
             answered: None,
             renewed: Instant::now(),
             said: Instant::now(),
+            looked: Instant::now(),
             revision: 0,
             made: false,
         }
@@ -171,10 +174,11 @@ impl Workers {
             self.with(|desk, worker| Ok(desk.store.renew_triage(worker, Timestamp::now() + LEASE)?)).await?
         } else {
             let revision = self.desk.store.revision()?;
-            if revision == self.revision {
+            if revision == self.revision || self.looked.elapsed() < BUSY {
                 return Ok(());
             }
             self.revision = revision;
+            self.looked = Instant::now();
             self.with(|desk, worker| Ok(desk.store.leased_triage(worker)?)).await?
         };
         let left: HashSet<AlertId> = left.into_iter().collect();
@@ -335,6 +339,15 @@ impl Workers {
     }
 
     // --- what came of it -----------------------------------------------------------------------
+
+    /// This one and whatever else ended meanwhile, so that one look at the queue serves them all.
+    async fn ended_all(&mut self, first: std::result::Result<(tokio::task::Id, Event), tokio::task::JoinError>) {
+        let mut next = Some(first);
+        while let Some(event) = next {
+            self.ended(event).await;
+            next = self.tasks.try_join_next_with_id();
+        }
+    }
 
     async fn ended(&mut self, event: std::result::Result<(tokio::task::Id, Event), tokio::task::JoinError>) {
         match event {
