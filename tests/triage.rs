@@ -117,6 +117,8 @@ fn general_injections_are_mostly_found() {
     let total = all.iter().filter_map(|r| r["user_input"].as_str()).filter(|t| detect::kinds(t).is_empty()).count();
     println!("all: missed {total} of {}", all.len());
     assert!(missed * 3 <= n, "{which:#?}");
+    // Most of the rest asks for passwords or about omelettes; an alert that does is no attack on its reader.
+    assert!(total * 10 <= all.len() * 7, "missed {total} of {}", all.len());
 }
 
 fn alert(fields: AlertFields, format: &str, priority: Priority) -> Alert {
