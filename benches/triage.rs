@@ -100,8 +100,14 @@ async fn ours(pool: &Openai, requests: &[Generation], at_once: usize) -> Duratio
 async fn bare(client: &reqwest::Client, url: &str, requests: &[Generation], at_once: usize) -> Duration {
     let begun = Instant::now();
     let all = futures_util::stream::iter(requests.iter().map(|r| async move {
-        let request = client.post(format!("{url}/chat/completions")).bearer_auth(KEY).json(&body(r));
-        let mut response = request.send().await.unwrap().error_for_status().unwrap();
+        let mut response = loop {
+            let request = client.post(format!("{url}/chat/completions")).bearer_auth(KEY).json(&body(r));
+            // A llama-server closes connections that it promised to keep.
+            match request.send().await {
+                Ok(response) => break response.error_for_status().unwrap(),
+                Err(e) => assert!(e.is_request(), "{e}"),
+            }
+        };
         while response.chunk().await.unwrap().is_some() {}
     }));
     all.buffer_unordered(at_once).for_each(|()| async {}).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -224,6 +224,10 @@ impl Server {
             .post(format!("{}/chat/completions", self.base))
             .header(ACCEPT, "text/event-stream")
             .json(&self.body(asked, &known));
+        if known.kind == Kind::LlamaServer {
+            // It closes the connection after every stream, whatever its headers say.
+            request = request.header(CONNECTION, "close");
+        }
         if let Ok(id) = HeaderValue::from_str(&asked.request_id) {
             request = request.header("X-Request-Id", id);
         }
