@@ -432,7 +432,7 @@ async fn bench_triage_says_what_a_server_does() {
     assert!(seen.len() == 12 && prompts.len() == 12, "different alerts");
     assert!(seen.iter().all(|r| r["messages"][0] == seen[0]["messages"][0]), "the fixed part is the same");
 
-    server.always(Act::Replay("control-character"));
+    server.always(Act::Replay("length"));
     let (code, out, _) = run(url, &["--requests", "3"]).await.unwrap();
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("no verdict       3 x no valid verdict"), "{out}");

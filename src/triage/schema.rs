@@ -4,6 +4,9 @@
 //! refuse much of the rest. Claims come before the verdict, so that a model states its evidence before it concludes. A
 //! grammar guarantees shape and nothing else: see [`super::check`].
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -107,8 +110,8 @@ pub fn read_ask(text: &str) -> Result<(Untrusted, Vec<Claim>), String> {
         #[serde(default)]
         claims: Vec<WireClaim>,
     }
-    let wire: Wire =
-        serde_json::from_str(object(text)?).map_err(|e| format!("the answer is not the JSON asked for: {e}"))?;
+    let wire: Wire = serde_json::from_str(&escaped(object(text)?))
+        .map_err(|e| format!("the answer is not the JSON asked for: {e}"))?;
     if wire.answer.trim().is_empty() {
         return Err("the answer is empty".into());
     }
@@ -133,8 +136,8 @@ pub fn read(text: &str) -> Result<Answer, String> {
         #[serde(default)]
         playbook: Option<String>,
     }
-    let wire: Wire =
-        serde_json::from_str(object(text)?).map_err(|e| format!("the answer is not the JSON asked for: {e}"))?;
+    let wire: Wire = serde_json::from_str(&escaped(object(text)?))
+        .map_err(|e| format!("the answer is not the JSON asked for: {e}"))?;
     let kind = VerdictKind::parse(&wire.verdict).ok_or("the answer names no verdict we know")?;
     Ok(Answer {
         kind,
@@ -152,6 +155,29 @@ fn object(text: &str) -> Result<&str, String> {
     let missing = || "the answer holds no JSON object".to_owned();
     let (start, end) = (text.find('{').ok_or_else(missing)?, text.rfind('}').ok_or_else(missing)?);
     text.get(start..=end).ok_or_else(missing)
+}
+
+/// Escapes control characters that stand bare inside texts: vLLM's grammar (xgrammar 0.1) lets a model write them into
+/// texts with a length bound, JSON does not.
+fn escaped(json: &str) -> Cow<'_, str> {
+    if !json.bytes().any(|b| b < 0x20) {
+        return json.into();
+    }
+    let (mut out, mut inside, mut after_backslash) = (String::with_capacity(json.len() + 16), false, false);
+    for c in json.chars() {
+        match c {
+            '"' if !after_backslash => inside = !inside,
+            c if inside && c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+                after_backslash = false;
+                continue;
+            }
+            _ => {}
+        }
+        after_backslash = c == '\\' && !after_backslash;
+        out.push(c);
+    }
+    out.into()
 }
 
 /// Where the verdict's own word stands in the answer's text, for its tokens' probabilities.
@@ -191,6 +217,14 @@ mod tests {
         assert!(
             read(&ANSWER.replace(r#"{"action":"isolate-host","target":"fin-ws-014"}"#, r#""isolate-host""#)).is_ok()
         );
+    }
+
+    #[test]
+    fn control_characters_a_grammar_let_through_are_read() {
+        let bare = ANSWER.replace("known bad", "known\tb\u{1}ad \\\"x\n");
+        assert!(serde_json::from_str::<Value>(&bare).is_err());
+        let a = read(&format!("{{\n\t{}", &bare[1..])).unwrap();
+        assert_eq!(a.claims[0].text.expose(), "known\tb\u{1}ad \"x\n");
     }
 
     #[test]

@@ -148,7 +148,8 @@ impl Opinion {
         }
         head.push(&say!("   ", v.founded(), " of ", v.claims.len(), " claims founded"));
         self.doc.text(2, &head, Role::Heading);
-        self.doc.text(2, &by(v), Role::Dim);
+        let by = by(&v.backend, v.server.as_deref(), &v.model);
+        self.doc.text(2, &say!(by, " in ", took(v.took_ms), " at ", Said::moment(v.at)), Role::Dim);
         if v.fallback {
             self.doc.text(2, &say!("FALLBACK the rules stood in: the model did not answer"), Role::Warn);
         }
@@ -255,7 +256,8 @@ impl Opinion {
     fn answer(&mut self, a: &Answered, around: &Around<'_>) {
         self.doc.text(4, &block(&a.text), Role::Text);
         self.claims(&a.claims, around);
-        let mut by = say!("by ", Said::of(&a.backend), " ", a.model, " in ", took(a.took_ms));
+        let mut by = by(&a.backend, a.server.as_deref(), &a.model);
+        by.push(&say!(" in ", took(a.took_ms)));
         if let Some(r) = &a.remark {
             by.push(&say!("; ", r));
         }
@@ -263,16 +265,16 @@ impl Opinion {
     }
 }
 
-/// `by openai vllm-a, some-model, in 2.3 s at 2026-..`.
-fn by(v: &Verdict) -> Said {
-    let mut by = say!("by ", Said::of(&v.backend));
-    if let Some(s) = &v.server {
+/// `by openai vllm-a some-model`; rules are their own model.
+fn by(backend: &str, server: Option<&str>, model: &Untrusted) -> Said {
+    let mut by = say!("by ", Said::of(backend));
+    if let Some(s) = server {
         by.push(&say!(" ", Said::of(s)));
     }
-    if v.model.expose() != v.backend {
-        by.push(&say!(" ", v.model));
+    if model.expose() != backend {
+        by.push(&say!(" ", model));
     }
-    say!(by, " in ", took(v.took_ms), " at ", Said::moment(v.at))
+    by
 }
 
 /// `12 ms` or `2.3 s`.

@@ -25,31 +25,43 @@ pub struct Parser {
 impl Parser {
     /// Takes the next bytes and appends the data of every event they complete.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<String>) -> Result<(), TooLong> {
-        for &b in bytes {
-            let after_cr = std::mem::take(&mut self.after_cr);
-            match b {
-                b'\n' if after_cr => {}
-                b'\n' => self.end_of_line(out)?,
-                b'\r' => {
-                    self.end_of_line(out)?;
-                    self.after_cr = true;
-                }
-                b if self.line.len() < MAX => self.line.push(b),
-                _ => return Err(TooLong),
+        let mut rest = bytes;
+        while let Some(first) = rest.first() {
+            // The second half of CRLF.
+            if std::mem::take(&mut self.after_cr) && *first == b'\n' {
+                rest = &rest[1..];
+                continue;
             }
+            let end = memchr::memchr2(b'\n', b'\r', rest);
+            let piece = &rest[..end.unwrap_or(rest.len())];
+            if self.line.len() + piece.len() > MAX {
+                return Err(TooLong);
+            }
+            self.line.extend_from_slice(piece);
+            let Some(end) = end else { return Ok(()) };
+            self.after_cr = rest[end] == b'\r';
+            rest = &rest[end + 1..];
+            self.end_of_line(out)?;
         }
         Ok(())
     }
 
     fn end_of_line(&mut self, out: &mut Vec<String>) -> Result<(), TooLong> {
-        let line = std::mem::take(&mut self.line);
-        let mut line = line.as_slice();
+        let whole = std::mem::take(&mut self.line);
+        let result = self.take_line(&whole, out);
+        self.line = whole;
+        self.line.clear();
+        result
+    }
+
+    fn take_line(&mut self, mut line: &[u8], out: &mut Vec<String>) -> Result<(), TooLong> {
         if !std::mem::replace(&mut self.begun, true) {
             line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         }
         if line.is_empty() {
             if std::mem::take(&mut self.pending) {
-                out.push(String::from_utf8_lossy(&std::mem::take(&mut self.data)).into_owned());
+                out.push(String::from_utf8_lossy(&self.data).into_owned());
+                self.data.clear();
             }
             return Ok(());
         }

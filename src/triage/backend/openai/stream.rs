@@ -1,9 +1,12 @@
 //! Reads a streamed answer.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use reqwest::header::CONTENT_TYPE;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::fault::{self, Fault};
 use super::sse;
@@ -42,6 +45,65 @@ pub(super) struct Reply {
     steps: u64,
 }
 
+/// What an event may hold; the rest of it is skipped, not kept.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    model: Option<String>,
+    usage: Option<Used>,
+    choices: Option<Vec<Choice<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Used {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    prompt_tokens_details: Option<Cached>,
+}
+
+#[derive(Deserialize)]
+struct Cached {
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    delta: Option<Said>,
+    message: Option<Said>,
+    #[serde(borrow)]
+    logprobs: Option<Logprobs<'a>>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    content: Option<String>,
+    // What models that think say before they answer, by the names of vLLM, of llama.cpp and of others.
+    reasoning_content: Option<String>,
+    reasoning: Option<String>,
+    thinking: Option<String>,
+}
+
+impl Said {
+    fn thinks(&self) -> bool {
+        [&self.reasoning_content, &self.reasoning, &self.thinking].into_iter().flatten().any(|t| !t.is_empty())
+    }
+}
+
+#[derive(Deserialize)]
+struct Logprobs<'a> {
+    #[serde(borrow)]
+    content: Option<Vec<Token<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Token<'a> {
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+    logprob: f64,
+}
+
 impl Reply {
     /// Of prompt and answer, where the server says.
     pub(super) fn tokens_used(&self) -> Option<u64> {
@@ -50,17 +112,18 @@ impl Reply {
 
     /// Takes the tokens behind a piece of text, so that all of them spell it. Half a character is held back by servers
     /// until it is whole: its tokens then count as one. The token that ends an answer is none of its text.
-    fn take_tokens(&mut self, tokens: &Value, piece: &str) {
-        let tokens = tokens.as_array().map(Vec::as_slice).unwrap_or_default();
-        let tokens: Vec<(&str, f64)> =
-            tokens.iter().filter_map(|t| Some((t["token"].as_str()?, t["logprob"].as_f64()?))).collect();
+    fn take_tokens(&mut self, tokens: &[Token<'_>], piece: &str) {
         let held = self.held.take();
-        if held.is_none() && !tokens.is_empty() && tokens.iter().map(|t| t.0).collect::<String>() == piece {
-            self.tokens.extend(tokens.into_iter().map(|(t, p)| (t.to_owned(), p)));
+        let mut rest = Some(piece);
+        for token in tokens {
+            rest = rest.and_then(|r| r.strip_prefix(&*token.token));
+        }
+        if held.is_none() && !tokens.is_empty() && rest == Some("") {
+            self.tokens.extend(tokens.iter().map(|t| (t.token.clone().into_owned(), t.logprob)));
             return;
         }
         let known = held.is_some() || !tokens.is_empty();
-        let sum = held.unwrap_or(0.0) + tokens.iter().map(|t| t.1).sum::<f64>();
+        let sum = held.unwrap_or(0.0) + tokens.iter().map(|t| t.logprob).sum::<f64>();
         if piece.is_empty() {
             self.held = known.then_some(sum);
         } else if known {
@@ -73,45 +136,41 @@ impl Reply {
         if data.trim() == "[DONE]" {
             return Ok(true);
         }
-        let chunk: Value = serde_json::from_str(data)
-            .map_err(|_| Fault::Invalid(format!("an event of the stream is no JSON: {}", fault::say(data))))?;
-        if !chunk["error"].is_null() {
-            let status = chunk["error"]["code"].as_u64().and_then(|c| u16::try_from(c).ok()).unwrap_or(500);
+        let event: Event<'_> = serde_json::from_str(data).map_err(|_| {
+            Fault::Invalid(format!("an event of the stream is not what it should be: {}", fault::say(data)))
+        })?;
+        if let Some(error) = event.error {
+            let error: Value = serde_json::from_str(error.get()).unwrap_or_default();
+            let status = error["code"].as_u64().and_then(|c| u16::try_from(c).ok()).unwrap_or(500);
             return Err(fault::of_status(status, data));
         }
-        if let Some(model) = chunk["model"].as_str().filter(|_| self.model.is_none()) {
+        if let Some(model) = event.model.filter(|_| self.model.is_none()) {
             self.model = Some(model.chars().take(120).collect::<String>().into());
         }
-        if let Some(usage) = chunk["usage"].as_object() {
-            let number = |k: &str| usage.get(k).and_then(Value::as_u64);
-            self.prompt_tokens = number("prompt_tokens").or(self.prompt_tokens);
-            self.completion_tokens = number("completion_tokens").or(self.completion_tokens);
-            let details = usage.get("prompt_tokens_details").and_then(|d| d["cached_tokens"].as_u64());
+        if let Some(usage) = event.usage {
+            self.prompt_tokens = usage.prompt_tokens.or(self.prompt_tokens);
+            self.completion_tokens = usage.completion_tokens.or(self.completion_tokens);
+            let details = usage.prompt_tokens_details.and_then(|d| d.cached_tokens);
             self.cached_tokens = details.or(self.cached_tokens);
         }
-        let choice = &chunk["choices"][0];
+        let Some(choice) = event.choices.and_then(|c| c.into_iter().next()) else { return Ok(false) };
         // Servers that do not stream answer with the whole message.
-        let piece = choice["delta"]["content"].as_str().or(choice["message"]["content"].as_str());
-        self.take_tokens(&choice["logprobs"]["content"], piece.unwrap_or_default());
-        if let Some(piece) = piece {
-            self.text.push_str(piece);
+        let thinks = choice.delta.as_ref().is_some_and(Said::thinks);
+        let piece = choice.delta.and_then(|d| d.content).or(choice.message.and_then(|m| m.content));
+        let tokens = choice.logprobs.and_then(|l| l.content).unwrap_or_default();
+        self.take_tokens(&tokens, piece.as_deref().unwrap_or_default());
+        // Thoughts come under names of their own and are none of the answer.
+        if thinks || piece.as_deref().is_some_and(|p| !p.is_empty()) || choice.finish_reason.is_some() {
+            self.steps += 1;
+        }
+        if let Some(piece) = piece.filter(|p| !p.is_empty()) {
+            self.text.push_str(&piece);
             if self.text.len() > ANSWER_MAX {
                 return Err(Fault::Invalid(format!("the answer is longer than {ANSWER_MAX} bytes")));
             }
-            if !piece.is_empty() {
-                progress(piece.into());
-            }
+            progress(piece.into());
         }
-        if let Some(finish) = choice["finish_reason"].as_str() {
-            self.finish = Some(finish.to_owned());
-        }
-        // Thoughts come under names of their own and are none of the answer.
-        let said = |delta: &serde_json::Map<String, Value>| {
-            delta.iter().any(|(k, v)| k != "role" && v.as_str().is_some_and(|s| !s.is_empty()))
-        };
-        if choice["delta"].as_object().is_some_and(said) || choice["finish_reason"].is_string() {
-            self.steps += 1;
-        }
+        self.finish = choice.finish_reason.or(self.finish.take());
         Ok(false)
     }
 }
