@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::Desk;
 use super::DeskError;
 use super::Result;
-use crate::config::inventory::Asset;
 use crate::config::inventory::Inventory;
 use crate::config::playbooks::Playbooks;
 use crate::intake::format;
@@ -22,7 +21,6 @@ use crate::store::PastDispositions;
 use crate::store::Store;
 use crate::text::Untrusted;
 use crate::triage::Context;
-use crate::triage::Fact;
 use crate::triage::Neighbour;
 use crate::triage::PastCount;
 use crate::triage::PlaybookRef;
@@ -67,9 +65,6 @@ impl Desk {
         let seen = self.store.seen(alert.id, now - SignedDuration::from_hours(24 * SEEN_DAYS))?;
         let cases = self.open_cases(alert, &near)?;
         let f = &alert.fields;
-        let fact = |name: Option<&Untrusted>, found: &dyn Fn(&str) -> Option<Asset>| {
-            name.and_then(|n| found(n.expose())).map(fact)
-        };
         let inventory = &self.known.inventory;
         Ok(Context {
             at: Some(now),
@@ -79,8 +74,8 @@ impl Desk {
             rule_seen: seen.rule,
             all_seen: seen.all,
             cases,
-            asset: fact(f.host.as_ref(), &|n| inventory.asset(n).cloned()),
-            identity: fact(f.user.as_ref(), &|n| inventory.person(n).cloned()),
+            asset: f.host.as_ref().and_then(|n| inventory.asset(n.expose())).cloned(),
+            identity: f.user.as_ref().and_then(|n| inventory.person(n.expose())).cloned(),
             playbook: self.playbook(alert),
         })
     }
@@ -161,10 +156,6 @@ fn past(p: &PastDispositions, now: Timestamp, half_life_days: u32) -> PastCount 
         weighted: p.weighted(now, half_life_days),
         last_closed: p.last_closed,
     }
-}
-
-fn fact(asset: Asset) -> Fact {
-    Fact { name: asset.name, weight: asset.weight, owner: asset.owner, role: asset.role, note: asset.note }
 }
 
 #[cfg(test)]

@@ -109,13 +109,14 @@ fn claims(fields: &[Field], words: &[String], topics: &[&str]) -> Vec<Claim> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::inventory::Asset;
     use crate::triage::testing::question;
-    use crate::triage::{Fact, PastCount, check};
+    use crate::triage::{PastCount, check};
 
     fn ask(text: &str) -> Answered {
         let mut about = question(r#"{"host":{"name":"fin-ws-014"},"cmdline":"rundll32 comsvcs.dll MiniDump","n":"1"}"#);
         about.context.past = vec![PastCount { alike: "rule".into(), false_positive: 3, ..PastCount::default() }];
-        about.context.asset = Some(Fact { name: "fin-ws-014".into(), weight: 130, ..Fact::default() });
+        about.context.asset = Some(Asset { name: "fin-ws-014".into(), weight: 130, ..Asset::default() });
         let ask = Ask { about, text: text.into(), before: Vec::new() };
         check::answered(without_model(&ask, None), &ask.about)
     }

@@ -5,6 +5,7 @@ mod tell;
 
 use jiff::Timestamp;
 
+use crate::config::inventory::Asset;
 use crate::model::alert::Disposition;
 use crate::model::case::Case;
 use crate::model::ids::AlertId;
@@ -31,8 +32,8 @@ pub struct Context {
     /// Its own case and open cases of its neighbours.
     pub cases: Vec<Case>,
     /// Facts of the inventory about its host and its user.
-    pub asset: Option<Fact>,
-    pub identity: Option<Fact>,
+    pub asset: Option<Asset>,
+    pub identity: Option<Asset>,
     /// The playbook of this desk that fits best.
     pub playbook: Option<PlaybookRef>,
 }
@@ -65,18 +66,6 @@ pub struct Neighbour {
     pub techniques: Vec<String>,
     pub disposition: Option<Disposition>,
     pub verdict: Option<VerdictKind>,
-}
-
-/// What the inventory says of a host or a user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fact {
-    pub name: String,
-    /// Percent; 100 is ordinary.
-    pub weight: u16,
-    pub owner: Option<String>,
-    /// Such as `domain controller` or `service account`.
-    pub role: Option<String>,
-    pub note: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

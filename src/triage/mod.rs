@@ -48,7 +48,7 @@ use crate::model::verdict::Verdict;
 use crate::text::Untrusted;
 
 pub use self::backends::{Backends, Deps, SecretOf};
-pub use self::context::{Context, Fact, Neighbour, PastCount, PlaybookRef};
+pub use self::context::{Context, Neighbour, PastCount, PlaybookRef};
 pub use self::engine::{Engine, Finish, Generated, Generation};
 
 /// What a backend may suggest: names only.

@@ -1,6 +1,7 @@
 use super::*;
+use crate::config::inventory::Asset;
 use crate::triage::testing::question;
-use crate::triage::{Context, Fact, Neighbour};
+use crate::triage::{Context, Neighbour};
 
 fn offer() -> Offer {
     Offer { actions: vec!["isolate-host".into()], playbooks: vec!["phishing".into()] }
@@ -41,7 +42,7 @@ fn our_words_come_first_then_the_detectors_then_those_of_others() {
     );
     q.context = Context {
         neighbours: vec![Neighbour::named("Evil title", -5)],
-        asset: Some(Fact { name: "fin-ws-014".into(), weight: 130, ..Fact::default() }),
+        asset: Some(Asset { name: "fin-ws-014".into(), weight: 130, ..Asset::default() }),
         ..Context::default()
     };
     let p = built(&q, "f");

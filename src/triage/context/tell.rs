@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Context, Fact, Neighbour, PastCount};
+use super::{Context, Neighbour, PastCount};
+use crate::config::inventory::Asset;
 use crate::model::opinion::ContextLine;
 use crate::model::severity::Severity;
 use crate::text::{Untrusted, clean};
@@ -132,7 +133,7 @@ fn past(p: &PastCount) -> String {
     text
 }
 
-fn of(fact: &Fact, what: &str) -> String {
+fn of(fact: &Asset, what: &str) -> String {
     let shown = |t: &str, max| short(clean(&t.into()).as_str(), max);
     let mut text = format!("{what} {}", shown(&fact.name, TITLE));
     if let Some(role) = &fact.role {
@@ -230,7 +231,7 @@ mod tests {
             techniques: vec!["T1003.001".into(), "T9999".into()],
             rule_seen: 4,
             all_seen: 900,
-            asset: Some(Fact {
+            asset: Some(Asset {
                 name: "dc-*".into(),
                 weight: 400,
                 owner: Some("platform".into()),

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::config::inventory::Asset;
 use crate::model::verdict::VerdictKind;
-use crate::triage::{Fact, PastCount};
+use crate::triage::PastCount;
 
 /// What an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ pub struct Case {
     #[serde(default)]
     pub canary: Option<String>,
     #[serde(default)]
-    asset: Option<Asset>,
+    asset: Option<Known>,
     #[serde(default)]
     past: Option<Past>,
     record: Box<RawValue>,
@@ -54,7 +55,7 @@ pub struct Case {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asset {
+struct Known {
     name: String,
     role: String,
     owner: String,
@@ -77,8 +78,8 @@ impl Case {
         self.record.get().as_bytes()
     }
 
-    pub fn asset(&self) -> Option<Fact> {
-        self.asset.as_ref().map(|a| Fact {
+    pub fn asset(&self) -> Option<Asset> {
+        self.asset.as_ref().map(|a| Asset {
             name: a.name.clone(),
             weight: a.weight,
             owner: Some(a.owner.clone()),
