@@ -35,6 +35,7 @@ pub mod schema;
 pub mod taint;
 #[cfg(test)]
 mod testing;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,5 @@
 //! Getting a file over HTTP: resumed where it was cut, never more than announced, never in the clear.
 
-use std::error::Error as _;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use super::pull::{Outbound, Step};
 use super::registry::{Part, read_short, write_atomic};
 use super::{ModelError, Result, size};
 use crate::text::{Untrusted, clean, front};
+use crate::triage::wire::{certificate, chain};
 
 /// Bytes of the front of a file that are looked at before it is asked for: general facts stand first.
 const FRONT: usize = 256 * 1024;
@@ -498,32 +498,6 @@ fn is_loopback(url: &Url) -> bool {
 
 fn secure(url: &Url, insecure: bool) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && (insecure || is_loopback(url))
-}
-
-/// An error with its causes, without the URL, which may hold a signature.
-fn chain(e: &reqwest::Error) -> String {
-    let mut out = if e.is_connect() { "cannot connect".to_owned() } else { "the connection failed".to_owned() };
-    let mut source = e.source();
-    while let Some(s) = source {
-        let text = s.to_string();
-        if !out.ends_with(&text) {
-            out = format!("{out}: {text}");
-        }
-        source = s.source();
-    }
-    clean(&Untrusted::new(front(&out, 300))).as_str().to_owned()
-}
-
-fn certificate(e: &reqwest::Error) -> bool {
-    let mut source = e.source();
-    while let Some(s) = source {
-        let text = s.to_string();
-        if text.contains("certificate") || text.contains("UnknownIssuer") {
-            return true;
-        }
-        source = s.source();
-    }
-    false
 }
 
 #[cfg(test)]

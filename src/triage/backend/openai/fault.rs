@@ -7,12 +7,12 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::pool::Outcome;
-use crate::text::{Untrusted, clean};
 use crate::triage::TriageError;
+use crate::triage::wire::certificate;
+pub(super) use crate::triage::wire::{chain, say};
 
-/// Bytes of an error body that are read, characters of it that are told.
+/// Bytes of an error body that are read.
 const BODY_MAX: usize = 16 * 1024;
-const TOLD_MAX: usize = 240;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -98,19 +98,6 @@ impl Fault {
     }
 }
 
-/// A wrong certificate stays wrong however often one tries.
-fn certificate(e: &reqwest::Error) -> bool {
-    let mut source = e.source();
-    while let Some(s) = source {
-        let text = s.to_string();
-        if text.contains("certificate") || text.contains("UnknownIssuer") {
-            return true;
-        }
-        source = s.source();
-    }
-    false
-}
-
 /// The other side closed the connection before a word of an answer.
 fn closed(e: &reqwest::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
@@ -126,30 +113,6 @@ fn closed(e: &reqwest::Error) -> bool {
         source = s.source();
     }
     false
-}
-
-/// An error with its causes, cleaned and short. The URL is left out: the host is told by the caller.
-pub(super) fn chain(e: &reqwest::Error) -> String {
-    let mut out = if e.is_connect() { "cannot connect".to_owned() } else { "the request failed".to_owned() };
-    let mut source = e.source();
-    while let Some(s) = source {
-        let text = s.to_string();
-        if !out.ends_with(&text) {
-            out = format!("{out}: {text}");
-        }
-        source = s.source();
-    }
-    say(&out)
-}
-
-/// Somebody else's words, cleaned for one line and short.
-pub(super) fn say(text: &str) -> String {
-    let text = Untrusted::new(text.trim());
-    let text = clean(&text);
-    match text.as_str().char_indices().nth(TOLD_MAX) {
-        Some((end, _)) => format!("{}...", &text.as_str()[..end]),
-        None => text.as_str().to_owned(),
-    }
 }
 
 /// A body up to a length, as text.
