@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::fault::{self, Fault};
@@ -74,6 +75,54 @@ pub(super) fn all(s: &OpenaiSettings, secrets: &SecretOf) -> Result<Vec<Server>,
         ));
     }
     Ok(servers)
+}
+
+/// A request to `/chat/completions`, written from what is there: a copy of prompt and schema for each would cost more
+/// than sending them.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: [Message<'a>; 2],
+    temperature: u8,
+    seed: u64,
+    max_tokens: u32,
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<ResponseFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_salt: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+struct ResponseFormat<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    json_schema: JsonSchema<'a>,
+}
+
+#[derive(Serialize)]
+struct JsonSchema<'a> {
+    name: &'static str,
+    strict: bool,
+    schema: &'a Value,
 }
 
 impl Server {
@@ -175,40 +224,31 @@ impl Server {
         self.logprobs.swap(false, Ordering::Relaxed)
     }
 
-    fn body(&self, request: &Generation, known: &Known) -> Value {
-        let mut body = json!({
-            "model": self.model,
-            "messages": probe::messages(request),
-            "temperature": 0,
-            "seed": request.seed,
-            "max_tokens": request.max_tokens,
-            "stream": true,
-            "stream_options": {"include_usage": true},
-        });
-        if let Some(schema) = &request.schema {
-            body["response_format"] = json!({
-                "type": "json_schema",
-                "json_schema": {"name": "opinion", "strict": true, "schema": schema},
-            });
+    fn body<'a>(&'a self, request: &'a Generation, known: &Known) -> Body<'a> {
+        let (vllm, logprobs) = (known.kind == Kind::Vllm, self.logprobs.load(Ordering::Relaxed));
+        Body {
+            model: &self.model,
+            messages: [
+                Message { role: "system", content: &request.system },
+                Message { role: "user", content: &request.user },
+            ],
+            temperature: 0,
+            seed: request.seed,
+            max_tokens: request.max_tokens,
+            stream: true,
+            stream_options: StreamOptions { include_usage: true },
+            response_format: request.schema.as_ref().map(|schema| ResponseFormat {
+                kind: "json_schema",
+                json_schema: JsonSchema { name: "opinion", strict: true, schema },
+            }),
+            logprobs: logprobs.then_some(true),
+            // Left out, llama-server sends the twenty likeliest tokens beside every one.
+            top_logprobs: (logprobs && known.kind == Kind::LlamaServer).then_some(1),
+            // Lower is earlier. Only when the settings say that the server's policy is on: without it nothing tells that
+            // the field did nothing.
+            priority: (vllm && self.priority).then(|| request.priority.id()),
+            cache_salt: self.cache_salt.as_deref().filter(|_| vllm),
         }
-        if self.logprobs.load(Ordering::Relaxed) {
-            body["logprobs"] = Value::Bool(true);
-            if known.kind == Kind::LlamaServer {
-                // Left out, llama-server sends the twenty likeliest tokens beside every one.
-                body["top_logprobs"] = Value::from(1);
-            }
-        }
-        if known.kind == Kind::Vllm {
-            if self.priority {
-                // Lower is earlier. Only when the settings say that the server's policy is on: without it nothing
-                // tells that the field did nothing.
-                body["priority"] = Value::from(request.priority.id());
-            }
-            if let Some(salt) = &self.cache_salt {
-                body["cache_salt"] = Value::from(salt.as_str());
-            }
-        }
-        body
     }
 
     /// Asks once.
