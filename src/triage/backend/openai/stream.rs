@@ -136,8 +136,9 @@ impl Reply {
         if data.trim() == "[DONE]" {
             return Ok(true);
         }
-        let event: Event<'_> = serde_json::from_str(data).map_err(|_| {
-            Fault::Invalid(format!("an event of the stream is not what it should be: {}", fault::say(data)))
+        let event: Event<'_> = serde_json::from_str(data).map_err(|e| {
+            let wrong = if e.is_data() { "holds something else than an answer" } else { "is no JSON" };
+            Fault::Invalid(format!("an event of the stream {wrong}: {}", fault::say(data)))
         })?;
         if let Some(error) = event.error {
             let error: Value = serde_json::from_str(error.get()).unwrap_or_default();
