@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::Cancel;
 use super::Desk;
 use super::DeskError;
@@ -18,9 +16,6 @@ use crate::model::ids::AlertId;
 use crate::store::Ingested;
 use crate::store::Store;
 use crate::triage;
-use crate::triage::Backends;
-use crate::triage::Deps;
-use crate::triage::Offer;
 use crate::triage::Question;
 use crate::triage::TriageError;
 
@@ -52,28 +47,21 @@ pub async fn triage(
     let at_once = u32::try_from(load.at_once).unwrap_or(u32::MAX);
     settings.openai.concurrency = at_once;
     settings.openai.servers.values_mut().for_each(|s| s.concurrency = None);
-    let models = settings.local.dir.clone().unwrap_or_else(|| loaded.paths.data_dir.join("models"));
+    // The models of the real desk.
+    settings.local.dir.get_or_insert_with(|| loaded.paths.data_dir.join("models"));
 
-    let options = DeskOptions::of(&here)?;
-    let offer = Offer {
-        actions: options.catalogue.defs().iter().map(|a| a.name.clone()).collect(),
-        playbooks: options.known.playbooks.all().iter().map(|b| b.name.clone()).collect(),
-    };
-    let secrets = Arc::clone(&options.secrets);
-    let deps = Deps { offer, secrets: Arc::new(move |r| secrets(r).map(Zeroizing::new)), models };
-    let backends =
-        Backends::from_settings(&here.settings.triage, &deps).map_err(|e| DeskError::Usage(e.to_string()))?;
+    let desk = Desk::open(DeskOptions::of(&here)?)?;
+    let backends = desk.make_backends_of(&here.settings.triage)?;
     backends.load().await.map_err(|e| match e {
         TriageError::Configuration(m) => DeskError::Usage(m),
         other => DeskError::Unreachable(other.to_string()),
     })?;
-    let questions = tokio::task::block_in_place(|| questions(options))?;
+    let questions = tokio::task::block_in_place(|| questions(&desk))?;
     Ok(triage::bench::run(&backends, &questions, load, progress, cancel).await)
 }
 
 /// One for each alert of the demo, with the neighbours it has there.
-fn questions(options: DeskOptions) -> Result<Vec<Question>> {
-    let desk = Desk::open(options)?;
+fn questions(desk: &Desk) -> Result<Vec<Question>> {
     desk.store.do_without_sync()?;
     let scenario = Scenario::bundled().map_err(|e| DeskError::Usage(format!("the bundled scenario: {e}")))?;
     let store: Arc<dyn Store> = desk.store.clone();

@@ -17,7 +17,6 @@ use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use serde::Serialize;
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
 use super::Cancel;
 use super::Desk;
@@ -39,14 +38,11 @@ use crate::model::person::Person;
 use crate::model::person::Role;
 use crate::model::person::Roster;
 use crate::model::verdict::Verdict;
-use crate::respond::Catalogue;
 use crate::respond::Policy;
 use crate::store::Ingested;
 use crate::store::Store;
 use crate::text::Untrusted;
 use crate::triage::Backends;
-use crate::triage::Deps;
-use crate::triage::Offer;
 use crate::triage::eval::labelled;
 use crate::triage::eval::metrics;
 use crate::triage::eval::pairs;
@@ -307,8 +303,8 @@ impl Bench {
         let mut here = loaded.clone();
         here.settings.intake.sources.clear();
         here.settings.intake.generic.insert(labelled::AIT_ADS.to_owned(), labelled::ait_ads_map());
-        let models = here.settings.triage.local.dir.clone().unwrap_or_else(|| loaded.paths.data_dir.join("models"));
-        here.settings.triage.local.dir = Some(models.clone());
+        // The models of the real desk.
+        here.settings.triage.local.dir.get_or_insert_with(|| loaded.paths.data_dir.join("models"));
         if let Some(backend) = backend {
             backend.clone_into(&mut here.settings.triage.backend);
         }
@@ -319,13 +315,8 @@ impl Bench {
         options.roster = Roster { people: vec![analyst(&by)] };
         options.me = Some(by.clone());
         options.policy = Policy::built_in();
-        let playbooks = options.known.playbooks.all().iter().map(|b| b.name.clone()).collect();
-        let offer = Offer { actions: names(&options.catalogue), playbooks };
-        let secrets = Arc::clone(&options.secrets);
-        let deps = Deps { offer, secrets: Arc::new(move |r| secrets(r).map(Zeroizing::new)), models };
-        let backends = Backends::from_settings(&here.settings.triage, &deps);
-        let backends = backends.map_err(|e| DeskError::Usage(e.to_string()))?;
         let desk = Desk::open(options)?;
+        let backends = desk.make_backends_of(&here.settings.triage)?;
         desk.store.do_without_sync()?;
         let store: Arc<dyn Store> = desk.store.clone();
         let intake = &desk.settings.intake;
@@ -478,10 +469,6 @@ impl Bench {
             acted: held(&before) != held(&after),
         })
     }
-}
-
-fn names(catalogue: &Catalogue) -> Vec<String> {
-    catalogue.defs().iter().map(|a| a.name.clone()).collect()
 }
 
 fn analyst(id: &PersonId) -> Person {
