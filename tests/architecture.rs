@@ -24,7 +24,8 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("intake", &["text", "model", "config", "store", "audit"]),
         ("triage", &["text", "model", "config", "store", "audit"]),
         ("respond", &["text", "model", "config", "store", "audit"]),
-        ("desk", &["text", "model", "config", "store", "audit", "intake", "triage", "respond"]),
+        ("operate", &["text", "model", "config", "store", "audit"]),
+        ("desk", &["text", "model", "config", "store", "audit", "intake", "triage", "respond", "operate"]),
         ("console", &["text", "model", "config", "desk"]),
         ("cli", &["text", "model", "config", "desk", "console"]),
     ])

@@ -106,6 +106,9 @@ pub const SECTIONS: &[Section] = &[
     },
     Section { path: "triage.local", about: "A model inside this program, for backend = \"local\"." },
     Section { path: "respond", about: "What may be done, and who must agree." },
+    Section { path: "operate", about: "The platform this desk depends on: objectives, rollouts, backups." },
+    Section { path: "operate.prometheus.*", about: "Prometheus servers, one table each, named as you like." },
+    Section { path: "operate.kubernetes.*", about: "Kubernetes clusters, one table each, named as you like." },
     Section { path: "secrets", about: "Where secret references are looked up." },
     Section { path: "log", about: "Structured logs: DATA/log/watchfloor.YYYY-MM-DD.jsonl." },
 ];
@@ -306,6 +309,33 @@ pub const KEYS: &[Key] = &[
         .like("\"actions.toml\""),
     key("respond.policy", Kind::Path, "TOML file of the policy. Left out: policy.toml beside this file, if there.")
         .like("\"policy.toml\""),
+    key("operate.slos", Kind::Path, "Folder of objectives. Left out: slos beside this file, if there.")
+        .like("\"slos\""),
+    key("operate.rollouts", Kind::Path, "TOML file of rollout gates. Left out: rollouts.toml beside this file, if there.")
+        .like("\"rollouts.toml\""),
+    key("operate.backups", Kind::Path, "TOML file of assets and their backups. Left out: backups.toml beside this file, if there.")
+        .like("\"backups.toml\""),
+    key("operate.sla", Kind::Path, "TOML file of probed services. Left out: sla.toml beside this file, if there.")
+        .like("\"sla.toml\""),
+    key("operate.refresh_seconds", SECONDS, "Seconds between two looks at objectives and backups."),
+    key("operate.parallel", Kind::Whole(1, 256), "Questions at the same time to one server."),
+    key("operate.prometheus.*.url", Kind::Url, "Its address.").like("\"http://127.0.0.1:9090\""),
+    key("operate.prometheus.*.file", Kind::Path, "OpenMetrics text or a saved query_range answer, instead of a server.")
+        .like("\"metrics.om\""),
+    key("operate.prometheus.*.username", Kind::Text, "For basic authentication.").like("\"watchfloor\""),
+    key("operate.prometheus.*.password", Kind::Secret, "Where its password is.").like("\"keyring:prometheus\""),
+    key("operate.prometheus.*.token", Kind::Secret, "Where a bearer token is.").like("\"keyring:prometheus\""),
+    key("operate.prometheus.*.ca", Kind::Path, "PEM file of the authority that signed its certificate.")
+        .like("\"prometheus-ca.pem\""),
+    key("operate.prometheus.*.timeout_seconds", SECONDS, "Longest wait for an answer. Left out: 20.").like("20"),
+    key("operate.kubernetes.*.kubeconfig", Kind::Path, "Left out: KUBECONFIG, ~/.kube/config, or the pod's own account.")
+        .like("\"kubeconfig\""),
+    key("operate.kubernetes.*.context", Kind::Text, "Left out: the file's current one.").like("\"prod\""),
+    key("operate.kubernetes.*.namespaces", Kind::Texts, "Namespaces looked at. Empty: all.").like("[\"soc\"]"),
+    key("operate.kubernetes.*.write_kubeconfig", Kind::Path, "The identity that changes things. Left out: nothing can be changed.")
+        .like("\"kubeconfig-write\""),
+    key("operate.kubernetes.*.write_context", Kind::Text, "Its context. Left out: the file's current one.").like("\"prod-write\""),
+    key("operate.kubernetes.*.timeout_seconds", SECONDS, "Longest wait for an answer. Left out: 20.").like("20"),
     key(
         "secrets.keyring",
         Kind::Word(&["auto", "secret-service", "keyutils"]),

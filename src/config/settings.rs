@@ -16,6 +16,7 @@ pub struct Settings {
     pub intake: IntakeSettings,
     pub triage: TriageSettings,
     pub respond: RespondSettings,
+    pub operate: OperateSettings,
     pub secrets: SecretSettings,
     pub log: LogSettings,
 }
@@ -378,4 +379,74 @@ impl Default for LogSettings {
     fn default() -> Self {
         Self { level: "info".into(), keep: 14 }
     }
+}
+
+/// The platform this desk depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OperateSettings {
+    /// Folder of objectives (OpenSLO, Sloth, Pyrra or TOML). Left out: `slos` beside the settings file, if there.
+    pub slos: Option<PathBuf>,
+    /// TOML file of rollout gates. Left out: `rollouts.toml` beside the settings file, if there.
+    pub rollouts: Option<PathBuf>,
+    /// TOML file of what must be recoverable and where backups are. Left out: `backups.toml` beside the settings file.
+    pub backups: Option<PathBuf>,
+    /// TOML file of services that are probed and what was promised. Left out: `sla.toml` beside the settings file.
+    pub sla: Option<PathBuf>,
+    pub refresh_seconds: u64,
+    /// Questions at the same time to one server.
+    pub parallel: u32,
+    /// Prometheus servers by name.
+    pub prometheus: BTreeMap<String, PrometheusSettings>,
+    /// Kubernetes clusters by name.
+    pub kubernetes: BTreeMap<String, KubernetesSettings>,
+}
+
+impl Default for OperateSettings {
+    fn default() -> Self {
+        Self {
+            slos: None,
+            rollouts: None,
+            backups: None,
+            sla: None,
+            refresh_seconds: 60,
+            parallel: 16,
+            prometheus: BTreeMap::new(),
+            kubernetes: BTreeMap::new(),
+        }
+    }
+}
+
+/// One Prometheus server, or saved answers of one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrometheusSettings {
+    /// Such as `http://127.0.0.1:9090`. Empty when `file` is given.
+    pub url: String,
+    /// OpenMetrics text or a saved `query_range` answer, instead of a server.
+    pub file: Option<PathBuf>,
+    pub username: Option<String>,
+    /// Secret references.
+    pub password: Option<String>,
+    pub token: Option<String>,
+    pub ca: Option<PathBuf>,
+    /// Left out: 20.
+    pub timeout_seconds: Option<u64>,
+}
+
+/// One cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesSettings {
+    /// Left out: `KUBECONFIG`, `~/.kube/config`, or the service account of the pod this runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// Left out: the file's current one.
+    pub context: Option<String>,
+    /// Namespaces looked at. Empty: all.
+    pub namespaces: Vec<String>,
+    /// The identity that changes things. Without it nothing can be changed.
+    pub write_kubeconfig: Option<PathBuf>,
+    pub write_context: Option<String>,
+    /// Left out: 20.
+    pub timeout_seconds: Option<u64>,
 }

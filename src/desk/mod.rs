@@ -16,6 +16,7 @@ mod intake;
 mod live;
 pub mod models;
 mod open;
+mod platform;
 mod read;
 mod respond;
 pub mod scenario;
@@ -60,6 +61,7 @@ pub use live::Live;
 pub use open::AssetWeight;
 pub use open::DeskOptions;
 pub use open::SecretResolver;
+pub use platform::Platform;
 pub use types::Detail;
 pub use types::Link;
 pub use types::LinkState;
@@ -85,6 +87,7 @@ pub struct Desk {
     known: Known,
     links: Arc<Mutex<Vec<Link>>>,
     health: Mutex<Option<Health>>,
+    platform: Mutex<Arc<Platform>>,
     /// By name, made when first asked.
     backends: Mutex<BTreeMap<String, Backends>>,
     /// Answers that people of this process wait for.

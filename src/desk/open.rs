@@ -146,6 +146,7 @@ impl Desk {
             known: options.known,
             links: Arc::new(Mutex::new(Vec::new())),
             health: Mutex::new(None),
+            platform: Mutex::default(),
             backends: Mutex::default(),
             asking: Default::default(),
             clock: None,

@@ -156,6 +156,26 @@ pub struct Held {
     pub until: Timestamp,
 }
 
+/// A small document of a capability room, kept by kind and key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doc {
+    pub kind: String,
+    pub key: String,
+    /// From 1, one more with every change.
+    pub rev: u64,
+    pub at: Timestamp,
+    /// JSON.
+    pub body: String,
+}
+
+/// A line of a series that only grows: a probe, a measurement, a backup as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub at: Timestamp,
+    /// JSON.
+    pub body: String,
+}
+
 pub trait Store: Send + Sync {
     // --- change feed -------------------------------------------------------------------------
     fn revision(&self) -> Result<u64>;
@@ -331,4 +351,20 @@ pub trait Store: Send + Sync {
     /// The kill switch: who set it and when, if it is on.
     fn kill_switch(&self) -> Result<Option<(PersonId, Timestamp)>>;
     fn set_kill_switch(&self, on: Option<(&PersonId, Timestamp)>) -> Result<()>;
+
+    // --- documents and series of the platform's health ------------------------------------------
+    fn doc(&self, kind: &str, key: &str) -> Result<Option<Doc>>;
+    /// By key.
+    fn docs(&self, kind: &str, limit: usize) -> Result<Vec<Doc>>;
+    /// Writes if the stored `rev` is this one; 0: if there is none yet. Answers with the new one. Else `Conflict`.
+    fn put_doc(&self, kind: &str, key: &str, body: &str, rev: u64, now: Timestamp) -> Result<u64>;
+    fn drop_doc(&self, kind: &str, key: &str) -> Result<bool>;
+    /// Adds one; the same time of the same series again is kept as it was first. False: it was there.
+    fn add_entry(&self, kind: &str, key: &str, entry: &Entry) -> Result<bool>;
+    /// From (inclusive) until (exclusive), oldest first; the newest `limit` of them.
+    fn entries(&self, kind: &str, key: &str, from: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Entry>>;
+    /// Keys that have entries of this kind.
+    fn entry_keys(&self, kind: &str) -> Result<Vec<String>>;
+    /// Forgets at most `max` entries of this kind before then. Returns how many.
+    fn drop_entries(&self, kind: &str, before: Timestamp, max: usize) -> Result<usize>;
 }

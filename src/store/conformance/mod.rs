@@ -8,6 +8,7 @@
 )]
 
 mod acts;
+mod docs;
 mod intake;
 mod races;
 mod reading;
@@ -50,6 +51,8 @@ pub const CHECKS: &[Check] = &[
     ("a bulk act names each alert once", acts::bulk),
     ("verdicts raise and change nothing else", acts::verdicts),
     ("containment", acts::containment),
+    ("documents change only from the revision that was read", docs::documents),
+    ("series grow, are read by time, and forget what is old", docs::series),
     ("exchanges are kept whole, and dropped when old", triage::exchanges),
     ("reviews and answers change nothing else", triage::reviews_and_answers),
     ("agreement: reviews first, then closings, no fallbacks", triage::agreement),

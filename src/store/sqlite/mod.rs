@@ -5,6 +5,7 @@ mod act;
 #[cfg(test)]
 mod agree;
 mod change;
+mod doc;
 mod ingest;
 mod near;
 mod page;
@@ -28,7 +29,10 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use super::{Changes, Held, Ingested, Job, Near, PastDispositions, Result, Seen, Store, StoreError, Wanted, Writeback};
+use super::{
+    Changes, Doc, Entry, Held, Ingested, Job, Near, PastDispositions, Result, Seen, Store, StoreError, Wanted,
+    Writeback,
+};
 use crate::model::act::{Act, ActReport, TimelineEvent};
 use crate::model::action::{Receipt, Request, RequestState};
 use crate::model::alert::{Alert, AlertRow, DeadLetter, NewAlert, NewDeadLetter};
@@ -456,5 +460,29 @@ impl Store for SqliteStore {
     }
     fn set_kill_switch(&self, on: Option<(&PersonId, Timestamp)>) -> Result<()> {
         self.write(|tx| request::set_kill_switch(tx, on))
+    }
+    fn doc(&self, kind: &str, key: &str) -> Result<Option<Doc>> {
+        self.read(|c| doc::get(c, kind, key))
+    }
+    fn docs(&self, kind: &str, limit: usize) -> Result<Vec<Doc>> {
+        self.read(|c| doc::list(c, kind, limit))
+    }
+    fn put_doc(&self, kind: &str, key: &str, body: &str, rev: u64, now: Timestamp) -> Result<u64> {
+        self.write(|tx| doc::put(tx, kind, key, body, rev, now))
+    }
+    fn drop_doc(&self, kind: &str, key: &str) -> Result<bool> {
+        self.write(|tx| doc::drop_one(tx, kind, key))
+    }
+    fn add_entry(&self, kind: &str, key: &str, entry: &Entry) -> Result<bool> {
+        self.write(|tx| doc::add_entry(tx, kind, key, entry))
+    }
+    fn entries(&self, kind: &str, key: &str, from: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Entry>> {
+        self.read(|c| doc::entries(c, kind, key, from, until, limit))
+    }
+    fn entry_keys(&self, kind: &str) -> Result<Vec<String>> {
+        self.read(|c| doc::keys(c, kind))
+    }
+    fn drop_entries(&self, kind: &str, before: Timestamp, max: usize) -> Result<usize> {
+        self.write(|tx| doc::drop_entries(tx, kind, before, max))
     }
 }

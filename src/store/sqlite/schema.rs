@@ -16,7 +16,7 @@ use crate::store::{Result, StoreError};
 const APPLICATION_ID: i64 = 0x5746_6c72;
 
 /// One entry per version; each brings the schema from the version before to its own.
-pub(super) const MIGRATIONS: &[&str] = &[V1, LEARNING, TRIAGE];
+pub(super) const MIGRATIONS: &[&str] = &[V1, LEARNING, TRIAGE, OPERATE];
 
 /// Bytes of a page. Small, for each batch of alerts touches as many pages of the key indexes as it has alerts, and
 /// each of those goes through the log.
@@ -447,4 +447,24 @@ CREATE TABLE triage_spent(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, n INTEGER
 CREATE INDEX triage_spent_at ON triage_spent(at);
 -- Why the queue stands still, by worker process.
 CREATE TABLE triage_held(worker TEXT PRIMARY KEY, json TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// What the platform's health keeps: documents that change, and series that only grow.
+const OPERATE: &str = "
+CREATE TABLE doc(
+  kind TEXT NOT NULL,
+  key TEXT NOT NULL,
+  rev INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY(kind, key)
+) WITHOUT ROWID;
+CREATE TABLE entry(
+  kind TEXT NOT NULL,
+  key TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY(kind, key, at)
+) WITHOUT ROWID;
+CREATE INDEX entry_at ON entry(kind, at);
 ";

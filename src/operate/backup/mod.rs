@@ -1,0 +1,1 @@
+//! Backups: read from their makers, graded by proof, held against objectives.

@@ -1,0 +1,1 @@
+//! Rollouts: read from clusters, judged by gates, led by a stage machine that proposes and never acts.

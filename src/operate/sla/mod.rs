@@ -1,0 +1,1 @@
+//! Agreements: probes, exclusions, uptime of a month, credits.

@@ -1,0 +1,1 @@
+//! Objectives: their definitions, the series they are judged by, and how they stand.
