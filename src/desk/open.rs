@@ -57,11 +57,17 @@ impl DeskOptions {
     /// What the settings describe.
     pub fn of(loaded: &Loaded) -> Result<Self> {
         let bad = |e: &dyn std::fmt::Display| DeskError::Usage(e.to_string());
-        let settings = loaded.settings.clone();
+        let mut settings = loaded.settings.clone();
         let people = roster::load(loaded).map_err(|e| bad(&e))?;
         let beside = |given: &Option<PathBuf>, name: &str| {
             given.clone().or_else(|| Some(loaded.paths.config_dir.join(name)).filter(|p| p.exists()))
         };
+        // From here on a desk knows its files by the settings alone.
+        let operate = &mut settings.operate;
+        operate.slos = beside(&operate.slos, "slos");
+        operate.rollouts = beside(&operate.rollouts, "rollouts.toml");
+        operate.backups = beside(&operate.backups, "backups.toml");
+        operate.sla = beside(&operate.sla, "sla.toml");
         let catalogue = match beside(&settings.respond.catalogue, "actions.toml") {
             Some(path) => Catalogue::load(&path).map_err(|e| bad(&e))?,
             None => Catalogue::default(),
