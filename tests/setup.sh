@@ -21,6 +21,7 @@ if [ "$want" = test ]; then
   need java default-jdk-headless
   need mvn maven
   need openssl openssl
+  need etcd etcd-server
   need curl curl
   need python3 python3
   # Weights for the tests of local models come as a package.
