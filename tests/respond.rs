@@ -80,6 +80,10 @@ fn open(dir: &Path) -> Desk {
             "keyring:soar" => Ok("s3cr3t-t0ken-0042".to_owned()),
             other => Err(format!("{other} is not set")),
         }),
+        clusters: Arc::new(|name| {
+            let why = format!("there is no cluster {name:?}");
+            Box::pin(async move { Err(why) })
+        }),
         run_dir: dir.join("run"),
     });
     Desk { dir: dir.to_owned(), store, audit, responder }

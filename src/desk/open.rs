@@ -18,9 +18,12 @@ use crate::config::inventory::Inventory;
 use crate::config::playbooks::Playbooks;
 use crate::config::roster;
 use crate::config::secret;
+use crate::config::settings::KubernetesSettings;
 use crate::model::ids::PersonId;
 use crate::model::person::Roster;
+use crate::operate::cluster;
 use crate::respond::Catalogue;
+use crate::respond::Clusters;
 use crate::respond::Policy;
 use crate::respond::Responder;
 use crate::respond::ResponderDeps;
@@ -126,13 +129,21 @@ impl Desk {
         let store = Arc::new(SqliteStore::open(&dir.join("desk.sqlite"))?);
         let audit = Arc::new(Audit::open(&dir.join("audit"))?);
         let roster = Arc::new(options.roster);
+        let writes = |k: &KubernetesSettings| k.write_kubeconfig.is_some() || k.write_context.is_some();
+        let real = options.exercise.is_none();
+        let catalogue = if real && options.settings.operate.kubernetes.values().any(writes) {
+            options.catalogue.with_rollouts()
+        } else {
+            options.catalogue
+        };
         let responder = Responder::new(ResponderDeps {
             store: store.clone(),
             audit: Arc::clone(&audit),
             roster: Arc::clone(&roster),
-            catalogue: options.catalogue,
+            catalogue,
             policy: options.policy,
             secrets: Arc::clone(&options.secrets),
+            clusters: writers(&options.settings),
             run_dir: dir.join("run"),
         });
         let me = options.me.and_then(|id| roster.get(&id).cloned());
@@ -158,6 +169,20 @@ impl Desk {
             clock: None,
         })
     }
+}
+
+/// Connections that may change things, made when one is asked for.
+fn writers(settings: &Settings) -> Clusters {
+    let all = settings.operate.kubernetes.clone();
+    Arc::new(move |name| {
+        let (name, settings) = (name.to_owned(), all.get(name).cloned());
+        Box::pin(async move {
+            match settings {
+                Some(s) => cluster::connect(&name, &s, cluster::As::Writer).await,
+                None => Err(format!("there is no cluster {name:?} in operate.kubernetes")),
+            }
+        })
+    })
 }
 
 pub(super) fn make_private_dir(dir: &Path) -> Result<()> {

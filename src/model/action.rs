@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{AlertId, CaseId, PersonId, RequestId};
+use super::rollout::RolloutVerb;
 use crate::text::Untrusted;
 
 /// How much harm it can do.
@@ -50,6 +51,8 @@ pub enum ParamType {
     Choice {
         of: Vec<String>,
     },
+    /// `CLUSTER/NAMESPACE/NAME`.
+    Object,
     /// Free text, at most this many characters.
     Text {
         max: usize,
@@ -96,6 +99,8 @@ pub enum Executor {
         #[serde(default = "default_timeout")]
         timeout_seconds: u64,
     },
+    /// A patch to a rollout or Service of a cluster in the settings.
+    Kubernetes { verb: RolloutVerb },
     /// Changes nothing outside a throwaway desk; used by the demo and by drills.
     Demo {
         #[serde(default)]
@@ -115,6 +120,7 @@ impl Executor {
         match self {
             Self::Ansible { .. } => "ansible",
             Self::Http { .. } => "http",
+            Self::Kubernetes { .. } => "kubernetes",
             Self::Demo { .. } => "demo",
         }
     }

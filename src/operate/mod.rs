@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod checklist;
+pub mod cluster;
 pub mod rollout;
 pub mod sla;
 pub mod slo;

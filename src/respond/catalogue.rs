@@ -19,6 +19,8 @@ pub struct Catalogue {
     pub path: Option<PathBuf>,
     /// SHA-256 (hex) of the file.
     pub digest: String,
+    /// Holds the actions on rollouts too.
+    pub(super) rollouts: bool,
 }
 
 #[derive(Deserialize)]
@@ -65,7 +67,21 @@ impl Catalogue {
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         defs.iter_mut().for_each(|d| settle_paths(d, folder));
-        faults.or(Self { defs: Arc::new(defs), path: None, digest: digest::of_bytes(text.as_bytes()) })
+        faults.or(Self { defs: Arc::new(defs), path: None, rollouts: false, digest: digest::of_bytes(text.as_bytes()) })
+    }
+
+    /// The same with the actions on rollouts; one of the file with such a name stands.
+    #[must_use]
+    pub fn with_rollouts(mut self) -> Self {
+        self.rollouts = true;
+        let mut defs = (*self.defs).clone();
+        for def in super::rollout_actions() {
+            if !defs.iter().any(|d| d.name == def.name) {
+                defs.push(def);
+            }
+        }
+        self.defs = Arc::new(defs);
+        self
     }
 
     pub fn defs(&self) -> Arc<Vec<ActionDef>> {
@@ -155,7 +171,7 @@ fn check(def: &ActionDef, say: &mut dyn FnMut(&str, String)) {
             }
             check_timeout(*timeout_seconds, say);
         }
-        Executor::Demo { .. } => {}
+        Executor::Kubernetes { .. } | Executor::Demo { .. } => {}
     }
     if def.tier == Tier::T0 && def.contains {
         say("contains", "contains: an action that only reads contains nothing".into());
@@ -197,7 +213,7 @@ fn settle_paths(def: &mut ActionDef, folder: &Path) {
             }
         }
         Executor::Http { ca: Some(ca), .. } => *ca = absolute(ca),
-        Executor::Http { ca: None, .. } | Executor::Demo { .. } => {}
+        Executor::Http { ca: None, .. } | Executor::Kubernetes { .. } | Executor::Demo { .. } => {}
     }
 }
 

@@ -36,7 +36,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::{SignedDuration, Timestamp};
 
 pub use catalogue::Catalogue;
+pub use execute::Clusters;
 pub use execute::Secrets;
+pub use execute::kubernetes::catalogue as rollout_actions;
 pub use policy::Policy;
 
 use crate::audit::{Audit, AuditError};
@@ -105,6 +107,8 @@ pub struct ResponderDeps {
     pub catalogue: Catalogue,
     pub policy: Policy,
     pub secrets: Secrets,
+    /// Connections that may write to the clusters of the settings.
+    pub clusters: Clusters,
     /// `DATA/run`: locks of running executions.
     pub run_dir: PathBuf,
 }
@@ -120,6 +124,7 @@ struct Inner {
     audit: Arc<Audit>,
     roster: Arc<Roster>,
     secrets: Secrets,
+    clusters: Clusters,
     run_dir: PathBuf,
     /// Of the account this runs under, for child processes.
     home: PathBuf,
@@ -137,7 +142,7 @@ struct InForce {
 
 impl Responder {
     pub fn new(deps: ResponderDeps) -> Self {
-        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, run_dir } = deps;
+        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir } = deps;
         let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
         let rules = RwLock::new(InForce { catalogue, policy });
         Self {
@@ -146,6 +151,7 @@ impl Responder {
                 audit,
                 roster,
                 secrets,
+                clusters,
                 run_dir,
                 home,
                 rules,
@@ -179,7 +185,8 @@ impl Inner {
         if let Some(path) = &old.catalogue.path
             && digest::of_file(path).ok().as_ref() != Some(&old.catalogue.digest)
         {
-            new.catalogue = Catalogue::load(path)?;
+            let read = Catalogue::load(path)?;
+            new.catalogue = if old.catalogue.rollouts { read.with_rollouts() } else { read };
         }
         if let Some(path) = &old.policy.path
             && digest::of_file(path).ok().as_ref() != Some(&old.policy.digest)

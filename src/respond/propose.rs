@@ -24,7 +24,11 @@ impl Responder {
     /// made and tried without effect, and it is recorded and stored. It waits for approval, unless none is needed.
     pub async fn propose(&self, by: &PersonId, draft: Draft, now: Timestamp) -> Result<Request> {
         let (inner, who) = (self.inner.clone(), by.clone());
-        let prepared = spawn_blocking(move || prepare(&inner, &who, draft, now)).await.map_err(lost)??;
+        let mut prepared = spawn_blocking(move || prepare(&inner, &who, draft, now)).await.map_err(lost)??;
+        let planned = execute::plan(&prepared.def, &prepared.body, &self.inner.clusters).await;
+        if let Some(commands) = planned.map_err(RespondError::Refused)? {
+            prepared.body.commands = commands;
+        }
         let dry = self.try_out(&prepared).await;
         let inner = self.inner.clone();
         spawn_blocking(move || finish(&inner, prepared, dry, now)).await.map_err(lost)?
@@ -36,7 +40,7 @@ impl Responder {
             let text = format!("no dry run: {why}");
             return DryRun { preview: Vec::new(), findings: vec![Finding { refuses: false, text }] };
         }
-        execute::dry_run(&p.def, &p.body, self.inner.home.clone(), stop).await
+        execute::dry_run(&p.def, &p.body, self.inner.home.clone(), &self.inner.clusters, stop).await
     }
 }
 

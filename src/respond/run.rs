@@ -42,7 +42,9 @@ impl Responder {
         if let Some(why) = stop.borrow().clone() {
             return refused(format!("nothing is started: {why}"));
         }
-        if let Err(why) = execute::preflight(&def, approved.body(), self.inner.home.clone(), stop.clone()).await {
+        if let Err(why) =
+            execute::preflight(&def, approved.body(), self.inner.home.clone(), &self.inner.clusters, stop.clone()).await
+        {
             return refused(format!("not started: {why}"));
         }
         let inner = self.inner.clone();
@@ -53,6 +55,7 @@ impl Responder {
             approved,
             def,
             secrets: self.inner.secrets.clone(),
+            clusters: self.inner.clusters.clone(),
             stop,
             clock,
             lock: lease.file.clone(),

@@ -36,6 +36,7 @@ pub fn check(kind: &ParamType, value: &str) -> Result<String, String> {
             let near = nearest(value, of.iter().map(String::as_str)).map(|n| format!("; did you mean {n:?}?"));
             Err(format!("expected one of {}{}", of.join(", "), near.unwrap_or_default()))
         }
+        ParamType::Object => object(value).map(|()| value.to_owned()),
         ParamType::Text { max } => text(value, *max).map(|()| value.to_owned()),
     }
 }
@@ -51,6 +52,7 @@ pub fn word(kind: &ParamType) -> &'static str {
         ParamType::Sha256 => "SHA-256",
         ParamType::Integer { .. } => "number",
         ParamType::Choice { .. } => "choice",
+        ParamType::Object => "cluster object",
         ParamType::Text { .. } => "text",
     }
 }
@@ -68,6 +70,16 @@ fn host(value: &str) -> Result<(), String> {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
         && value.split('.').all(|label| (1..=63).contains(&label.len()));
     if ok { Ok(()) } else { Err(expected().into()) }
+}
+
+/// A cluster of the settings, and two names as Kubernetes has them (RFC 1123).
+fn object(value: &str) -> Result<(), String> {
+    let label = |s: &str| host(s).is_ok() && !s.bytes().any(|b| b.is_ascii_uppercase() || b == b'_');
+    let parts: Vec<&str> = value.split('/').collect();
+    match parts.as_slice() {
+        [cluster, namespace, name] if host(cluster).is_ok() && label(namespace) && label(name) => Ok(()),
+        _ => Err("expected CLUSTER/NAMESPACE/NAME".into()),
+    }
 }
 
 /// `bob`, `bob.lee@corp.example`, `CORP\bob`, `web01$`.

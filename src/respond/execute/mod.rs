@@ -5,6 +5,7 @@ pub mod ansible;
 mod demo;
 pub mod http;
 mod kill;
+pub mod kubernetes;
 mod process;
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 pub use kill::{POLL, watch_kill_switch};
+pub use kubernetes::Clusters;
 pub use process::kill_marked;
 
 use super::approve::Approved;
@@ -55,6 +57,7 @@ pub struct Job {
     pub approved: Approved,
     pub def: ActionDef,
     pub secrets: Secrets,
+    pub clusters: Clusters,
     pub stop: Stop,
     pub clock: Clock,
     /// Locked, empty. Child processes hold it open too, so that the lock ends with the last of them.
@@ -82,6 +85,7 @@ pub async fn run(job: &Job) {
     match &job.def.executor {
         Executor::Ansible { timeout_seconds, .. } => ansible::run(job, *timeout_seconds).await,
         Executor::Http { ca, timeout_seconds, .. } => http::run(job, ca.as_deref(), *timeout_seconds).await,
+        Executor::Kubernetes { verb } => kubernetes::run(job, *verb).await,
         Executor::Demo { millis_per_target, changes } => demo::run(job, *millis_per_target, changes).await,
     }
 }
@@ -95,7 +99,17 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
         Executor::Http { url, headers, body: template, ca, .. } => {
             http::render(def, body, &http::Template { url, headers, template, ca: ca.as_deref() })
         }
+        Executor::Kubernetes { verb } => kubernetes::render(body, *verb),
         Executor::Demo { changes, .. } => Ok(demo::render(body, changes)),
+    }
+}
+
+/// Commands that follow from what is out there: asked for once, when it is proposed. `None`: they follow from the
+/// request alone, see [`render`].
+pub async fn plan(def: &ActionDef, body: &RequestBody, clusters: &Clusters) -> Result<Option<Vec<Command>>, String> {
+    match &def.executor {
+        Executor::Kubernetes { verb } => kubernetes::plan(body, *verb, clusters).await.map(Some),
+        Executor::Ansible { .. } | Executor::Http { .. } | Executor::Demo { .. } => Ok(None),
     }
 }
 
@@ -107,18 +121,26 @@ pub struct DryRun {
 }
 
 /// Finds out what it would do, changing nothing.
-pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, stop: Stop) -> DryRun {
+pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, clusters: &Clusters, stop: Stop) -> DryRun {
     match &def.executor {
         Executor::Ansible { timeout_seconds, .. } => ansible::dry_run(body, *timeout_seconds, home, stop).await,
         Executor::Http { .. } => http::dry_run(body),
+        Executor::Kubernetes { verb } => kubernetes::dry_run(body, *verb, clusters).await,
         Executor::Demo { changes, .. } => demo::dry_run(body, changes),
     }
 }
 
 /// The last look before the start, for what digests cannot cover: refuses with a reason.
-pub async fn preflight(def: &ActionDef, body: &RequestBody, home: PathBuf, stop: Stop) -> Result<(), String> {
+pub async fn preflight(
+    def: &ActionDef,
+    body: &RequestBody,
+    home: PathBuf,
+    clusters: &Clusters,
+    stop: Stop,
+) -> Result<(), String> {
     match &def.executor {
         Executor::Ansible { .. } => ansible::same_hosts(body, home, stop).await,
+        Executor::Kubernetes { verb } => kubernetes::preflight(body, *verb, clusters).await,
         Executor::Http { .. } | Executor::Demo { .. } => Ok(()),
     }
 }
