@@ -16,7 +16,7 @@ use watchfloor::audit::{self, Audit, AuditFilter};
 use watchfloor::model::action::{Draft, Receipt, ReceiptState, Request, RequestState, Suggested};
 use watchfloor::model::ids::{PersonId, RequestId};
 use watchfloor::model::person::{Person, Role, Roster};
-use watchfloor::respond::{Catalogue, Policy, RespondError, Responder, ResponderDeps};
+use watchfloor::respond::{Catalogue, Clusters, Policy, RespondError, Responder, ResponderDeps};
 use watchfloor::store::Store;
 use watchfloor::store::sqlite::SqliteStore;
 
@@ -28,6 +28,8 @@ mod approvals;
 mod crash;
 #[path = "respond/http.rs"]
 mod http;
+#[path = "respond/rollout.rs"]
+mod rollout;
 
 /// A desk on disk that several processes and connections can open.
 struct Desk {
@@ -68,22 +70,27 @@ fn desk(dir: &Path, actions: &str, policy: &str) -> Desk {
 }
 
 fn open(dir: &Path) -> Desk {
+    let none: Clusters = Arc::new(|name| {
+        let why = format!("there is no cluster {name:?}");
+        Box::pin(async move { Err(why) })
+    });
+    open_with(dir, none)
+}
+
+fn open_with(dir: &Path, clusters: Clusters) -> Desk {
     let store = Arc::new(SqliteStore::open(&dir.join("store.sqlite")).unwrap());
     let audit = Arc::new(Audit::open(&dir.join("audit")).unwrap());
     let responder = Responder::new(ResponderDeps {
         store: store.clone(),
         audit: audit.clone(),
         roster: Arc::new(roster()),
-        catalogue: Catalogue::load(&dir.join("actions.toml")).unwrap(),
+        catalogue: Catalogue::load(&dir.join("actions.toml")).unwrap().with_rollouts(),
         policy: Policy::load(&dir.join("policy.toml")).unwrap(),
         secrets: Arc::new(|reference| match reference {
             "keyring:soar" => Ok("s3cr3t-t0ken-0042".to_owned()),
             other => Err(format!("{other} is not set")),
         }),
-        clusters: Arc::new(|name| {
-            let why = format!("there is no cluster {name:?}");
-            Box::pin(async move { Err(why) })
-        }),
+        clusters,
         run_dir: dir.join("run"),
     });
     Desk { dir: dir.to_owned(), store, audit, responder }
