@@ -1,1 +1,4 @@
 //! Rollouts: read from clusters, judged by gates, led by a stage machine that proposes and never acts.
+
+pub mod gate;
+pub mod stage;
