@@ -25,6 +25,7 @@ pub mod organise;
 pub mod out;
 pub mod respond;
 pub mod secret;
+pub mod slo;
 pub mod triage;
 
 use std::ffi::OsString;
@@ -133,6 +134,8 @@ pub enum Command {
     Suppress(organise::SuppressArgs),
     /// Cases.
     Case(organise::CaseArgs),
+    /// Service level objectives.
+    Slo(slo::Args),
     /// Draw the console's own buffer as SVG.
     Screenshot(live::ScreenshotArgs),
     /// Show, check and explain the settings.
@@ -175,6 +178,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::View(args)) => organise::view(ctx, args),
         Some(Command::Suppress(args)) => organise::suppress(ctx, args),
         Some(Command::Case(args)) => organise::case(ctx, args),
+        Some(Command::Slo(args)) => slo::run(ctx, args),
         Some(Command::Screenshot(args)) => live::screenshot(ctx, args),
         Some(Command::Config(args)) => config::run(ctx, args),
         Some(Command::Secret(args)) => secret::run(ctx, args),

@@ -110,6 +110,11 @@ impl Doc {
         Ok(Self { path: path.to_owned(), source, root })
     }
 
+    /// A file that another parser read; offsets are bytes of `source`.
+    pub fn new(path: &Path, source: String, root: Table) -> Self {
+        Self { path: path.to_owned(), source, root }
+    }
+
     pub fn place(&self, at: usize) -> Place {
         Place::at(&self.path, &self.source, at)
     }

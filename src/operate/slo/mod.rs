@@ -1,1 +1,3 @@
 //! Objectives: their definitions, the series they are judged by, and how they stand.
+
+pub mod spec;

@@ -1,0 +1,25 @@
+//! Objectives as files: reading them all, and saying what one means. Works without a desk.
+
+use std::path::PathBuf;
+
+use crate::config::Faults;
+use crate::config::Loaded;
+use crate::model::slo::Slo;
+use crate::operate::slo::spec::Folder;
+use crate::operate::slo::spec::words;
+
+/// Where the settings have their objectives: `operate.slos`, else `slos` beside the settings file if it is there.
+pub fn folder(loaded: &Loaded) -> Option<PathBuf> {
+    let beside = || Some(loaded.paths.config_dir.join("slos")).filter(|p| p.exists());
+    loaded.settings.operate.slos.clone().or_else(beside)
+}
+
+/// Every objective of these files and folders, or everything that is wrong with them.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Slo>, Faults> {
+    Folder::read_all(paths)
+}
+
+/// An objective in words, a line each.
+pub fn explain(slo: &Slo) -> Vec<String> {
+    words::explain(slo)
+}

@@ -1,0 +1,566 @@
+//! OpenSLO v1 (github.com/OpenSLO/OpenSLO): `SLO`, and the `SLI`, `Service`, `DataSource` and alerting objects it
+//! refers to by name, which may stand in other files.
+
+use std::cell::RefCell;
+
+use super::Draft;
+use super::FRESH_SECONDS;
+use super::alerts;
+use super::fields::Fields;
+use super::is_windowed;
+use super::target;
+use super::template;
+use super::time;
+use super::time::Short;
+use crate::config::doc::Doc;
+use crate::config::doc::Value;
+use crate::config::fault::Faults;
+use crate::config::fault::nearest;
+use crate::model::slo::Compare;
+use crate::model::slo::Indicator;
+use crate::model::slo::Method;
+use crate::model::slo::MetricQuery;
+use crate::model::slo::Window;
+
+const KINDS: [&str; 7] =
+    ["SLO", "SLI", "Service", "DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget"];
+
+/// The objects of one read, for references by name.
+struct World<'a> {
+    docs: &'a [&'a Doc],
+    faults: &'a RefCell<Faults>,
+}
+
+impl<'a> World<'a> {
+    fn of_kind(&self, kind: &str) -> impl Iterator<Item = (&'a str, &'a Doc)> {
+        self.docs
+            .iter()
+            .filter(move |d| text(d, &["kind"]) == Some(kind))
+            .filter_map(|d| Some((text(d, &["metadata", "name"])?, *d)))
+    }
+
+    fn find(&self, kind: &str, name: &str) -> Result<&'a Doc, String> {
+        if let Some((_, doc)) = self.of_kind(kind).find(|(n, _)| *n == name) {
+            return Ok(doc);
+        }
+        let near = nearest(name, self.of_kind(kind).map(|(n, _)| n));
+        let near = near.map_or(String::new(), |n| format!("; did you mean {n:?}?"));
+        Err(format!("no {kind} {name:?} was read{near}"))
+    }
+}
+
+fn text<'a>(doc: &'a Doc, path: &[&str]) -> Option<&'a str> {
+    let (last, before) = path.split_last()?;
+    let mut table = &doc.root;
+    for key in before {
+        let Value::Table(t) = &table.get(key)?.node.value else { return None };
+        table = t;
+    }
+    if let Value::Text(s) = &table.get(last)?.node.value { Some(s) } else { None }
+}
+
+pub fn read<'a>(docs: &'a [&'a Doc], faults: &'a RefCell<Faults>, out: &mut Vec<Draft>) {
+    let world = World { docs, faults };
+    for doc in docs {
+        let mut f = Fields::new(doc, &doc.root, faults);
+        f.skip(&["apiVersion"]);
+        let Some(kind) = f.text("kind") else { continue };
+        match kind.value.as_str() {
+            "SLO" => objective(&world, f, out),
+            "SLI" => alone(f),
+            known if KINDS.contains(&known) => {}
+            other => {
+                let near = nearest(other, KINDS).unwrap_or("SLO");
+                f.wrong("kind", format!("unknown kind {other:?}; did you mean {near:?}?"));
+            }
+        }
+    }
+}
+
+/// An SLI by itself is checked even when nothing refers to it.
+fn alone(mut f: Fields<'_>) {
+    f.map("metadata").map(metadata);
+    if let Some(spec) = f.map("spec") {
+        sli_spec(spec, None, &mut Vec::new());
+    }
+    f.finish();
+}
+
+struct Meta {
+    name: String,
+    title: String,
+    labels: std::collections::BTreeMap<String, String>,
+}
+
+fn metadata(mut f: Fields<'_>) -> Option<Meta> {
+    let name = f.text("name");
+    let title = f.text_opt("displayName").map_or(String::new(), |t| t.value);
+    let labels = f.labels("labels");
+    f.skip(&["annotations"]);
+    f.finish();
+    Some(Meta { name: name?.value, title, labels })
+}
+
+fn objective<'a>(world: &World<'a>, mut f: Fields<'a>, out: &mut Vec<Draft>) {
+    let meta = f.map("metadata").and_then(metadata);
+    let Some(mut spec) = f.map("spec") else { return };
+    f.finish();
+    let mut notes = Vec::new();
+    let description = spec.text_opt("description").map_or(String::new(), |d| d.value);
+    let service = spec.text("service").map(|s| s.value);
+    let window = windows(&mut spec, &mut notes);
+    let method = spec.text("budgetingMethod").map(|m| m.value);
+    if let Some(m) = &method
+        && !METHODS.contains(&m.as_str())
+    {
+        let near = nearest(m, METHODS).map_or(String::new(), |n| format!("; did you mean {n:?}?"));
+        spec.wrong(
+            "budgetingMethod",
+            format!("expected Occurrences, Timeslices or RatioTimeslices, found {m:?}{near}"),
+        );
+    }
+    let shared = source_of_truth(world, &mut spec);
+    let (alerting, burn_rules) = policies(&mut spec, &mut notes);
+    let objectives = spec.maps("objectives");
+    if objectives.is_empty() {
+        spec.wrong("objectives", "expected at least one objective, found none");
+    }
+    let several = objectives.len() > 1;
+    let title = service.as_deref().and_then(|s| world.find("Service", s).ok());
+    let mut drafts = Vec::new();
+    for (i, o) in objectives.into_iter().enumerate() {
+        let Some(one) = one(world, o, method.as_deref(), shared.as_ref()) else { continue };
+        let (Some(meta), Some(service), Some(window)) = (&meta, &service, &window) else { continue };
+        let suffix = slug(&one.title).unwrap_or_else(|| (i + 1).to_string());
+        let mut labels = meta.labels.clone();
+        if let Some(shown) = title.and_then(|d| text(d, &["metadata", "displayName"])) {
+            labels.entry("service_title".into()).or_insert_with(|| shown.to_owned());
+        }
+        drafts.push(Draft {
+            place: one.place,
+            service: service.clone(),
+            name: if several { format!("{}/{suffix}", meta.name) } else { meta.name.clone() },
+            title: match (meta.title.is_empty(), one.title.is_empty(), several) {
+                (false, false, true) => format!("{}: {}", meta.title, one.title),
+                (true, false, _) => one.title,
+                _ => meta.title.clone(),
+            },
+            description: description.clone(),
+            target: one.target,
+            window: window.clone(),
+            method: one.method,
+            indicator: one.indicator,
+            alerting: alerting.clone(),
+            burn_rules: burn_rules.clone(),
+            fresh_seconds: FRESH_SECONDS,
+            labels,
+            notes: notes.iter().cloned().chain(one.notes).collect(),
+        });
+    }
+    spec.finish();
+    out.extend(drafts);
+}
+
+const METHODS: [&str; 3] = ["Occurrences", "Timeslices", "RatioTimeslices"];
+
+/// For ids: lower case, other characters as one dash.
+fn slug(title: &str) -> Option<String> {
+    let mut out = String::new();
+    for c in title.to_lowercase().chars() {
+        match c {
+            c if c.is_alphanumeric() => out.push(c),
+            _ if out.ends_with('-') || out.is_empty() => {}
+            _ => out.push('-'),
+        }
+    }
+    let out = out.trim_end_matches('-');
+    (!out.is_empty()).then(|| out.to_owned())
+}
+
+// --- windows and alerts ---------------------------------------------------------------------------
+
+fn windows(spec: &mut Fields<'_>, notes: &mut Vec<String>) -> Option<Window> {
+    let mut all = spec.maps("timeWindow");
+    if all.len() != 1 {
+        spec.wrong("timeWindow", format!("expected a list of exactly one window, found {}", all.len()));
+        return None;
+    }
+    let mut f = all.remove(0);
+    let duration = f.text("duration").and_then(|d| Short::parse(&d.value).map_err(|why| f.wrong("duration", why)).ok());
+    let rolling = f.bool_opt("isRolling");
+    let calendar = f.map_opt("calendar");
+    let window = match (rolling, calendar) {
+        (Some(true), Some(_)) => {
+            f.wrong("calendar", "a rolling window follows no calendar; expected isRolling: false, or no calendar");
+            None
+        }
+        (Some(true), None) => duration.map(|d| {
+            let (window, odd) = d.rolling();
+            notes.extend(odd);
+            window
+        }),
+        (_, Some(c)) => calendar_window(&f, c, duration),
+        (Some(false), None) => {
+            f.fault(f.table.at, format!("{} is needed when isRolling is false", f.path("calendar")));
+            None
+        }
+        (None, None) => {
+            f.fault(f.table.at, format!("{} (true), or a calendar, is needed", f.path("isRolling")));
+            None
+        }
+    };
+    f.finish();
+    window
+}
+
+fn calendar_window(outer: &Fields<'_>, mut f: Fields<'_>, duration: Option<Short>) -> Option<Window> {
+    let zone = f.text("timeZone").map(|z| z.value).filter(|z| {
+        let known = time::is_zone(z);
+        if !known {
+            f.wrong(
+                "timeZone",
+                format!("{z:?} is no time zone of the IANA database; expected one such as Europe/Paris"),
+            );
+        }
+        known
+    });
+    let written = f.text("startTime").map(|s| s.value);
+    let start = match (&zone, written) {
+        (Some(zone), Some(s)) => time::start(&s, zone).map_err(|why| f.wrong("startTime", why)).ok(),
+        _ => None,
+    };
+    f.finish();
+    duration?.calendar(start?, zone?).map_err(|why| outer.wrong("duration", why)).ok()
+}
+
+/// Without policies, the Workbook's alerts stand in. A policy written out is kept by its conditions.
+fn policies(spec: &mut Fields<'_>, notes: &mut Vec<String>) -> (String, Vec<crate::model::slo::BurnRule>) {
+    if spec.has("alertPolicies") {
+        notes.push("alertPolicies are not read: the alerts of the preset workbook stand in for them".into());
+    }
+    spec.skip(&["alertPolicies"]);
+    ("workbook".into(), alerts::preset("workbook").unwrap_or_default())
+}
+
+// --- objectives -----------------------------------------------------------------------------------
+
+struct One {
+    place: crate::config::fault::Place,
+    title: String,
+    target: f64,
+    method: Method,
+    indicator: Indicator,
+    notes: Vec<String>,
+}
+
+fn one<'a>(world: &World<'a>, mut f: Fields<'a>, method: Option<&str>, shared: Option<&Sli<'_>>) -> Option<One> {
+    let place = f.doc.place(f.table.at);
+    let mut notes = Vec::new();
+    let title = f.text_opt("displayName").map_or(String::new(), |t| t.value);
+    let target = target(&mut f);
+    let slices = slices(&mut f, method);
+    let op = op(&mut f);
+    let value = f.number_opt("value").map(|v| v.value);
+    f.skip(&["compositeWeight"]);
+    let own = source_of_truth(world, &mut f);
+    let indicator = match own.as_ref().or(shared) {
+        Some(Sli::Spec { doc, table, .. }) => {
+            let limit = Limit { op, value };
+            let inner = Fields::new(doc, table, world.faults);
+            sli_spec(inner, Some((&f, limit)), &mut notes)
+        }
+        Some(Sli::Wrong) => None,
+        None => {
+            f.fault(
+                f.table.at,
+                "no indicator: expected spec.indicator or spec.indicatorRef, or one of the objective's own",
+            );
+            None
+        }
+    };
+    f.finish();
+    Some(One { place, title, target: target?, method: slices?, indicator: indicator?, notes })
+}
+
+fn target(f: &mut Fields<'_>) -> Option<f64> {
+    let share = f.number_opt("target");
+    let percent = f.number_opt("targetPercent");
+    match (share, percent) {
+        (Some(_), Some(_)) => {
+            f.wrong("targetPercent", "target and targetPercent are both there; expected one of them");
+            None
+        }
+        (Some(x), None) => target::ratio(x.value, "targetPercent").map_err(|why| f.wrong("target", why)).ok(),
+        (None, Some(x)) => target::percent(x.value, Some("target")).map_err(|why| f.wrong("targetPercent", why)).ok(),
+        (None, None) if f.has("target") || f.has("targetPercent") => None,
+        (None, None) => {
+            f.fault(f.table.at, format!("{} (a share such as 0.999) or targetPercent is needed", f.path("target")));
+            None
+        }
+    }
+}
+
+/// `None` when something is wrong.
+fn slices(f: &mut Fields<'_>, method: Option<&str>) -> Option<Method> {
+    let each = f.number_opt("timeSliceTarget").map(|t| t.value);
+    let window = f.text_opt("timeSliceWindow");
+    let width = window.and_then(|w| Short::parse(&w.value).map_err(|why| f.wrong("timeSliceWindow", why)).ok());
+    let needs = |f: &Fields<'_>, key: &str| {
+        if !f.has(key) {
+            f.fault(f.table.at, format!("{} is needed with budgetingMethod {}", f.path(key), method.unwrap_or("")));
+        }
+    };
+    match method? {
+        "Occurrences" => {
+            for key in ["timeSliceTarget", "timeSliceWindow"] {
+                if f.has(key) {
+                    f.wrong(
+                        key,
+                        "means nothing with budgetingMethod Occurrences; expected Timeslices or RatioTimeslices",
+                    );
+                    return None;
+                }
+            }
+            Some(Method::Occurrences)
+        }
+        "Timeslices" => {
+            needs(f, "timeSliceTarget");
+            needs(f, "timeSliceWindow");
+            let each = each?;
+            // Unlike an objective, a slice may be asked to be wholly good.
+            if !(each > 0.0 && each <= 1.0) {
+                f.wrong("timeSliceTarget", format!("expected a share above 0, at most 1, found {each}"));
+                return None;
+            }
+            Some(Method::Timeslices { slice_seconds: width?.seconds(), target: each })
+        }
+        "RatioTimeslices" => {
+            needs(f, "timeSliceWindow");
+            if f.has("timeSliceTarget") {
+                f.wrong(
+                    "timeSliceTarget",
+                    "means nothing with budgetingMethod RatioTimeslices, whose slices count by their share",
+                );
+                return None;
+            }
+            Some(Method::RatioTimeslices { slice_seconds: width?.seconds() })
+        }
+        _ => None,
+    }
+}
+
+fn op(f: &mut Fields<'_>) -> Option<Compare> {
+    let written = f.text_opt("op")?.value;
+    let op = compare(&written);
+    if op.is_none() {
+        f.wrong("op", format!("expected lt, lte, gt or gte, found {written:?}"));
+    }
+    op
+}
+
+pub fn compare(word: &str) -> Option<Compare> {
+    match word {
+        "lt" => Some(Compare::Lt),
+        "lte" => Some(Compare::Lte),
+        "gt" => Some(Compare::Gt),
+        "gte" => Some(Compare::Gte),
+        _ => None,
+    }
+}
+
+// --- indicators -----------------------------------------------------------------------------------
+
+/// What an objective is measured by, once references are followed.
+enum Sli<'a> {
+    Spec {
+        doc: &'a Doc,
+        table: &'a crate::config::doc::Table,
+    },
+    /// The reference or the place it leads to is wrong, and that was noted.
+    Wrong,
+}
+
+/// `indicator` written out, or `indicatorRef` followed.
+fn source_of_truth<'a>(world: &World<'a>, f: &mut Fields<'a>) -> Option<Sli<'a>> {
+    let inline = f.map_opt("indicator");
+    let reference = f.text_opt("indicatorRef");
+    match (inline, reference) {
+        (Some(_), Some(_)) => {
+            f.wrong("indicatorRef", "indicator and indicatorRef are both there; expected one of them");
+            Some(Sli::Wrong)
+        }
+        (Some(mut inner), None) => {
+            inner.map_opt("metadata").map(metadata);
+            let spec = inner.map("spec");
+            inner.finish();
+            Some(spec.map_or(Sli::Wrong, |s| Sli::Spec { doc: s.doc, table: s.table }))
+        }
+        (None, Some(name)) => match world.find("SLI", &name.value) {
+            Ok(doc) => match doc.root.get("spec").map(|e| &e.node.value) {
+                Some(Value::Table(table)) => Some(Sli::Spec { doc, table }),
+                _ => Some(Sli::Wrong),
+            },
+            Err(why) => {
+                f.wrong("indicatorRef", why);
+                Some(Sli::Wrong)
+            }
+        },
+        (None, None) if f.has("indicator") || f.has("indicatorRef") => Some(Sli::Wrong),
+        (None, None) => None,
+    }
+}
+
+/// What an objective adds to a threshold metric.
+struct Limit {
+    op: Option<Compare>,
+    value: Option<f64>,
+}
+
+/// Reads an SLI's spec. `with` is the objective it is read for; without one it is only checked.
+fn sli_spec(mut f: Fields<'_>, with: Option<(&Fields<'_>, Limit)>, notes: &mut Vec<String>) -> Option<Indicator> {
+    f.skip(&["description"]);
+    let threshold = f.map_opt("thresholdMetric");
+    let ratio = f.map_opt("ratioMetric");
+    let found = match (threshold, ratio) {
+        (Some(_), Some(_)) => {
+            f.wrong("ratioMetric", "thresholdMetric and ratioMetric are both there; expected one of them");
+            None
+        }
+        (None, None) => {
+            f.fault(f.table.at, "an indicator needs thresholdMetric or ratioMetric");
+            None
+        }
+        (Some(t), None) => {
+            let query = metric_source(t);
+            match with {
+                Some((objective, limit)) => threshold_of(query, objective, &limit),
+                None => None,
+            }
+        }
+        (None, Some(r)) => {
+            if let Some((_, limit)) = &with
+                && (limit.value.is_some() || limit.op.is_some())
+            {
+                notes.push("op and value mean nothing with a ratioMetric".into());
+            }
+            ratio_metric(r, notes)
+        }
+    };
+    f.finish();
+    found
+}
+
+fn threshold_of(query: Option<MetricQuery>, objective: &Fields<'_>, limit: &Limit) -> Option<Indicator> {
+    for (key, there) in [("op", objective.has("op")), ("value", objective.has("value"))] {
+        if !there {
+            objective.fault(objective.table.at, format!("{} is needed with a thresholdMetric", objective.path(key)));
+        }
+    }
+    Some(Indicator::Threshold { query: query?, op: limit.op?, threshold: limit.value? })
+}
+
+fn ratio_metric(mut f: Fields<'_>, notes: &mut Vec<String>) -> Option<Indicator> {
+    let counter = f.bool_opt("counter");
+    let good = f.map_opt("good").map(metric_source);
+    let bad = f.map_opt("bad").map(metric_source);
+    let total = f.map_opt("total").map(metric_source);
+    let raw = f.map_opt("raw").map(metric_source);
+    let raw_type = f.text_opt("rawType").map(|t| t.value);
+    let found = match (good, bad, total, raw) {
+        (None, None, None, Some(raw)) => raw_ratio(&f, raw, raw_type.as_deref()),
+        (Some(_), Some(_), _, _) => {
+            f.wrong("bad", "good and bad are both there; expected one of them");
+            None
+        }
+        (_, _, _, Some(_)) => {
+            f.wrong("raw", "a raw ratio stands alone; expected no good, bad or total beside it");
+            None
+        }
+        (None, None, _, None) => {
+            f.fault(f.table.at, "a ratioMetric needs good or bad, with total; or raw");
+            None
+        }
+        (_, _, None, None) => {
+            f.fault(f.table.at, "a ratioMetric needs total");
+            None
+        }
+        (good, bad, Some(total), None) => {
+            let mut events = |q: Option<MetricQuery>| q.map(|q| counted(q, counter, notes));
+            match (good, bad) {
+                (Some(good), _) => events(good).zip(events(total)).map(|(g, t)| (Some(g), None, t)),
+                (None, bad) => events(bad.flatten()).zip(events(total)).map(|(b, t)| (None, Some(b), t)),
+            }
+            .map(|(good, bad, total)| Indicator::Ratio { good, bad, total })
+        }
+    };
+    f.finish();
+    found
+}
+
+fn raw_ratio(f: &Fields<'_>, raw: Option<MetricQuery>, kind: Option<&str>) -> Option<Indicator> {
+    match kind {
+        Some("failure") => Some(Indicator::ErrorRatio { query: raw? }),
+        Some("success") => {
+            let MetricQuery { source, query } = raw?;
+            Some(Indicator::ErrorRatio { query: MetricQuery { source, query: format!("1 - ({query})") } })
+        }
+        Some(other) => {
+            f.wrong("rawType", format!("expected success or failure, found {other:?}"));
+            None
+        }
+        None => {
+            f.fault(f.table.at, "a raw ratio needs rawType: success or failure");
+            None
+        }
+    }
+}
+
+/// The query as one of events: a counter as it is; a gauge's samples are summed over each window.
+fn counted(q: MetricQuery, counter: Option<bool>, notes: &mut Vec<String>) -> MetricQuery {
+    let rate = ["rate(", "increase(", "delta("].iter().any(|f| q.query.contains(f));
+    let mut note = |text: &str| {
+        if !notes.iter().any(|n| n == text) {
+            notes.push(text.to_owned());
+        }
+    };
+    match counter {
+        _ if is_windowed(&q.query) => q,
+        Some(true) if rate => {
+            note(
+                "counter is true, but the query takes a rate itself: expected the counter alone, or a range of {{.window}}",
+            );
+            q
+        }
+        None if !rate => {
+            note("counter is left out and taken as true: each query is a counter that only grows");
+            q
+        }
+        Some(true) => q,
+        Some(false) | None => MetricQuery { query: format!("sum_over_time(({})[{{{{.window}}}}:])", q.query), ..q },
+    }
+}
+
+/// A `metricSource`: where it is asked, and PromQL.
+fn metric_source(mut outer: Fields<'_>) -> Option<MetricQuery> {
+    let source = outer.map("metricSource");
+    outer.finish();
+    let mut f = source?;
+    let name = f.text_opt("metricSourceRef").map(|n| n.value);
+    let kind = f.text_opt("type").map(|t| t.value);
+    let known = kind.as_ref().is_none_or(|k| k.eq_ignore_ascii_case("prometheus"));
+    if !known {
+        f.wrong("type", format!("{:?} is not asked here; expected Prometheus", kind.unwrap_or_default()));
+    }
+    let query = f.map("spec").and_then(|mut spec| {
+        if !known {
+            return None;
+        }
+        let key = if spec.has("promql") { "promql" } else { "query" };
+        let query = spec.text(key).and_then(|q| template(&q.value).map_err(|why| spec.wrong(key, why)).ok());
+        spec.skip(&["query", "promql", "queryType"]);
+        spec.finish();
+        query
+    });
+    f.finish();
+    Some(MetricQuery { source: name, query: query?.trim().to_owned() })
+}
