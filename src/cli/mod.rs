@@ -23,9 +23,12 @@ pub mod live;
 pub mod model;
 pub mod organise;
 pub mod out;
+pub mod report;
 pub mod respond;
 pub mod secret;
+pub mod sla;
 pub mod slo;
+pub mod status;
 pub mod triage;
 
 use std::ffi::OsString;
@@ -128,6 +131,12 @@ pub enum Command {
     KillSwitch(respond::KillArgs),
     /// Verify, query and export the audit log.
     Audit(audit::Args),
+    /// Reports for others.
+    Report(report::Args),
+    /// Agreements: exclusions, and one probe of each service.
+    Sla(sla::Args),
+    /// A status page for the public.
+    Status(status::Args),
     /// Saved views.
     View(organise::ViewArgs),
     /// Suppressions.
@@ -175,6 +184,9 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Execute(args)) => respond::execute(ctx, args),
         Some(Command::KillSwitch(args)) => respond::kill_switch(ctx, args),
         Some(Command::Audit(args)) => audit::run(ctx, args),
+        Some(Command::Report(args)) => report::run(ctx, args),
+        Some(Command::Sla(args)) => sla::run(ctx, args),
+        Some(Command::Status(args)) => status::run(ctx, args),
         Some(Command::View(args)) => organise::view(ctx, args),
         Some(Command::Suppress(args)) => organise::suppress(ctx, args),
         Some(Command::Case(args)) => organise::case(ctx, args),

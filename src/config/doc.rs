@@ -229,6 +229,15 @@ impl<'a, 'f> Fields<'a, 'f> {
         })
     }
 
+    /// A number, with a fraction or without, that may be left out. The caller checks its range.
+    pub fn number_opt(&mut self, key: &'static str) -> Option<At<f64>> {
+        self.of_kind(key, "a number", |v| match v {
+            Value::Integer(i) => Some(*i as f64),
+            Value::Float(f) if f.is_finite() => Some(*f),
+            _ => None,
+        })
+    }
+
     pub fn bool_opt(&mut self, key: &'static str) -> Option<At<bool>> {
         self.of_kind(key, "true or false", |v| if let Value::Bool(b) = v { Some(*b) } else { None })
     }
