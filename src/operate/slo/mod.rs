@@ -1,8 +1,8 @@
 //! Objectives: their definitions, the series they are judged by, and how they stand.
 
-pub mod spec;
 pub mod eval;
 mod exhaust;
 pub mod gate;
 pub mod series;
+pub mod spec;
 pub mod window;
