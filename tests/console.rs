@@ -57,9 +57,10 @@ fn only_our_own_escape_sequences_and_silence_when_idle() {
     t.send("j");
     let screen = t.wait_for("<U+202E>");
     assert!(screen.contains("LIVE"), "{screen}");
-    for keys in
-        ["j", "j", "\r", "r", "h", "\u{1b}", "]", "]", "\u{1b}", "?", "\u{1b}", ":", "\u{1b}", "6", "1", "f", "\u{1b}"]
-    {
+    for keys in [
+        "j", "j", "\r", "r", "h", "\u{1b}", "]", "]", "\u{1b}", "?", "\u{1b}", ":", "\u{1b}", "6", "8", "1", "f",
+        "\u{1b}",
+    ] {
         t.send(keys);
         std::thread::sleep(Duration::from_millis(60));
     }

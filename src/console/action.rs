@@ -23,6 +23,8 @@ pub enum Scope {
     Suppressions,
     Status,
     Triage,
+    /// The platform's panes, and tabs of several pages.
+    Pane,
     /// The screen on which a request is decided.
     Decide,
     /// Forms: text fields and choices.
@@ -32,7 +34,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Global,
         Self::List,
         Self::Queue,
@@ -45,6 +47,7 @@ impl Scope {
         Self::Suppressions,
         Self::Status,
         Self::Triage,
+        Self::Pane,
         Self::Decide,
         Self::Form,
         Self::Picker,
@@ -64,6 +67,7 @@ impl Scope {
             Self::Suppressions => "suppressions",
             Self::Status => "status",
             Self::Triage => "triage",
+            Self::Pane => "pane",
             Self::Decide => "decide",
             Self::Form => "form",
             Self::Picker => "picker",
@@ -84,6 +88,7 @@ impl Scope {
             Self::Suppressions => "Suppressions",
             Self::Status => "Status",
             Self::Triage => "Triage page",
+            Self::Pane => "Pages and platform panes",
             Self::Decide => "Deciding",
             Self::Form => "Forms",
             Self::Picker => "Picking",
@@ -156,10 +161,16 @@ actions! {
     TabQueue "tab-queue" Global Reads always "queue" "Go to the alert queue.";
     TabCases "tab-cases" Global Reads always "cases" "Go to the cases.";
     TabApprovals "tab-approvals" Global Reads always "approvals" "Go to the requests to approve or run.";
+    TabSlo "tab-slo" Global Reads always "objectives" "Go to the objectives and their error budgets; there: the next page.";
+    TabSla "tab-sla" Global Reads always "agreements" "Go to the uptime promised and kept this month.";
+    TabChecklists "tab-checklists" Global Reads always "checklists" "Go to the checklists.";
+    TabRollouts "tab-rollouts" Global Reads always "rollouts" "Go to what clusters are changing, and the gates.";
+    TabBackups "tab-backups" Global Reads always "backups" "Go to what can be restored, and how well that is proven.";
+    TabTriage "tab-triage" Global Reads always "triage" "Go to how triage is doing: speed, quality, servers, queue.";
+    TabStatus "tab-status" Global Reads always "status" "Go to sources, backends and switches.";
+    TabLists "tab-lists" Global Reads always "lists" "Go to the saved views; there: the suppressions.";
     TabViews "tab-views" Global Reads always "views" "Go to the saved views.";
     TabSuppressions "tab-suppressions" Global Reads always "suppressions" "Go to the suppressions.";
-    TabStatus "tab-status" Global Reads always "status" "Go to sources, backends and switches.";
-    TabTriage "tab-triage" Global Reads always "triage" "Go to how triage is doing: speed, quality, servers, queue.";
     NextTab "next-tab" Global Reads always "next tab" "The tab to the right.";
     PreviousTab "previous-tab" Global Reads always "previous tab" "The tab to the left.";
     Undo "undo" Global Changes writing "undo" "Take back your newest act that nobody has changed since.";
@@ -234,6 +245,13 @@ actions! {
     Withdraw "withdraw" Decide Acts can_withdraw "withdraw" "Take your own request back.";
     Reread "reread" Decide Reads has_changed "read anew" "Show the request as it is now, after it changed.";
     TypeName "type-name" Decide Reads asks_for_name "type" "Begin typing what is asked for.";
+
+    NextPage "next-page" Pane Reads has_pages "next page" "The next page of this tab.";
+    PreviousPage "previous-page" Pane Reads has_pages "page before" "The page of this tab before.";
+    DetailDown "detail-down" Pane Reads on_platform "scroll detail" "Half a page down in the detail, also beside the list.";
+    DetailUp "detail-up" Pane Reads on_platform "scroll detail back" "Half a page up in the detail.";
+    NextItem "next-item" Pane Reads on_platform "next" "The next line of the list, also from inside the detail.";
+    PreviousItem "previous-item" Pane Reads on_platform "previous" "The line before, also from inside the detail.";
 
     DropView "drop-view" Views Changes writing "drop view" "Delete the saved view.";
     AddSuppression "add-suppression" Suppressions Changes writing "suppress" "Hide what a query matches, with owner, reason and expiry.";
@@ -386,6 +404,14 @@ fn can_withdraw(s: &State) -> Result<(), Said> {
     }
 }
 
+fn has_pages(s: &State) -> Result<(), Said> {
+    if s.tab.pages().len() > 1 { Ok(()) } else { Err(say!("this tab has one page")) }
+}
+
+fn on_platform(s: &State) -> Result<(), Said> {
+    if s.tab.is_platform() { Ok(()) } else { Err(say!("nothing stands beside this list")) }
+}
+
 fn has_changed(s: &State) -> Result<(), Said> {
     match s.overlays.last() {
         Some(Overlay::Decide(d)) if d.changed.is_some() => Ok(()),
@@ -413,8 +439,11 @@ pub fn scopes(state: &State) -> &'static [Scope] {
             Tab::Queue => &[Scope::Queue, Scope::Alert, Scope::List, Scope::Global],
             Tab::Cases => &[Scope::Cases, Scope::List, Scope::Global],
             Tab::Approvals => &[Scope::Approvals, Scope::Decide, Scope::List, Scope::Global],
-            Tab::Views => &[Scope::Views, Scope::List, Scope::Global],
-            Tab::Suppressions => &[Scope::Suppressions, Scope::List, Scope::Global],
+            Tab::Views => &[Scope::Views, Scope::Pane, Scope::List, Scope::Global],
+            Tab::Suppressions => &[Scope::Suppressions, Scope::Pane, Scope::List, Scope::Global],
+            Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => {
+                &[Scope::Pane, Scope::List, Scope::Global]
+            }
             Tab::Status => &[Scope::Status, Scope::List, Scope::Global],
             Tab::Triage => &[Scope::Triage, Scope::List, Scope::Global],
         },

@@ -183,6 +183,7 @@ fn watch(desk: &Desk, to: &mpsc::Sender<Msg>, stop: &AtomicBool) {
     let mut asked: Option<Instant> = None;
     let mut healthy: Option<bool> = None;
     let mut dead = None;
+    let mut reading = None;
     while !stop.load(Ordering::SeqCst) {
         let mut news = false;
         let now = match desk.revision() {
@@ -231,6 +232,13 @@ fn watch(desk: &Desk, to: &mpsc::Sender<Msg>, stop: &AtomicBool) {
                 if to.blocking_send(Msg::Facts(facts)).is_err() {
                     return;
                 }
+            }
+        }
+        let newest = desk.platform();
+        if reading.as_ref().is_none_or(|told| !Arc::ptr_eq(told, &newest)) {
+            reading = Some(Arc::clone(&newest));
+            if to.blocking_send(Msg::Platform(newest)).is_err() {
+                return;
             }
         }
         std::thread::sleep(WATCH);

@@ -55,6 +55,9 @@ fn whole(state: &State) -> Panes {
     y += 2;
     let body = Rect::new(0, y, w, h.saturating_sub(y + 1));
     p.list = body;
+    if state.tab.is_platform() {
+        platform(state, &mut p);
+    }
     if state.tab != Tab::Queue {
         return p;
     }
@@ -73,6 +76,26 @@ fn whole(state: &State) -> Panes {
         p.detail = Some(Rect::new(0, y + p.list.height + 1, w, PREVIEW));
     }
     p
+}
+
+/// The platform's panes: list, and the detail beside it or in its place. Their first line says what the pane is.
+fn platform(state: &State, p: &mut Panes) {
+    let body = p.list;
+    let (w, y, height) = (body.width, body.y, body.height);
+    if state.full {
+        p.detail = Some(body);
+    } else if state.beside() {
+        let right = (u32::from(w) * 2 / 5).clamp(56, 110) as u16;
+        p.list.width = w - right - 1;
+        p.rule = Some(Rect::new(p.list.width, y, 1, height));
+        p.detail = Some(Rect::new(p.list.width + 1, y, right, height));
+    }
+}
+
+/// Columns and lines of the detail of a platform pane, without its title.
+pub fn platform_detail(state: &State) -> (usize, usize) {
+    let r = panes(state).detail.unwrap_or_else(|| panes(state).list);
+    (usize::from(r.width.saturating_sub(2)), usize::from(r.height.saturating_sub(1)).max(1))
 }
 
 /// Rows of the queue on screen: one line is for the column heads.

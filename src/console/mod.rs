@@ -12,6 +12,7 @@ pub mod action;
 mod app;
 pub mod columns;
 mod effect;
+pub mod health;
 pub mod keymap;
 pub mod layout;
 mod reference;

@@ -68,6 +68,7 @@ pub fn play(desk: &Arc<Desk>, mut state: State, keys: &[Key]) -> Result<State, C
     let first = update::start(&mut state);
     run(&runner, &state, first);
     step(&runner, &mut state, Msg::Facts(facts(desk)));
+    step(&runner, &mut state, Msg::Platform(desk.platform()));
     step(&runner, &mut state, Msg::Link(Ok(())));
     settle(&runner, &mut state, &mut messages);
     for key in keys {

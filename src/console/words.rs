@@ -214,6 +214,23 @@ impl Said {
         Self(bytes.iter().map(|b| if (0x20..0x7f).contains(b) { char::from(*b) } else { '.' }).collect())
     }
 
+    /// Braille cells of two by four dots; each byte is a cell's dots as Unicode numbers them.
+    pub fn braille(cells: &[u8]) -> Self {
+        Self(cells.iter().filter_map(|dots| char::from_u32(0x2800 + u32::from(*dots))).collect())
+    }
+
+    /// `03:12`, minutes and seconds, or hours before them; for clocks that count down.
+    pub fn countdown(seconds: i64) -> Self {
+        let s = seconds.max(0);
+        let (h, m) = (s / 3600, s / 60 % 60);
+        Self(if h > 0 { format!("{h}:{m:02}:{:02}", s % 60) } else { format!("{m:02}:{:02}", s % 60) })
+    }
+
+    /// `2026-11-21 09:41` in UTC.
+    pub fn minute(at: Timestamp) -> Self {
+        Self(at.strftime("%Y-%m-%d %H:%M").to_string())
+    }
+
     /// The same text `n` times.
     pub fn repeat(what: &'static str, n: usize) -> Self {
         Self(what.repeat(n))

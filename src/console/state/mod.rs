@@ -19,6 +19,7 @@ use super::keymap::{Key, Keymap};
 use super::theme::{Role, Theme};
 use super::words::Said;
 use crate::desk::Link;
+use crate::desk::Platform;
 use crate::model::action::{ActionDef, Request};
 use crate::model::alert::Status;
 use crate::model::case::{Case, SavedView, Suppression};
@@ -38,36 +39,95 @@ pub enum Tab {
     Queue,
     Cases,
     Approvals,
+    Slo,
+    Sla,
+    Checklists,
+    Rollouts,
+    Backups,
+    Triage,
+    Status,
     Views,
     Suppressions,
-    Status,
-    Triage,
 }
 
 impl Tab {
-    /// In the order of their numbers, from 1.
-    pub const ALL: [Self; 7] =
-        [Self::Queue, Self::Cases, Self::Approvals, Self::Views, Self::Suppressions, Self::Status, Self::Triage];
+    /// Everything that can be in front, in the order of the tab line.
+    pub const ALL: [Self; 12] = [
+        Self::Queue,
+        Self::Cases,
+        Self::Approvals,
+        Self::Slo,
+        Self::Sla,
+        Self::Checklists,
+        Self::Rollouts,
+        Self::Backups,
+        Self::Triage,
+        Self::Status,
+        Self::Views,
+        Self::Suppressions,
+    ];
+
+    /// The tab line, numbered from 1: each with the pages it holds.
+    pub const BAR: [&'static [Self]; 9] = [
+        &[Self::Queue],
+        &[Self::Cases],
+        &[Self::Approvals],
+        &[Self::Slo, Self::Sla, Self::Checklists],
+        &[Self::Rollouts],
+        &[Self::Backups],
+        &[Self::Triage],
+        &[Self::Status],
+        &[Self::Views, Self::Suppressions],
+    ];
+
+    /// Its place in the tab line.
+    pub fn at(self) -> usize {
+        Self::BAR.iter().position(|pages| pages.contains(&self)).unwrap_or(0)
+    }
+
+    /// Itself and the pages beside it.
+    pub fn pages(self) -> &'static [Self] {
+        Self::BAR[self.at()]
+    }
 
     pub fn title(self) -> &'static str {
         match self {
             Self::Queue => "Queue",
             Self::Cases => "Cases",
             Self::Approvals => "Approvals",
+            Self::Slo => "SLO",
+            Self::Sla => "SLA",
+            Self::Checklists => "Checklists",
+            Self::Rollouts => "Rollouts",
+            Self::Backups => "Backups",
+            Self::Triage => "Triage",
+            Self::Status => "Status",
             Self::Views => "Views",
             Self::Suppressions => "Suppressions",
-            Self::Status => "Status",
-            Self::Triage => "Triage",
         }
     }
 
-    /// Where there is little room.
+    /// In the tab line, where there is room.
+    pub fn long(self) -> &'static str {
+        if self == Self::Views { "Lists" } else { self.title() }
+    }
+
+    /// In the tab line, where there is little.
     pub fn short(self) -> &'static str {
         match self {
-            Self::Suppressions => "Supp",
             Self::Approvals => "Appr",
-            other => other.title(),
+            Self::Rollouts => "Roll",
+            Self::Backups => "Back",
+            Self::Triage => "Tri",
+            Self::Status => "Stat",
+            Self::Views => "List",
+            other => other.long(),
         }
+    }
+
+    /// Drawn from the platform's reading.
+    pub fn is_platform(self) -> bool {
+        matches!(self, Self::Slo | Self::Sla | Self::Checklists | Self::Rollouts | Self::Backups)
     }
 }
 
@@ -111,6 +171,13 @@ pub struct Backend {
     pub servers: Vec<Backend>,
     /// Asked only when all others are out.
     pub backup: bool,
+}
+
+/// Where one stands in a list of the platform's health, and how far its detail is scrolled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spot {
+    pub cursor: Option<String>,
+    pub scroll: usize,
 }
 
 /// Whether what is on screen is the present.
@@ -231,6 +298,9 @@ pub struct State {
     pub views: Table<String, ViewRow>,
     pub suppressions: Table<SuppressionId, Suppression>,
     pub status_scroll: usize,
+    /// The platform's newest reading, and where one stands in each of its panes.
+    pub platform: Arc<Platform>,
+    pub spots: BTreeMap<Tab, Spot>,
     /// The last one has the focus.
     pub overlays: Vec<Overlay>,
     /// Keys of an unfinished chord.
@@ -307,6 +377,8 @@ impl State {
             views: Table::new(now),
             suppressions: Table::new(now),
             status_scroll: 0,
+            platform: Arc::default(),
+            spots: BTreeMap::new(),
             overlays: Vec::new(),
             chord: Vec::new(),
             which_keys: false,

@@ -10,7 +10,7 @@ use super::super::state::queue::MARK_CAP;
 use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
-use super::{Effect, Out, approvals, forms, go_to, lists, open, queue, refresh, submit, triage};
+use super::{Effect, Out, approvals, forms, go_to, lists, open, platform, queue, refresh, submit, triage};
 use crate::model::act::Act;
 
 pub fn key(state: &mut State, key: Key, out: &mut Out) {
@@ -155,12 +155,18 @@ fn perform(state: &mut State, act: Do, out: &mut Out) {
         Do::TabQueue => go_to(state, Tab::Queue, out),
         Do::TabCases => go_to(state, Tab::Cases, out),
         Do::TabApprovals => go_to(state, Tab::Approvals, out),
+        Do::TabSlo => to_tab(state, Tab::Slo, out),
+        Do::TabSla => go_to(state, Tab::Sla, out),
+        Do::TabChecklists => go_to(state, Tab::Checklists, out),
+        Do::TabRollouts => go_to(state, Tab::Rollouts, out),
+        Do::TabBackups => go_to(state, Tab::Backups, out),
+        Do::TabLists => to_tab(state, Tab::Views, out),
         Do::TabViews => go_to(state, Tab::Views, out),
         Do::TabSuppressions => go_to(state, Tab::Suppressions, out),
         Do::TabStatus => go_to(state, Tab::Status, out),
         Do::TabTriage => go_to(state, Tab::Triage, out),
         Do::NextTab => turn(state, 1, out),
-        Do::PreviousTab => turn(state, Tab::ALL.len() - 1, out),
+        Do::PreviousTab => turn(state, Tab::BAR.len() - 1, out),
         Do::Undo => {
             if let Some(by) = state.my_id().cloned() {
                 out.push(Effect::Undo { by });
@@ -276,6 +282,12 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
                 d.typing = true;
             }
         }
+        Do::NextPage => turn_page(state, 1, out),
+        Do::PreviousPage => turn_page(state, state.tab.pages().len() - 1, out),
+        Do::DetailDown => platform::scroll(state, 1),
+        Do::DetailUp => platform::scroll(state, -1),
+        Do::NextItem => platform::walk(state, 1),
+        Do::PreviousItem => platform::walk(state, -1),
         Do::DropView => lists::drop_view(state, out),
         Do::AddSuppression => open::suppress(state, false, out),
         Do::EndSuppression => lists::end_suppression(state, out),
@@ -348,8 +360,23 @@ fn back(state: &mut State, out: &mut Out) {
 }
 
 fn turn(state: &mut State, by: usize, out: &mut Out) {
-    let at = Tab::ALL.iter().position(|t| *t == state.tab).unwrap_or(0);
-    go_to(state, Tab::ALL[(at + by) % Tab::ALL.len()], out);
+    let pages = Tab::BAR[(state.tab.at() + by) % Tab::BAR.len()];
+    go_to(state, pages[0], out);
+}
+
+/// The number of a tab that is in front already turns its page.
+fn to_tab(state: &mut State, tab: Tab, out: &mut Out) {
+    if state.tab.at() == tab.at() && state.overlays.is_empty() && !state.full {
+        turn_page(state, 1, out);
+    } else {
+        go_to(state, tab, out);
+    }
+}
+
+fn turn_page(state: &mut State, by: usize, out: &mut Out) {
+    let pages = state.tab.pages();
+    let at = pages.iter().position(|t| *t == state.tab).unwrap_or(0);
+    go_to(state, pages[(at + by) % pages.len()], out);
 }
 
 fn page(state: &State) -> isize {

@@ -3,7 +3,7 @@
 use super::super::state::{State, Tab};
 use super::super::theme::Role;
 use super::super::words::say;
-use super::{Effect, Out, approvals, submit};
+use super::{Effect, Out, approvals, platform, submit};
 
 pub fn step(state: &mut State, by: isize) {
     match state.tab {
@@ -19,6 +19,7 @@ pub fn step(state: &mut State, by: isize) {
             let to = (state.triage.scroll as isize).saturating_add(by).clamp(0, 500);
             state.triage.scroll = to as usize;
         }
+        Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => platform::step(state, by),
         Tab::Queue => {}
     }
 }
@@ -60,6 +61,7 @@ pub fn open(state: &mut State, out: &mut Out) {
                 out.push(Effect::Parse { text, apply: true });
             }
         }
+        Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => platform::open(state),
         Tab::Status | Tab::Triage => {}
     }
 }

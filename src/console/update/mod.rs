@@ -5,6 +5,7 @@ mod forms;
 mod keys;
 mod lists;
 mod open;
+mod platform;
 mod queue;
 mod relayout;
 mod submit;
@@ -22,6 +23,7 @@ use super::state::{Facts, Live, Load, Overlay, State, Tab, ViewRow};
 use super::theme::Role;
 use super::words::{Said, say};
 use crate::desk::Detail;
+use crate::desk::Platform;
 use crate::model::act::{Act, ActReport};
 use crate::model::action::{Draft, Request};
 use crate::model::alert::AlertRow;
@@ -56,6 +58,8 @@ pub enum Msg {
         others: bool,
     },
     Facts(Facts),
+    /// A new reading of the platform's health.
+    Platform(Arc<Platform>),
     /// The store stopped answering, or answers again.
     Link(Result<(), Said>),
     Parsed {
@@ -311,6 +315,7 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
                 triage::load_stats(state, out);
             }
         }
+        Msg::Platform(reading) => platform::taken(state, reading),
         Msg::Link(Ok(())) => {
             let was_stale = matches!(state.live, Live::Stale { .. });
             if !matches!(state.live, Live::Paused) {
@@ -389,6 +394,7 @@ fn settle(state: &mut State, out: &mut Out) {
         want_detail(state, out);
     }
     relayout::relayout(state);
+    platform::keep_within(state);
     triage::keep_beating(state, out);
 }
 
@@ -462,7 +468,7 @@ fn refresh(state: &mut State, out: &mut Out) {
         Tab::Views => out.push(Effect::Views),
         Tab::Suppressions => out.push(Effect::Suppressions),
         Tab::Triage => triage::load_stats(state, out),
-        Tab::Status => {}
+        Tab::Status | Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => {}
     }
     if let (Tab::Queue, Some(_)) = (state.tab, state.detail.wanted) {
         reload_detail(state, out);
@@ -480,7 +486,7 @@ fn go_to(state: &mut State, tab: Tab, out: &mut Out) {
         Tab::Views => out.push(Effect::Views),
         Tab::Suppressions => out.push(Effect::Suppressions),
         Tab::Triage => triage::load_stats(state, out),
-        Tab::Queue | Tab::Status => {}
+        Tab::Queue | Tab::Status | Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => {}
     }
 }
 

@@ -24,7 +24,11 @@ fn table<Id: Clone + PartialEq, T>(
     empty: &[Said],
     line: impl Fn(&T) -> DocRow,
 ) {
-    let area = Rect::new(0, panes.context.y, panes.list.width, panes.list.height + 1);
+    let mut area = Rect::new(0, panes.context.y, panes.list.width, panes.list.height + 1);
+    if c.state.tab.pages().len() > 1 {
+        super::pages(c, area);
+        area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    }
     c.put(area.x + 3, area.y, area.width.saturating_sub(3), head, Role::Dim);
     let body = Rect::new(area.x, area.y + 1, area.width, area.height.saturating_sub(1));
     if rows.rows.is_empty() {

@@ -5,6 +5,9 @@ mod detail;
 mod dialog;
 mod lists;
 pub mod paint;
+mod platform;
+#[cfg(test)]
+mod platform_tests;
 mod queue;
 mod raw;
 #[cfg(test)]
@@ -17,6 +20,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::action::{self, Do, Scope};
+use super::health;
 use super::keymap::{Lookup, chord_text};
 use super::layout::{self, Panes};
 use super::state::doc::DocRow;
@@ -65,6 +69,7 @@ fn pane(c: &mut Canvas<'_>, panes: &Panes) {
         Tab::Queue => queue::draw(c, panes),
         Tab::Cases => lists::cases(c, panes),
         Tab::Approvals => lists::requests(c, panes),
+        Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => platform::draw(c, panes),
         Tab::Views => lists::views(c, panes),
         Tab::Suppressions => lists::suppressions(c, panes),
         Tab::Status => lists::status(c, panes),
@@ -106,11 +111,15 @@ fn header(c: &mut Canvas<'_>, panes: &Panes) {
     if broken > 0 {
         pieces.push((say!(broken, if broken == 1 { " source down" } else { " sources down" }), Role::Bad));
     }
+    let (platform, calm): (Vec<_>, Vec<_>) =
+        health::summary(&s.platform, s.now).into_iter().partition(|(_, role)| *role != Role::Text);
+    pieces.extend(platform);
     if let Some(b) = &s.facts.backend {
         let taken: usize = pieces.iter().map(|(t, _)| t.width() + 2).sum();
         let left = usize::from(room.saturating_sub(x)).saturating_sub(taken + 2);
         pieces.push(model_words(b, left));
     }
+    pieces.extend(calm);
     pieces.push((say!(s.desk_name), Role::Dim));
     for (text, role) in pieces {
         // Whole or not at all: half a word in the header misleads.
@@ -162,43 +171,63 @@ fn live(s: &State) -> (Said, Role) {
     }
 }
 
-/// A tab's words, and what it counts.
-type TabWords = (Tab, Said, Badge);
+/// A tab of the tab line: its first page, its words, what it counts, and the spaces around it.
+struct TabWords {
+    tab: Tab,
+    words: Said,
+    badge: Badge,
+    pad: u16,
+}
 type Badge = Option<(Said, Role)>;
 
-/// Each tab's words, in order.
-fn tab_words(s: &State) -> Vec<TabWords> {
-    let all: Vec<(usize, Tab, Badge)> = Tab::ALL
-        .into_iter()
-        .enumerate()
-        .map(|(i, tab)| {
-            let badge = match tab {
-                Tab::Queue => s.queue.total.map(|t| (say!(t.n, if t.exact { "" } else { "+" }), Role::Text)),
-                Tab::Cases => some(s.cases.rows.iter().filter(|c| c.closed_at.is_none()).count(), Role::Text),
-                Tab::Approvals => some(s.waiting_requests(), Role::Warn),
-                Tab::Views => some(s.views.rows.len(), Role::Dim),
-                Tab::Suppressions => some(s.suppressions.rows.len(), Role::Dim),
-                Tab::Status => {
-                    let bad = s.facts.links.iter().any(|l| matches!(l.state, crate::desk::LinkState::Retrying))
-                        || s.facts.backend.as_ref().is_some_and(|b| !b.up);
-                    bad.then(|| (say!("!"), Role::Bad))
-                }
-                Tab::Triage if s.facts.queue.held.is_some() => Some((say!("!"), Role::Warn)),
-                Tab::Triage => some(s.facts.queue.waiting as usize, Role::Dim),
-            };
-            (i, tab, badge)
-        })
-        .collect();
-    let words = |short: bool| -> Vec<TabWords> {
-        let title = |tab: Tab| if short { tab.short() } else { tab.title() };
-        all.iter().map(|(i, tab, badge)| (*tab, say!(i + 1, " ", title(*tab)), badge.clone())).collect()
-    };
-    let long = words(false);
-    if long.iter().map(tab_width).sum::<usize>() <= usize::from(s.size.0) { long } else { words(true) }
+impl TabWords {
+    fn width(&self) -> usize {
+        usize::from(self.pad) * 2 + usize::from(self.pad == 0) + self.words.width() + self.badge_width()
+    }
+
+    fn badge_width(&self) -> usize {
+        self.badge.as_ref().map_or(0, |(n, _)| n.width() + usize::from(self.spaced()))
+    }
+
+    /// A lone mark sits close to its word where room is short; a count never does.
+    fn spaced(&self) -> bool {
+        self.pad > 0 || self.badge.as_ref().is_none_or(|(n, _)| n.as_str().bytes().any(|b| b.is_ascii_digit()))
+    }
 }
 
-fn tab_width((_, words, badge): &TabWords) -> usize {
-    2 + words.width() + badge.as_ref().map_or(0, |(n, _)| 1 + n.width())
+fn badge(s: &State, tab: Tab) -> Badge {
+    match tab {
+        Tab::Queue => s.queue.total.map(|t| (say!(t.n, if t.exact { "" } else { "+" }), Role::Text)),
+        Tab::Cases => some(s.cases.rows.iter().filter(|c| c.closed_at.is_none()).count(), Role::Text),
+        Tab::Approvals => some(s.waiting_requests(), Role::Warn),
+        Tab::Status => {
+            let bad = s.facts.links.iter().any(|l| matches!(l.state, crate::desk::LinkState::Retrying))
+                || s.facts.backend.as_ref().is_some_and(|b| !b.up);
+            bad.then(|| (say!("!"), Role::Bad))
+        }
+        Tab::Triage if s.facts.queue.held.is_some() => Some((say!("!"), Role::Warn)),
+        Tab::Triage => some(s.facts.queue.waiting as usize, Role::Dim),
+        Tab::Slo | Tab::Rollouts | Tab::Backups => health::badge(&s.platform, tab),
+        Tab::Views | Tab::Suppressions | Tab::Sla | Tab::Checklists => None,
+    }
+}
+
+/// The tab line, in the longest form there is room for.
+fn tab_words(s: &State) -> Vec<TabWords> {
+    let form = |short: bool, pad: u16, gap: &'static str, counts: bool| -> Vec<TabWords> {
+        let tabs = Tab::BAR.iter().map(|pages| pages[0]).enumerate();
+        tabs.map(|(i, tab)| {
+            let title = if short { tab.short() } else { tab.long() };
+            let kept = |(text, _): &(Said, Role)| counts || !text.as_str().bytes().any(|b| b.is_ascii_digit());
+            TabWords { tab, words: say!(i + 1, gap, title), badge: badge(s, tab).filter(kept), pad }
+        })
+        .collect()
+    };
+    let room = usize::from(s.size.0);
+    let fits = |words: &Vec<TabWords>| words.iter().map(TabWords::width).sum::<usize>() <= room;
+    let forms = [(false, 1, " ", true), (true, 1, " ", true), (true, 0, " ", true), (true, 0, " ", false)];
+    let found = forms.into_iter().map(|(short, pad, gap, counts)| form(short, pad, gap, counts)).find(fits);
+    found.unwrap_or_else(|| form(true, 0, "", false))
 }
 
 fn some(n: usize, role: Role) -> Option<(Said, Role)> {
@@ -206,30 +235,48 @@ fn some(n: usize, role: Role) -> Option<(Said, Role)> {
 }
 
 fn tabs(c: &mut Canvas<'_>, panes: &Panes) {
-    let y = panes.tabs.y;
+    let (y, width) = (panes.tabs.y, panes.tabs.width);
     let mut x = 0;
-    for (tab, words, badge) in tab_words(c.state) {
-        let front = tab == c.state.tab;
+    for t in tab_words(c.state) {
+        let front = t.tab.at() == c.state.tab.at();
         c.ground = front.then_some(Role::Cursor);
-        let room = panes.tabs.width.saturating_sub(x);
         let role = if front { Role::Heading } else { Role::Dim };
-        let mut at = c.put(x, y, room, &say!(" ", words), role);
-        if let Some((n, role)) = badge {
-            at = c.put(at, y, panes.tabs.width.saturating_sub(at), &say!(" "), role);
-            at = c.put(at, y, panes.tabs.width.saturating_sub(at), &n, role);
+        let pad = Said::repeat(" ", usize::from(t.pad));
+        let mut at = c.put(x, y, width.saturating_sub(x), &say!(pad, t.words), role);
+        if let Some((n, role)) = &t.badge {
+            let gap = if t.spaced() { " " } else { "" };
+            at = c.put(at, y, width.saturating_sub(at), &say!(gap, n), *role);
         }
-        x = c.put(at, y, panes.tabs.width.saturating_sub(at), &say!(" "), role);
+        at = c.put(at, y, width.saturating_sub(at), &pad, role);
+        c.ground = None;
+        // Tabs without spaces of their own keep one between them.
+        x = at + u16::from(t.pad == 0);
+    }
+}
+
+/// The pages of the tab in front, on one line.
+fn pages(c: &mut Canvas<'_>, area: Rect) {
+    let s = c.state;
+    let mut x = area.x + 1;
+    for page in s.tab.pages() {
+        let front = *page == s.tab;
+        c.ground = front.then_some(Role::Cursor);
+        let words = if front { say!("[", page.title(), "]") } else { say!(" ", page.title(), " ") };
+        let role = if front { Role::Heading } else { Role::Dim };
+        x = c.put(x, area.y, area.right().saturating_sub(x), &words, role) + 1;
         c.ground = None;
     }
+    let hint = say!(key_of(s, Do::NextPage), " next page");
+    c.put(x + 1, area.y, area.right().saturating_sub(x + 1), &hint, Role::Dim);
 }
 
 /// The tab at a column of the tab line, for the mouse.
 pub fn tab_at(state: &State, column: u16) -> Option<Tab> {
     let mut x = 0;
     for words in tab_words(state) {
-        x += tab_width(&words) as u16;
+        x += words.width() as u16;
         if column < x {
-            return Some(words.0);
+            return Some(words.tab);
         }
     }
     None
@@ -288,8 +335,16 @@ fn hints(s: &State) -> &'static [Do] {
             ],
             Tab::Cases => &[Do::Open, Do::Refresh, Do::Palette, Do::Help, Do::Back],
             Tab::Approvals => &[Do::Open, Do::Execute, Do::Deny, Do::Withdraw, Do::KillSwitch, Do::Palette, Do::Help],
-            Tab::Views => &[Do::Open, Do::DropView, Do::Palette, Do::Help, Do::Back],
-            Tab::Suppressions => &[Do::AddSuppression, Do::EndSuppression, Do::Open, Do::Palette, Do::Help],
+            Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups if s.full => {
+                &[Do::Back, Do::Down, Do::PageDown, Do::NextItem, Do::PreviousItem, Do::Palette, Do::Help]
+            }
+            Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => {
+                &[Do::Open, Do::NextPage, Do::DetailDown, Do::Refresh, Do::Palette, Do::Help, Do::Back]
+            }
+            Tab::Views => &[Do::Open, Do::NextPage, Do::DropView, Do::Palette, Do::Help, Do::Back],
+            Tab::Suppressions => {
+                &[Do::AddSuppression, Do::NextPage, Do::EndSuppression, Do::Open, Do::Palette, Do::Help]
+            }
             Tab::Status => &[Do::KillSwitch, Do::Theme, Do::Refresh, Do::Palette, Do::Help],
             Tab::Triage => &[Do::CancelQueue, Do::Refresh, Do::PageDown, Do::Palette, Do::Help, Do::Back],
         },
