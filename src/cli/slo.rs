@@ -23,6 +23,10 @@ enum What {
     Lint {
         /// Files and folders. Without any: the folder of the settings.
         paths: Vec<PathBuf>,
+        /// A scrape (Prometheus' text format) or a saved answer of `/api/v1/series`: latency thresholds that are no
+        /// bucket in it are faults, too.
+        #[arg(long, value_name = "FILE")]
+        metrics: Option<PathBuf>,
     },
     /// An objective in words: promise, budget, alerts, and where it was read.
     Explain {
@@ -36,7 +40,7 @@ enum What {
 
 pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     match args.what {
-        What::Lint { paths } => lint(ctx, paths),
+        What::Lint { paths, metrics } => lint(ctx, paths, metrics),
         What::Explain { id, from } => explain(ctx, &id, from),
     }
 }
@@ -51,18 +55,25 @@ fn places(ctx: &Ctx, given: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
 }
 
 /// Faults are the answer here, so they are on stdout.
-fn lint(ctx: &Ctx, paths: Vec<PathBuf>) -> Result<Exit, CliError> {
+fn lint(ctx: &Ctx, paths: Vec<PathBuf>, metrics: Option<PathBuf>) -> Result<Exit, CliError> {
     let out = ctx.out();
+    let metrics = metrics.map(|m| {
+        std::fs::read_to_string(&m).map_err(|e| CliError::usage(format!("{} cannot be read: {e}", m.display())))
+    });
+    let metrics = metrics.transpose()?;
     let (slos, faults) = match spec::read(&places(ctx, paths)?) {
         Ok(slos) => (slos, None),
         Err(faults) => (Vec::new(), Some(faults)),
     };
     let warnings: Vec<_> = slos.iter().flat_map(|s| s.notes.iter().map(move |n| (s, n))).collect();
+    let no_buckets = metrics.map_or_else(Vec::new, |m| spec::no_buckets(&slos, &m));
+    let told = |s: &Slo, message: &str| json!({"id": s.id, "from": s.from, "message": message});
     out.value(&json!({
-        "ok": faults.is_none(),
+        "ok": faults.is_none() && no_buckets.is_empty(),
         "objectives": slos.iter().map(|s| &s.id).collect::<Vec<_>>(),
         "faults": faults.clone().unwrap_or_default(),
-        "warnings": warnings.iter().map(|(s, n)| json!({"id": s.id, "from": s.from, "message": n})).collect::<Vec<_>>(),
+        "no_buckets": no_buckets.iter().map(|(s, said)| told(s, said)).collect::<Vec<_>>(),
+        "warnings": warnings.iter().map(|(s, n)| told(s, n)).collect::<Vec<_>>(),
     }))?;
     if let Some(faults) = faults {
         out.block(faults.to_string())?;
@@ -72,8 +83,11 @@ fn lint(ctx: &Ctx, paths: Vec<PathBuf>) -> Result<Exit, CliError> {
     for (slo, note) in &warnings {
         out.line(format!("{}: warning: {}: {note}", slo.from, slo.id))?;
     }
+    for (slo, said) in &no_buckets {
+        out.line(format!("{}: {}: {said}", slo.from, slo.id))?;
+    }
     out.line(format!("{} objectives, {} warnings", slos.len(), warnings.len()))?;
-    Ok(Exit::Done)
+    Ok(if no_buckets.is_empty() { Exit::Done } else { Exit::No })
 }
 
 fn explain(ctx: &Ctx, id: &str, from: Vec<PathBuf>) -> Result<Exit, CliError> {

@@ -6,6 +6,7 @@ use crate::config::Faults;
 use crate::config::Loaded;
 use crate::model::slo::Slo;
 use crate::operate::slo::spec::Folder;
+use crate::operate::slo::spec::buckets;
 use crate::operate::slo::spec::words;
 
 /// Where the settings have their objectives: `operate.slos`, else `slos` beside the settings file if it is there.
@@ -22,4 +23,11 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Slo>, Faults> {
 /// An objective in words, a line each.
 pub fn explain(slo: &Slo) -> Vec<String> {
     words::explain(slo)
+}
+
+/// What objectives ask for that is no bucket of the histograms in `metrics` (a scrape, or a saved answer of
+/// `/api/v1/series`): the objective and a sentence.
+pub fn no_buckets<'a>(slos: &'a [Slo], metrics: &str) -> Vec<(&'a Slo, String)> {
+    let known = buckets::known(metrics);
+    slos.iter().flat_map(|s| buckets::check(s, &known).into_iter().map(move |said| (s, said))).collect()
 }

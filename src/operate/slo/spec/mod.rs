@@ -38,6 +38,7 @@
 //! ```
 
 pub mod alerts;
+pub mod buckets;
 mod fields;
 mod native;
 mod openslo;

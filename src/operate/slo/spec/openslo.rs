@@ -61,6 +61,7 @@ fn text<'a>(doc: &'a Doc, path: &[&str]) -> Option<&'a str> {
 
 pub fn read<'a>(docs: &'a [&'a Doc], faults: &'a RefCell<Faults>, out: &mut Vec<Draft>) {
     let world = World { docs, faults };
+    twice(&world);
     for doc in docs {
         let mut f = Fields::new(doc, &doc.root, faults);
         f.skip(&["apiVersion"]);
@@ -72,6 +73,20 @@ pub fn read<'a>(docs: &'a [&'a Doc], faults: &'a RefCell<Faults>, out: &mut Vec<
             other => {
                 let near = nearest(other, KINDS).unwrap_or("SLO");
                 f.wrong("kind", format!("unknown kind {other:?}; did you mean {near:?}?"));
+            }
+        }
+    }
+}
+
+/// What is referred to by name has one meaning.
+fn twice(world: &World<'_>) {
+    for kind in KINDS.into_iter().filter(|k| *k != "SLO") {
+        let mut seen = std::collections::BTreeMap::new();
+        for (name, doc) in world.of_kind(kind) {
+            if let Some(first) = seen.insert(name, doc) {
+                let first = first.place(first.root.at);
+                let message = format!("the {kind} {name:?} is there twice; the first is at {first}");
+                world.faults.borrow_mut().add(doc.place(doc.root.at), message);
             }
         }
     }
@@ -204,6 +219,7 @@ fn windows(spec: &mut Fields<'_>, notes: &mut Vec<String>) -> Option<Window> {
             f.fault(f.table.at, format!("{} is needed when isRolling is false", f.path("calendar")));
             None
         }
+        (None, None) if f.has("isRolling") => None,
         (None, None) => {
             f.fault(f.table.at, format!("{} (true), or a calendar, is needed", f.path("isRolling")));
             None
