@@ -30,6 +30,8 @@ mod crash;
 mod http;
 #[path = "respond/rollout.rs"]
 mod rollout;
+#[path = "respond/snapshot.rs"]
+mod snapshot;
 
 /// A desk on disk that several processes and connections can open.
 struct Desk {
@@ -88,6 +90,7 @@ fn open_with(dir: &Path, clusters: Clusters) -> Desk {
         policy: Policy::load(&dir.join("policy.toml")).unwrap(),
         secrets: Arc::new(|reference| match reference {
             "keyring:soar" => Ok("s3cr3t-t0ken-0042".to_owned()),
+            "env:OPENSEARCH" => Ok("admin".to_owned()),
             other => Err(format!("{other} is not set")),
         }),
         clusters,

@@ -53,6 +53,8 @@ pub enum ParamType {
     },
     /// `CLUSTER/NAMESPACE/NAME`.
     Object,
+    /// An index or a snapshot of OpenSearch.
+    Index,
     /// Free text, at most this many characters.
     Text {
         max: usize,
@@ -99,6 +101,12 @@ pub enum Executor {
         #[serde(default = "default_timeout")]
         timeout_seconds: u64,
     },
+    /// A snapshot of an OpenSearch cluster, taken or restored; targets are indices, the parameter `snapshot` its name.
+    OpensearchSnapshot {
+        verb: SnapshotVerb,
+        #[serde(flatten)]
+        access: SnapshotAccess,
+    },
     /// A patch to a rollout or Service of a cluster in the settings.
     Kubernetes { verb: RolloutVerb },
     /// Changes nothing outside a throwaway desk; used by the demo and by drills.
@@ -111,6 +119,30 @@ pub enum Executor {
     },
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotVerb {
+    Take,
+    Restore,
+}
+
+/// A repository of snapshots and how to get at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotAccess {
+    pub url: String,
+    pub repository: String,
+    #[serde(default)]
+    pub username: Option<String>,
+    /// A secret reference.
+    #[serde(default)]
+    pub password: Option<String>,
+    /// PEM file, as of `http`.
+    #[serde(default)]
+    pub ca: Option<String>,
+    #[serde(default = "default_timeout")]
+    pub timeout_seconds: u64,
+}
+
 fn default_timeout() -> u64 {
     300
 }
@@ -120,6 +152,7 @@ impl Executor {
         match self {
             Self::Ansible { .. } => "ansible",
             Self::Http { .. } => "http",
+            Self::OpensearchSnapshot { .. } => "opensearch_snapshot",
             Self::Kubernetes { .. } => "kubernetes",
             Self::Demo { .. } => "demo",
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::execute::http;
+use super::execute::opensearch::check_def as opensearch_check;
 use super::{digest, value};
 use crate::config::doc::{Doc, Table, Value};
 use crate::config::fault::{Faults, Place, nearest};
@@ -171,6 +172,12 @@ fn check(def: &ActionDef, say: &mut dyn FnMut(&str, String)) {
             }
             check_timeout(*timeout_seconds, say);
         }
+        Executor::OpensearchSnapshot { access, .. } => {
+            for why in opensearch_check(def, access) {
+                say("executor", format!("executor: {why}"));
+            }
+            check_timeout(access.timeout_seconds, say);
+        }
         Executor::Kubernetes { .. } | Executor::Demo { .. } => {}
     }
     if def.tier == Tier::T0 && def.contains {
@@ -213,6 +220,7 @@ fn settle_paths(def: &mut ActionDef, folder: &Path) {
             }
         }
         Executor::Http { ca: Some(ca), .. } => *ca = absolute(ca),
+        Executor::OpensearchSnapshot { access, .. } => access.ca = access.ca.as_deref().map(absolute),
         Executor::Http { ca: None, .. } | Executor::Kubernetes { .. } | Executor::Demo { .. } => {}
     }
 }

@@ -197,6 +197,10 @@ impl Inner {
         Ok(new)
     }
 
+    fn ways(&self) -> execute::Ways<'_> {
+        execute::Ways { clusters: &self.clusters, secrets: &self.secrets }
+    }
+
     fn world<'a>(&'a self, rules: &'a InForce) -> World<'a> {
         World { catalogue: &rules.catalogue, policy: &rules.policy, roster: &self.roster }
     }

@@ -40,7 +40,7 @@ impl Responder {
             let text = format!("no dry run: {why}");
             return DryRun { preview: Vec::new(), findings: vec![Finding { refuses: false, text }] };
         }
-        execute::dry_run(&p.def, &p.body, self.inner.home.clone(), &self.inner.clusters, stop).await
+        execute::dry_run(&p.def, &p.body, self.inner.home.clone(), self.inner.ways(), stop).await
     }
 }
 

@@ -43,7 +43,7 @@ impl Responder {
             return refused(format!("nothing is started: {why}"));
         }
         if let Err(why) =
-            execute::preflight(&def, approved.body(), self.inner.home.clone(), &self.inner.clusters, stop.clone()).await
+            execute::preflight(&def, approved.body(), self.inner.home.clone(), self.inner.ways(), stop.clone()).await
         {
             return refused(format!("not started: {why}"));
         }

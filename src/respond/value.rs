@@ -36,6 +36,7 @@ pub fn check(kind: &ParamType, value: &str) -> Result<String, String> {
             let near = nearest(value, of.iter().map(String::as_str)).map(|n| format!("; did you mean {n:?}?"));
             Err(format!("expected one of {}{}", of.join(", "), near.unwrap_or_default()))
         }
+        ParamType::Index => index(value).map(|()| value.to_owned()),
         ParamType::Object => object(value).map(|()| value.to_owned()),
         ParamType::Text { max } => text(value, *max).map(|()| value.to_owned()),
     }
@@ -52,6 +53,7 @@ pub fn word(kind: &ParamType) -> &'static str {
         ParamType::Sha256 => "SHA-256",
         ParamType::Integer { .. } => "number",
         ParamType::Choice { .. } => "choice",
+        ParamType::Index => "index",
         ParamType::Object => "cluster object",
         ParamType::Text { .. } => "text",
     }
@@ -70,6 +72,17 @@ fn host(value: &str) -> Result<(), String> {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
         && value.split('.').all(|label| (1..=63).contains(&label.len()));
     if ok { Ok(()) } else { Err(expected().into()) }
+}
+
+/// As OpenSearch names indices and snapshots, without what would name several of them.
+fn index(value: &str) -> Result<(), String> {
+    let first = value.as_bytes().first().copied().unwrap_or(b'-');
+    let ok = (1..=255).contains(&value.len())
+        && (first.is_ascii_lowercase() || first.is_ascii_digit() || first == b'.')
+        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+        && !value.contains("..")
+        && value != ".";
+    if ok { Ok(()) } else { Err("expected one index: lower case letters, digits, '.', '_' and '-'".into()) }
 }
 
 /// A cluster of the settings, and two names as Kubernetes has them (RFC 1123).

@@ -196,7 +196,7 @@ pub async fn run(job: &Job, ca: Option<&str>, timeout_seconds: u64) {
     }
 }
 
-async fn client(ca: Option<&str>, limit: Duration) -> Result<reqwest::Client, String> {
+pub(super) async fn client(ca: Option<&str>, limit: Duration) -> Result<reqwest::Client, String> {
     let mut builder = reqwest::Client::builder()
         .timeout(limit)
         .connect_timeout(CONNECT_LIMIT)
@@ -228,7 +228,7 @@ async fn send(job: &Job, client: &reqwest::Client, argv: &[String]) -> (ReceiptS
         Err(e) => return (ReceiptState::Unknown, format!("sent, but no answer: {}", causes(&e))),
     };
     let status = answer.status();
-    let text = read(answer).await;
+    let text = read(answer, ANSWER_MAX).await;
     let text = secrets.iter().fold(text, |t, s| t.replace(s.as_str(), "[secret]"));
     let detail = format!("{status}{}{text}", if text.is_empty() { "" } else { "\n" });
     let state = if status.is_success() { ReceiptState::Done } else { ReceiptState::Failed };
@@ -261,12 +261,12 @@ async fn resolve(job: &Job, headers: &[String]) -> Result<(HeaderMap, Vec<String
 }
 
 /// The beginning of the answer; how it ends does not matter any more.
-async fn read(mut answer: reqwest::Response) -> String {
+pub(super) async fn read(mut answer: reqwest::Response, max: usize) -> String {
     let mut bytes = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() >= ANSWER_MAX {
-            bytes.truncate(ANSWER_MAX);
+        if bytes.len() >= max {
+            bytes.truncate(max);
             break;
         }
     }
@@ -274,7 +274,7 @@ async fn read(mut answer: reqwest::Response) -> String {
 }
 
 /// The error with everything below it, without the URL's query.
-fn causes(e: &reqwest::Error) -> String {
+pub(super) fn causes(e: &reqwest::Error) -> String {
     let what = match e {
         e if e.is_timeout() => "it took too long",
         e if e.is_builder() => "it cannot be set up",

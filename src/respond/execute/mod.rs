@@ -6,6 +6,7 @@ mod demo;
 pub mod http;
 mod kill;
 pub mod kubernetes;
+pub mod opensearch;
 mod process;
 
 use std::fs::File;
@@ -85,6 +86,7 @@ pub async fn run(job: &Job) {
     match &job.def.executor {
         Executor::Ansible { timeout_seconds, .. } => ansible::run(job, *timeout_seconds).await,
         Executor::Http { ca, timeout_seconds, .. } => http::run(job, ca.as_deref(), *timeout_seconds).await,
+        Executor::OpensearchSnapshot { verb, access } => opensearch::run(job, *verb, access).await,
         Executor::Kubernetes { verb } => kubernetes::run(job, *verb).await,
         Executor::Demo { millis_per_target, changes } => demo::run(job, *millis_per_target, changes).await,
     }
@@ -99,6 +101,7 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
         Executor::Http { url, headers, body: template, ca, .. } => {
             http::render(def, body, &http::Template { url, headers, template, ca: ca.as_deref() })
         }
+        Executor::OpensearchSnapshot { verb, access } => opensearch::render(body, *verb, access),
         Executor::Kubernetes { verb } => kubernetes::render(body, *verb),
         Executor::Demo { changes, .. } => Ok(demo::render(body, changes)),
     }
@@ -109,8 +112,18 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
 pub async fn plan(def: &ActionDef, body: &RequestBody, clusters: &Clusters) -> Result<Option<Vec<Command>>, String> {
     match &def.executor {
         Executor::Kubernetes { verb } => kubernetes::plan(body, *verb, clusters).await.map(Some),
-        Executor::Ansible { .. } | Executor::Http { .. } | Executor::Demo { .. } => Ok(None),
+        Executor::Ansible { .. }
+        | Executor::Http { .. }
+        | Executor::OpensearchSnapshot { .. }
+        | Executor::Demo { .. } => Ok(None),
     }
+}
+
+/// What a look at the world outside takes.
+#[derive(Clone, Copy)]
+pub struct Ways<'a> {
+    pub clusters: &'a Clusters,
+    pub secrets: &'a Secrets,
 }
 
 /// What a dry run says.
@@ -121,11 +134,12 @@ pub struct DryRun {
 }
 
 /// Finds out what it would do, changing nothing.
-pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, clusters: &Clusters, stop: Stop) -> DryRun {
+pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, ways: Ways<'_>, stop: Stop) -> DryRun {
     match &def.executor {
         Executor::Ansible { timeout_seconds, .. } => ansible::dry_run(body, *timeout_seconds, home, stop).await,
         Executor::Http { .. } => http::dry_run(body),
-        Executor::Kubernetes { verb } => kubernetes::dry_run(body, *verb, clusters).await,
+        Executor::OpensearchSnapshot { verb, access } => opensearch::dry_run(body, *verb, access, ways.secrets).await,
+        Executor::Kubernetes { verb } => kubernetes::dry_run(body, *verb, ways.clusters).await,
         Executor::Demo { changes, .. } => demo::dry_run(body, changes),
     }
 }
@@ -135,12 +149,13 @@ pub async fn preflight(
     def: &ActionDef,
     body: &RequestBody,
     home: PathBuf,
-    clusters: &Clusters,
+    ways: Ways<'_>,
     stop: Stop,
 ) -> Result<(), String> {
     match &def.executor {
         Executor::Ansible { .. } => ansible::same_hosts(body, home, stop).await,
-        Executor::Kubernetes { verb } => kubernetes::preflight(body, *verb, clusters).await,
+        Executor::OpensearchSnapshot { verb, access } => opensearch::preflight(body, *verb, access, ways.secrets).await,
+        Executor::Kubernetes { verb } => kubernetes::preflight(body, *verb, ways.clusters).await,
         Executor::Http { .. } | Executor::Demo { .. } => Ok(()),
     }
 }

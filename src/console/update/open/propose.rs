@@ -28,7 +28,11 @@ fn entities(f: &AlertFields, kind: &ParamType) -> Vec<String> {
         ParamType::Domain => observed(ObservableKind::Domain).collect(),
         ParamType::Url => observed(ObservableKind::Url).collect(),
         ParamType::Sha256 => observed(ObservableKind::Sha256).collect(),
-        ParamType::Object | ParamType::Integer { .. } | ParamType::Choice { .. } | ParamType::Text { .. } => Vec::new(),
+        ParamType::Object
+        | ParamType::Index
+        | ParamType::Integer { .. }
+        | ParamType::Choice { .. }
+        | ParamType::Text { .. } => Vec::new(),
     };
     all.retain(|v| !v.contains(char::is_whitespace));
     all.dedup();

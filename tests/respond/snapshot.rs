@@ -1,0 +1,152 @@
+//! Snapshots of a real OpenSearch: taken, restored, and a restore that fails in the middle.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+struct Node {
+    dir: tempfile::TempDir,
+    url: String,
+    ca: PathBuf,
+    http: reqwest::Client,
+}
+
+fn script(verb: &str, dir: &Path) -> std::process::Output {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/opensearch.sh");
+    let owner = std::process::id().to_string();
+    Command::new("bash").arg(path).arg(verb).arg(dir).env("WATCHFLOOR_TEST_OWNER", owner).output().unwrap()
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        script("kill", self.dir.path());
+    }
+}
+
+impl Node {
+    fn start() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let out = script("start", dir.path());
+        if out.status.code() == Some(77) {
+            println!("skipped: {}", String::from_utf8_lossy(&out.stderr).trim());
+            return None;
+        }
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let env = fs::read_to_string(dir.path().join("env")).unwrap();
+        let get = |key: &str| env.lines().find_map(|l| l.strip_prefix(key)).unwrap().to_owned();
+        let ca = PathBuf::from(get("CA="));
+        let cert = reqwest::Certificate::from_pem(&fs::read(&ca).unwrap()).unwrap();
+        let http = reqwest::Client::builder().add_root_certificate(cert).no_proxy().build().unwrap();
+        Some(Self { url: get("URL="), ca, http, dir })
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: Value) -> Value {
+        let request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        let answer = request.basic_auth("admin", Some("admin")).json(&body).send().await.unwrap();
+        let status = answer.status();
+        let value: Value = answer.json().await.unwrap();
+        assert!(status.is_success(), "{method} {path}: {status} {value}");
+        value
+    }
+
+    async fn count(&self, index: &str) -> u64 {
+        self.ask("POST", &format!("/{index}/_refresh"), json!({})).await;
+        self.ask("GET", &format!("/{index}/_count"), json!({})).await["count"].as_u64().unwrap()
+    }
+
+    async fn state(&self, index: &str) -> String {
+        let path = format!("/_cluster/state/metadata/{index}");
+        let all = self.ask("GET", &path, json!({})).await;
+        all["metadata"]["indices"][index]["state"].as_str().unwrap().to_owned()
+    }
+
+    async fn fill(&self) {
+        let repo = json!({ "type": "fs", "settings": { "location": "nightly" } });
+        self.ask("PUT", "/_snapshot/nightly", repo).await;
+        for (index, n) in [("logs-a", 50), ("logs-b", 7)] {
+            self.ask("PUT", &format!("/{index}"), json!({ "settings": { "number_of_replicas": 0 } })).await;
+            for i in 0..n {
+                self.ask("PUT", &format!("/{index}/_doc/{i}"), json!({ "n": i })).await;
+            }
+        }
+    }
+
+    fn desk(&self, dir: &Path) -> Desk {
+        let action = |name: &str, verb: &str, tier: &str| {
+            format!(
+                "[[actions]]\nname = \"{name}\"\ntitle = \"{name}\"\ntier = \"{tier}\"\ntargets = {{ is = {{ type = \"index\" }} }}\n\
+                 params = [{{ name = \"snapshot\", is = {{ type = \"index\" }} }}]\n\
+                 executor = {{ kind = \"opensearch_snapshot\", verb = \"{verb}\", url = \"{}\", repository = \"nightly\", \
+                 username = \"admin\", password = \"env:OPENSEARCH\", ca = {:?}, timeout_seconds = 60 }}\n",
+                self.url, self.ca
+            )
+        };
+        let actions = action("take-snapshot", "take", "T1") + &action("restore-snapshot", "restore", "T2");
+        desk(dir, &actions, "")
+    }
+}
+
+fn restore(snapshot: &str, targets: &[&str]) -> Draft {
+    draft("restore-snapshot", targets, &[("snapshot", snapshot)])
+}
+
+/// What index metadata a restore reads after it has closed the index; the snapshot's own entry does not need it.
+fn lose_index_metadata(repo: &Path) -> usize {
+    let mut n = 0;
+    for index in fs::read_dir(repo.join("indices")).unwrap() {
+        for file in fs::read_dir(index.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.file_name().unwrap().to_string_lossy().starts_with("meta-") {
+                fs::remove_file(path).unwrap();
+                n += 1;
+            }
+        }
+    }
+    n
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_taken_and_restored_and_what_was_open_stays_open_when_that_fails() {
+    let Some(node) = Node::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let desk = node.desk(dir.path());
+    node.fill().await;
+
+    let both = ["logs-a", "logs-b"];
+    refused(desk.propose(draft("take-snapshot", &["logs-c"], &[("snapshot", "one")])).await, "no index logs-c");
+    assert!(desk.propose(draft("take-snapshot", &["logs-*"], &[("snapshot", "one")])).await.is_err(), "one index each");
+    let r = desk.approved(draft("take-snapshot", &both, &[("snapshot", "one")])).await;
+    let done = desk.execute(&r).await.unwrap();
+    assert_eq!(states(&done), [ReceiptState::Done; 2], "{done:?}");
+    let kept = node.ask("GET", "/_snapshot/nightly/one", json!({})).await;
+    assert_eq!(kept["snapshots"][0]["state"], "SUCCESS");
+    refused(desk.propose(draft("take-snapshot", &both, &[("snapshot", "one")])).await, "already");
+
+    let gone = json!({ "query": { "range": { "n": { "gte": 10 } } } });
+    node.ask("POST", "/logs-a/_delete_by_query?refresh=true", gone).await;
+    node.ask("DELETE", "/logs-b", json!({})).await;
+    assert_eq!(node.count("logs-a").await, 10);
+    refused(desk.propose(restore("two", &both)).await, "no snapshot two");
+    refused(desk.propose(restore("one", &["logs-c"])).await, "does not hold logs-c");
+    let r = desk.approved(restore("one", &both)).await;
+    assert!(r.preview[0].diff.expose().contains("overwritten"), "{:?}", r.preview);
+    assert!(r.preview[1].diff.expose().contains("comes back"), "{:?}", r.preview);
+    assert_eq!(node.state("logs-a").await, "open", "neither dry run nor approval closes anything");
+    let done = desk.execute(&r).await.unwrap();
+    assert_eq!(states(&done), [ReceiptState::Done; 2], "{done:?}");
+    assert!(receipt(&done, "logs-a").detail.expose().contains("50 documents"), "{done:?}");
+    assert_eq!((node.count("logs-a").await, node.count("logs-b").await), (50, 7));
+
+    assert!(lose_index_metadata(&node.dir.path().join("repo/nightly")) > 0);
+    let r = desk.approved(restore("one", &both)).await;
+    let done = desk.execute(&r).await.unwrap();
+    assert_eq!((done.state, states(&done)), (RequestState::Failed, vec![ReceiptState::Failed; 2]), "{done:?}");
+    let said = receipt(&done, "logs-a").detail.expose();
+    assert!(said.contains("not restored") && said.contains("open again"), "{said}");
+    assert_eq!((node.state("logs-a").await, node.count("logs-a").await), ("open".into(), 50));
+    assert_eq!((node.state("logs-b").await, node.count("logs-b").await), ("open".into(), 7));
+    desk.verify();
+}
