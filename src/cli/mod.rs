@@ -8,6 +8,7 @@
 pub mod alert;
 pub mod alerts;
 pub mod audit;
+pub mod backup;
 pub mod bench;
 pub mod completions;
 pub mod config;
@@ -137,6 +138,8 @@ pub enum Command {
     Sla(sla::Args),
     /// A status page for the public.
     Status(status::Args),
+    /// Backups: how well they are proven, objectives, what could go.
+    Backup(backup::Args),
     /// Saved views.
     View(organise::ViewArgs),
     /// Suppressions.
@@ -187,6 +190,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Report(args)) => report::run(ctx, args),
         Some(Command::Sla(args)) => sla::run(ctx, args),
         Some(Command::Status(args)) => status::run(ctx, args),
+        Some(Command::Backup(args)) => backup::run(ctx, args),
         Some(Command::View(args)) => organise::view(ctx, args),
         Some(Command::Suppress(args)) => organise::suppress(ctx, args),
         Some(Command::Case(args)) => organise::case(ctx, args),

@@ -16,6 +16,7 @@ mod intake;
 mod live;
 pub mod models;
 mod open;
+pub mod operate_backup;
 pub mod operate_sla;
 pub mod operate_spec;
 mod platform;

@@ -4,6 +4,8 @@
 
 pub mod config;
 pub mod grade;
+pub mod history;
+pub mod objective;
 pub mod prune;
 pub mod schedule;
 pub mod source;

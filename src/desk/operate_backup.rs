@@ -1,0 +1,175 @@
+//! Backups: the reading of all sources, what people hold, and what could be pruned.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::Desk;
+use super::DeskError;
+use super::Result;
+use super::live::stopped_within;
+use crate::model::backup::AssetStatus;
+use crate::model::backup::Backup;
+use crate::model::health::SourceState;
+use crate::model::health::SourceWord;
+use crate::model::health::Tri;
+use crate::model::ids::PersonId;
+use crate::operate::backup::Config;
+use crate::operate::backup::Read;
+use crate::operate::backup::Schedule;
+use crate::operate::backup::Source;
+use crate::operate::backup::config;
+use crate::operate::backup::history;
+use crate::operate::backup::objective;
+use crate::operate::backup::prune;
+use crate::operate::backup::source;
+use crate::text::Untrusted;
+
+pub use crate::operate::backup::prune::Plan;
+
+/// Assets, worst first, and the sources they were read from.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Backups {
+    pub assets: Vec<AssetStatus>,
+    pub sources: Vec<SourceState>,
+}
+
+pub use crate::operate::backup::schedule::span;
+
+/// Whether an asset meets its objectives: a miss fails, what is not known is unknown.
+pub fn verdict(status: &AssetStatus) -> Tri {
+    objective::verdict(status)
+}
+
+impl Desk {
+    /// Reads every source now. `Usage` without a `backups.toml` or with a faulty one.
+    pub async fn backups(&self) -> Result<Backups> {
+        let config = self.backup_config()?;
+        Ok(self.read_backups(&config).await?.0)
+    }
+
+    /// What could be removed of each asset. Nothing is.
+    pub async fn backup_prune_plan(&self) -> Result<Vec<Plan>> {
+        let config = self.backup_config()?;
+        let (backups, _) = self.read_backups(&config).await?;
+        let now = self.now();
+        let one = |s: &AssetStatus| config.asset(&s.asset.name).map(|a| prune::plan(a, s, now));
+        let mut plans: Vec<Plan> = backups.assets.iter().filter_map(one).collect();
+        prune::agree(&mut plans);
+        Ok(plans)
+    }
+
+    /// Keeps a backup whatever its age, or (without a reason) no longer. Recorded first.
+    pub fn hold_backup(&self, by: &PersonId, source: &str, id: &str, reason: Option<&str>) -> Result<Backup> {
+        let person = self.authorise(by)?;
+        let reason = reason.map(str::trim);
+        if reason == Some("") {
+            return Err(DeskError::Usage("a hold needs a reason".into()));
+        }
+        let store = self.store.as_ref();
+        let known = history::remembered(store)?.into_iter().find(|(b, _)| b.source == source && b.id == id);
+        let Some((backup, _)) = known else {
+            return Err(DeskError::Usage(format!("{source}/{id} is no backup this desk has seen: see `backup list`")));
+        };
+        if reason.is_some() && !history::can_be_held(&backup) {
+            return Err(DeskError::Refused(format!("{source}/{id} failed or is gone: there is nothing to hold")));
+        }
+        if reason.is_none() && backup.held.is_none() {
+            return Err(DeskError::No(format!("{source}/{id} is not held")));
+        }
+        let now = Timestamp::now();
+        let what = if reason.is_some() { "backup.hold" } else { "backup.release" };
+        let body = json!({ "source": source, "backup": id, "reason": reason, "held": backup.held });
+        self.audit.append(Some(&person.id), what, None, body, now)?;
+        let held = reason.map(|r| format!("{r} ({})", person.id));
+        let changed = history::change(store, source, id, now, |b| b.held = held)?;
+        changed.ok_or_else(|| DeskError::Usage(format!("{source}/{id} is no longer remembered")))
+    }
+
+    fn backup_config(&self) -> Result<Config> {
+        let Some(path) = &self.settings.operate.backups else {
+            return Err(DeskError::Usage(
+                "no backups are described: copy assets/backups.sample.toml beside the settings file as backups.toml"
+                    .into(),
+            ));
+        };
+        config::read(path).map_err(|e| DeskError::Usage(e.to_string()))
+    }
+
+    async fn read_backups(&self, config: &Config) -> Result<(Backups, Vec<Backup>)> {
+        let now = self.now();
+        let mut reads = Vec::new();
+        for source in &config.sources {
+            reads.push((source.name.clone(), read_source(source, now).await));
+        }
+        let store = self.store.as_ref();
+        let before = history::remembered(store)?;
+        let old: Vec<Backup> = before.iter().map(|(b, _)| b.clone()).collect();
+        let all: Vec<Backup> = reads.iter().flat_map(|(name, read)| history::merge(name, read, &old, now)).collect();
+        if !self.read_only {
+            history::remember(store, &all, &before, now)?;
+        }
+        let schedules: Vec<(String, Schedule)> =
+            reads.iter().flat_map(|(n, r)| r.schedules.iter().map(move |s| (n.clone(), s.clone()))).collect();
+        let sources: Vec<SourceState> = reads.into_iter().map(|(_, r)| r.state).collect();
+        let known = objective::Known { backups: &all, schedules: &schedules, sources: &sources };
+        let assets = objective::all(config, known, now);
+        Ok((Backups { assets, sources }, all))
+    }
+}
+
+async fn read_source(source: &Source, now: Timestamp) -> Read {
+    let own = source.clone();
+    let files = tokio::task::spawn_blocking(move || source::read_files(&own, now)).await;
+    match files {
+        Ok(Some(read)) => read,
+        Ok(None) => Read::none(source, SourceWord::Starting, "this process does not ask it: not connected"),
+        Err(_) => Read::none(source, SourceWord::Lost, "its reader ended before its time"),
+    }
+}
+
+/// Keeps the platform's reading of backups fresh.
+pub(super) async fn keep_backups(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+    let every = Duration::from_secs(desk.settings.operate.refresh_seconds.max(1));
+    if desk.settings.operate.backups.is_none() {
+        return;
+    }
+    loop {
+        match desk.backups().await {
+            Ok(read) => show(&desk, read),
+            Err(e) => show(&desk, broken(&desk, &e)),
+        }
+        if stopped_within(&mut stop, every).await {
+            return;
+        }
+    }
+}
+
+/// The file itself cannot be used: said as a source of its own; what was read before stays with its own time.
+fn broken(desk: &Desk, e: &DeskError) -> Backups {
+    let path = desk.settings.operate.backups.as_deref().unwrap_or(Path::new("backups.toml"));
+    tracing::warn!(error = %e, "backups");
+    let state = SourceState {
+        name: path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+        kind: "backups".into(),
+        state: SourceWord::Unreadable,
+        detail: Untrusted::new(e.to_string()),
+        last_good: None,
+        next_try: None,
+    };
+    Backups { assets: Vec::new(), sources: vec![state] }
+}
+
+fn show(desk: &Desk, read: Backups) {
+    const KINDS: [&str; 7] = ["velero", "opensearch", "pgbackrest", "restic", "pg_dump", "report", "backups"];
+    desk.read_platform(|p| {
+        p.assets = read.assets;
+        // Several readers tell of their sources: only ours are replaced.
+        p.sources.retain(|s| !KINDS.contains(&s.kind.as_str()));
+        p.sources.extend(read.sources);
+    });
+}
