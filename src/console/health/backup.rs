@@ -160,7 +160,7 @@ fn history(p: &mut Page, a: &AssetStatus) {
     if a.backups.is_empty() {
         return;
     }
-    p.heading(say!("HISTORY, newest on the right; x is bad, small letters are gone from their source"));
+    p.heading(say!("HISTORY  newest right, x bad, small gone"));
     let room = p.width.saturating_sub(2).max(1);
     let mut row = vec![(say!("  "), Role::Text)];
     let shown: Vec<&Graded> = a.backups.iter().take(room).collect();

@@ -99,7 +99,7 @@ fn standing(p: &mut Page, s: &State, d: &Slo, x: &SloStatus) {
     let good = say!(percent(x.sli, 4), " of ", percent(Some(x.target), 4), " promised");
     p.pair("now", &say!(good, "   by ", x.method.word()), Role::Text);
     p.pair("counted", &say!(number(x.good, 0), " good of ", number(x.total, 0)), Role::Dim);
-    let seconds = |v: Option<f64>| v.map_or_else(|| say!("?"), span);
+    let seconds = |v: Option<f64>| v.map_or_else(|| say!("?"), |s| say!(number(s / 60.0, 1), " min"));
     match x.left {
         Some(left) => {
             let role = state_role(x.state);
@@ -107,7 +107,8 @@ fn standing(p: &mut Page, s: &State, d: &Slo, x: &SloStatus) {
                 (say!("budget left").padded(13), Role::Dim),
                 (say!(bar(left, 20, s.look.ascii), " ", percent(Some(left), 1)), role),
             ]);
-            let spent = say!(percent(x.spent, 1), ", ", seconds(x.spent_seconds), " of ", span(x.budget_seconds));
+            let spent =
+                say!(percent(x.spent, 1), ", ", seconds(x.spent_seconds), " of ", seconds(Some(x.budget_seconds)));
             let events = match (x.spent_events, x.budget_events) {
                 (Some(bad), Some(may)) => say!(", ", number(bad, 0), " of ", number(may, 0), " bad events"),
                 _ => Said::new(),

@@ -68,10 +68,6 @@ pub fn summary(p: &Platform, _now: Timestamp) -> Vec<(Said, Role)> {
         let role = if state == SloState::Healthy { Role::Text } else { slo::state_role(state) };
         out.push((say!("budget ", percent(Some(left), 0), " left"), role));
     }
-    let blind = p.slos.iter().filter(|(_, x)| slo_tri(x) == Tri::Unknown).count();
-    if blind > 0 {
-        out.push((say!(blind, if blind == 1 { " SLO unknown" } else { " SLOs unknown" }), Role::Warn));
-    }
     out.extend(rollouts(p));
     let late = p.assets.iter().filter(|a| a.rpo == Tri::Fail).count();
     out.extend(match worst(p.assets.iter().map(asset_tri)) {
@@ -81,6 +77,10 @@ pub fn summary(p: &Platform, _now: Timestamp) -> Vec<(Said, Role)> {
         Some(Tri::Pass) => Some((say!("backups ok"), Role::Text)),
         None => None,
     });
+    let blind = p.slos.iter().filter(|(_, x)| slo_tri(x) == Tri::Unknown).count();
+    if blind > 0 {
+        out.push((say!(blind, if blind == 1 { " SLO unknown" } else { " SLOs unknown" }), Role::Warn));
+    }
     out
 }
 
@@ -108,7 +108,7 @@ pub fn sources(p: &Platform, tab: Tab) -> Vec<&SourceState> {
         let kind = s.kind.as_str();
         let cluster = kind.contains("kube") || kind.contains("argo") || kind.contains("flagger");
         let metrics = kind.contains("prom") || kind.contains("metrics") || kind.contains("slo");
-        let probes = kind.contains("probe") || kind.contains("sla");
+        let probes = kind.contains("probe") || kind.contains("sla") || kind == "agreement";
         match tab {
             Tab::Slo => metrics,
             Tab::Sla => probes,

@@ -86,7 +86,7 @@ fn nothing(c: &mut Canvas<'_>, area: Rect) {
 fn list(c: &mut Canvas<'_>, area: Rect, at: Option<usize>) {
     let tab = c.state.tab;
     let cols = health::columns(tab);
-    let widths = health::fit(cols, area.width.saturating_sub(4));
+    let widths = health::fit(cols, area.width.saturating_sub(5));
     let mark = if c.state.look.ascii { "~" } else { "\u{2026}" };
     let cell = |text: &Said, w: u16| text.fit(usize::from(w), mark).padded(usize::from(w) + 1);
     let head = widths.iter().map(|(i, w)| (cell(&say!(cols[*i].head), *w), Role::Dim)).collect();

@@ -207,7 +207,7 @@ fn backup(id: &str, grade: Grade, age: i64, why: &str) -> Graded {
             expires: now().checked_add(SignedDuration::from_secs(86_400)).ok(),
             bytes: Some(1 << 30),
             items: Some((120, 120)),
-            volumes: Some((if grade == Grade::Bad { 0 } else { 4 }, 4)),
+            volumes: Some(if grade == Grade::Bad { (0, 0) } else { (4, 4) }),
             covers: vec!["soc".into()],
             location: Some("default".into()),
             location_reachable: if grade == Grade::Bad { Tri::Fail } else { Tri::Pass },
