@@ -1,9 +1,11 @@
 //! What makers of backups say. A reader of files is a pure function of their bytes; nothing is started.
 
+pub mod opensearch;
 pub mod pg_dump;
 pub mod pgbackrest;
 pub mod report;
 pub mod restic;
+pub mod velero;
 
 use std::path::Path;
 
