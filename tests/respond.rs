@@ -14,8 +14,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use watchfloor::audit::{self, Audit, AuditFilter};
 use watchfloor::model::action::{Draft, Receipt, ReceiptState, Request, RequestState, Suggested};
+use watchfloor::model::health::Tri;
 use watchfloor::model::ids::{PersonId, RequestId};
 use watchfloor::model::person::{Person, Role, Roster};
+use watchfloor::model::slo::GateAnswer;
 use watchfloor::respond::{Catalogue, Clusters, Policy, RespondError, Responder, ResponderDeps};
 use watchfloor::store::Store;
 use watchfloor::store::sqlite::SqliteStore;
@@ -95,6 +97,11 @@ fn open_with(dir: &Path, clusters: Clusters) -> Desk {
         }),
         clusters,
         run_dir: dir.join("run"),
+        budgets: Arc::new(|class, _| GateAnswer {
+            class,
+            answer: Tri::Unknown,
+            reasons: vec!["nothing is read here".into()],
+        }),
     });
     Desk { dir: dir.to_owned(), store, audit, responder }
 }

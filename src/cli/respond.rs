@@ -48,6 +48,9 @@ pub struct ApproveArgs {
     /// The digest you were shown; without it the request as it stands is shown and nothing is approved.
     #[arg(long, value_name = "SHA256")]
     digest: Option<String>,
+    /// Approve although the error budgets say no, with this reason; takes a commander.
+    #[arg(long, value_name = "REASON", requires = "digest")]
+    override_budget: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,7 +148,11 @@ pub fn approve(ctx: &Ctx, args: ApproveArgs) -> Result<Exit, CliError> {
         ctx.out().note(format!("to approve exactly this: watchfloor approve {id} --digest {}", request.digest))?;
         return Ok(Exit::No);
     };
-    let request = desk.approve(&super::me(ctx, &desk)?, &id, &digest)?;
+    let me = super::me(ctx, &desk)?;
+    let request = match args.override_budget {
+        Some(reason) => desk.approve_over_budget(&me, &id, &digest, reason.into())?,
+        None => desk.approve(&me, &id, &digest)?,
+    };
     show(ctx, &request)?;
     Ok(Exit::Done)
 }

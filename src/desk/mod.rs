@@ -90,7 +90,8 @@ pub struct Desk {
     known: Known,
     links: Arc<Mutex<Vec<Link>>>,
     health: Mutex<Option<Health>>,
-    platform: Mutex<Arc<Platform>>,
+    /// Shared with the responder, which asks it for the budgets.
+    platform: Arc<Mutex<Arc<Platform>>>,
     /// By name, made when first asked.
     backends: Mutex<BTreeMap<String, Backends>>,
     /// Answers that people of this process wait for.

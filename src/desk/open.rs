@@ -136,7 +136,10 @@ impl Desk {
         } else {
             options.catalogue
         };
+        let platform = Arc::default();
+        let budgets = super::platform::budgets(&platform);
         let responder = Responder::new(ResponderDeps {
+            budgets,
             store: store.clone(),
             audit: Arc::clone(&audit),
             roster: Arc::clone(&roster),
@@ -163,7 +166,7 @@ impl Desk {
             known: options.known,
             links: Arc::new(Mutex::new(Vec::new())),
             health: Mutex::new(None),
-            platform: Mutex::default(),
+            platform,
             backends: Mutex::default(),
             asking: Default::default(),
             clock: None,

@@ -74,6 +74,7 @@ impl Approved {
 /// Kinds of audit records.
 pub const PROPOSED: &str = "action.proposed";
 pub const APPROVED: &str = "action.approved";
+pub const BUDGET_OVERRIDE: &str = "budget.override";
 pub const INTENT: &str = "action.intent";
 pub const OUTCOME: &str = "action.outcome";
 pub const DENIED: &str = "action.denied";

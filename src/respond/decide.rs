@@ -3,19 +3,40 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::approve::{APPROVED, DENIED, EXPIRED, VOID, WITHDRAWN, still_so};
-use super::evaluate::Stage;
+use super::approve::{APPROVED, BUDGET_OVERRIDE, DENIED, EXPIRED, VOID, WITHDRAWN, still_so};
+use super::evaluate::{Override, Stage};
 use super::request::Event;
 use super::{Ask, Inner, RespondError, Responder, Result, refused, state_words, step};
 use crate::model::action::{Approval, Denial, Request, RequestState};
+use crate::model::audit::AuditRecord;
 use crate::model::ids::{PersonId, RequestId};
+use crate::model::person::Role;
 use crate::text::Untrusted;
 
 impl Responder {
     /// Approves what `digest` names, in the name of somebody other than the requester. Everything it was proposed for
     /// is looked at again; what no longer holds makes it void.
     pub fn approve(&self, by: &PersonId, id: &RequestId, digest: &str, now: Timestamp) -> Result<Request> {
-        self.inner.approve(by, id, digest, now)
+        self.inner.approve(by, id, digest, None, now)
+    }
+
+    /// Approves although the error budgets say no, or say nothing. It takes a commander and a reason, and is recorded;
+    /// with budgets that allow it this is an approval like any other.
+    pub fn approve_over_budget(
+        &self,
+        by: &PersonId,
+        id: &RequestId,
+        digest: &str,
+        reason: Untrusted,
+        now: Timestamp,
+    ) -> Result<Request> {
+        if reason.expose().trim().is_empty() {
+            return Err(RespondError::Usage("setting a budget aside needs a reason".into()));
+        }
+        if !self.inner.person(by)?.has(Role::Commander) {
+            return refused(format!("{by} may not set an error budget aside: it takes the role commander"));
+        }
+        self.inner.approve(by, id, digest, Some(Override { by: by.clone(), reason }), now)
     }
 
     /// Says no: to a waiting request, or to an approved one that has not begun.
@@ -113,6 +134,15 @@ impl Responder {
     }
 }
 
+/// The word of somebody who still is a commander that the budgets are set aside for exactly this request.
+pub(super) fn overridden(inner: &Inner, request: &Request, trail: &[AuditRecord]) -> Option<Override> {
+    let is_word = |r: &&AuditRecord| r.kind == BUDGET_OVERRIDE && r.body["digest"] == *request.digest;
+    let record = trail.iter().rev().find(is_word)?;
+    let by = record.by.clone()?;
+    inner.roster.get(&by).filter(|p| p.has(Role::Commander))?;
+    Some(Override { by, reason: Untrusted::new(record.body["reason"].as_str()?) })
+}
+
 /// Which of its times has run out.
 fn too_late(r: &Request, now: Timestamp) -> Option<String> {
     match r.state {
@@ -127,7 +157,14 @@ fn too_late(r: &Request, now: Timestamp) -> Option<String> {
 }
 
 impl Inner {
-    fn approve(&self, by: &PersonId, id: &RequestId, digest: &str, now: Timestamp) -> Result<Request> {
+    fn approve(
+        &self,
+        by: &PersonId,
+        id: &RequestId,
+        digest: &str,
+        word: Option<Override>,
+        now: Timestamp,
+    ) -> Result<Request> {
         let rules = self.in_force()?;
         self.person(by)?;
         let request = self.request(id)?;
@@ -136,8 +173,30 @@ impl Inner {
             return Err(self.make_void(&request, &why, now));
         }
         let b = &request.body;
-        let ask = Ask { stage: Stage::Approve, action: &b.action, tier: b.tier, targets: &b.targets, by };
-        Self::obey(&self.findings(&rules, &ask, now))?;
+        // An earlier approver may have set the budget aside.
+        let known = match super::evaluate::budgets_asked(&rules.policy, &b.action).is_empty() {
+            true => None,
+            false => overridden(self, &request, &super::run::trail(self, &request)?),
+        };
+        let ask = |overridden| Ask {
+            stage: Stage::Approve,
+            action: &b.action,
+            tier: b.tier,
+            targets: &b.targets,
+            by,
+            overridden,
+        };
+        let mut findings = self.findings(&rules, &ask(known.as_ref()), now);
+        let closed: Vec<String> = findings.iter().filter(|f| f.refuses).map(|f| f.text.clone()).collect();
+        let mut told = Vec::new();
+        if let Some(word) = word.as_ref().filter(|_| !closed.is_empty()) {
+            findings = self.findings(&rules, &ask(Some(word)), now);
+            Self::obey(&findings)?;
+            let body = json!({ "reason": word.reason, "set_aside": closed });
+            self.record(by, BUDGET_OVERRIDE, &request, body, now)?;
+            told = findings.clone();
+        }
+        Self::obey(&findings)?;
         self.record(by, APPROVED, &request, json!({ "enough": enough }), now)?;
         let approved = self.change(id, |r| {
             let enough = may_approve(r, by, digest, now)?;
@@ -147,6 +206,7 @@ impl Inner {
                 digest: digest.to_owned(),
                 means: "key press".to_owned(),
             });
+            r.findings.extend(told.iter().filter(|f| !r.findings.contains(f)).cloned().collect::<Vec<_>>());
             step(r, Event::Approve { enough })
         })?;
         self.note(&approved, Some(by), now, "approved");

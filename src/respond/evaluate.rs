@@ -6,10 +6,15 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use jiff::civil::Weekday;
 
-use super::policy::{Cap, Day, Hours, Policy, Protect, minutes};
+use super::policy::{Budget, Cap, Day, Hours, Policy, Protect, minutes};
 use crate::model::action::{Finding, Suggested, Tier};
+use crate::model::health::Tri;
+use crate::model::ids::PersonId;
 use crate::model::person::{Person, Role};
 use crate::model::query::Glob;
+use crate::model::slo::GateAnswer;
+use crate::text::Untrusted;
+use crate::text::clean;
 
 /// Which step is asked about. Hours and caps refuse only the start; before it they are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +37,23 @@ pub struct PolicyInput<'a> {
     pub last_hour: Option<u64>,
     /// The same by target; one that is missing is not known.
     pub last_hour_by_target: BTreeMap<String, u64>,
+    /// What the error budgets say, one answer for each of [`budgets_asked`].
+    pub budgets: Vec<GateAnswer>,
+    /// A commander's word that it is to be done all the same.
+    pub overridden: Option<&'a Override>,
+}
+
+/// Who set a closed budget aside, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    pub by: PersonId,
+    pub reason: Untrusted,
+}
+
+/// The rules about error budgets that an action is under.
+pub fn budgets_asked<'a>(policy: &'a Policy, action: &str) -> Vec<&'a Budget> {
+    let asked = |b: &&Budget| matches(&b.actions, action) && !matches(&b.except, action);
+    policy.rules.budget.iter().filter(asked).collect()
 }
 
 /// Every finding, refusals first.
@@ -46,6 +68,7 @@ pub fn evaluate(policy: &Policy, input: &PolicyInput<'_>) -> Vec<Finding> {
     for c in policy.rules.caps.iter().filter(|c| matches(&c.actions, input.action)) {
         cap(c, input, &mut out);
     }
+    budgets(policy, input, &mut out);
     out.sort_by_key(|f| !f.refuses);
     out
 }
@@ -228,6 +251,23 @@ fn cap(c: &Cap, input: &PolicyInput<'_>, out: &mut Vec<Finding>) {
     }
 }
 
+/// A budget that is spent, or not known, refuses approval and start. Proposing is told.
+fn budgets(policy: &Policy, input: &PolicyInput<'_>, out: &mut Vec<Finding>) {
+    let asked = budgets_asked(policy, input.action);
+    let missing = asked.len().saturating_sub(input.budgets.len());
+    let unknown = asked.iter().rev().take(missing).map(|b| (b.class, Tri::Unknown, &[][..]));
+    let known = input.budgets.iter().map(|a| (a.class, a.answer, a.reasons.as_slice()));
+    for (class, answer, reasons) in known.chain(unknown).filter(|(_, answer, _)| *answer != Tri::Pass) {
+        let word = if answer == Tri::Fail { "closed for" } else { "not known for" };
+        let why = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
+        let text = format!("the error budget is {word} {} changes{why}", class.word());
+        match input.overridden {
+            None => add(out, input.stage != Stage::Propose, text),
+            Some(o) => tell(out, format!("{text}; overridden by {}: {}", o.by, clean(&o.reason))),
+        }
+    }
+}
+
 fn add(out: &mut Vec<Finding>, refuses: bool, text: String) {
     out.push(Finding { refuses, text });
 }
@@ -243,7 +283,6 @@ fn tell(out: &mut Vec<Finding>, text: String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::PersonId;
     use std::path::Path;
 
     fn person(roles: &[Role]) -> Person {
@@ -291,6 +330,8 @@ mod tests {
             now: c.now.parse().unwrap(),
             last_hour: c.last_hour,
             last_hour_by_target: c.by_target.clone(),
+            budgets: vec![],
+            overridden: None,
         };
         evaluate(&c.policy, &input).into_iter().map(|f| (f.refuses, f.text)).collect()
     }
@@ -417,6 +458,57 @@ mod tests {
         let mut c = case(p, &["a", "b", "c", "d"]);
         c.stage = Stage::Propose;
         assert!(refused(&c), "it could never start");
+    }
+
+    #[test]
+    fn a_closed_or_unknown_budget_refuses_approval_and_start() {
+        use crate::model::slo::ChangeClass;
+        let policy = Policy::parse(Path::new("p"), "[[budget]]\nactions = [\"rollout-*\"]\n").unwrap();
+        let actor = person(&[Role::Commander]);
+        let word = Override { by: PersonId::new("carol").unwrap(), reason: "the fix itself".into() };
+        let run = |stage, answer: Option<Tri>, overridden| {
+            let reasons = vec!["shop/api: 80 % spent".to_owned()];
+            let input = PolicyInput {
+                stage,
+                action: "rollout-promote",
+                tier: Tier::T1,
+                targets: &["shop/web".to_owned()],
+                actor: Some(&actor),
+                now: "2026-11-21T12:00:00Z".parse().unwrap(),
+                last_hour: Some(0),
+                last_hour_by_target: BTreeMap::new(),
+                budgets: answer
+                    .map(|answer| GateAnswer { class: ChangeClass::Normal, answer, reasons })
+                    .into_iter()
+                    .collect(),
+                overridden,
+            };
+            evaluate(&policy, &input).into_iter().map(|f| (f.refuses, f.text)).collect::<Vec<_>>()
+        };
+        for (stage, answer, refuses) in [
+            (Stage::Propose, Some(Tri::Fail), Some(false)),
+            (Stage::Approve, Some(Tri::Pass), None),
+            (Stage::Approve, Some(Tri::Fail), Some(true)),
+            (Stage::Approve, Some(Tri::Unknown), Some(true)),
+            (Stage::Approve, None, Some(true)),
+            (Stage::Execute, Some(Tri::Pass), None),
+            (Stage::Execute, Some(Tri::Fail), Some(true)),
+            (Stage::Execute, None, Some(true)),
+        ] {
+            let found = run(stage, answer, None);
+            assert_eq!(found.first().map(|f| f.0), refuses, "{stage:?} {answer:?}: {found:?}");
+            let found = run(stage, answer, Some(&word));
+            assert!(found.iter().all(|f| !f.0 && f.1.contains("overridden by carol: the fix itself")), "{found:?}");
+            assert_eq!(found.is_empty(), refuses.is_none(), "an override is shown");
+        }
+        assert_eq!(
+            run(Stage::Approve, Some(Tri::Fail), None)[0].1,
+            "the error budget is closed for normal changes: shop/api: 80 % spent"
+        );
+        for (action, asked) in [("rollout-promote", 1), ("rollout-abort", 0), ("rollout-undo", 0), ("isolate-host", 0)]
+        {
+            assert_eq!(budgets_asked(&policy, action).len(), asked, "{action}: going back is always allowed");
+        }
     }
 
     #[test]

@@ -47,10 +47,11 @@ use crate::model::act::TimelineEvent;
 use crate::model::action::{ActionDef, Finding, Request, RequestState, Tier};
 use crate::model::ids::{PersonId, RequestId};
 use crate::model::person::{Person, Roster};
+use crate::model::slo::{ChangeClass, GateAnswer};
 use crate::store::{Store, StoreError};
 use crate::text::Untrusted;
 use approve::World;
-use evaluate::{PolicyInput, Stage};
+use evaluate::{Override, PolicyInput, Stage};
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,9 @@ fn refused<T>(why: impl Into<String>) -> Result<T> {
     Err(RespondError::Refused(why.into()))
 }
 
+/// What the error budgets of these objectives (names with `*`) say of a change of this class.
+pub type Budgets = Arc<dyn Fn(ChangeClass, &[String]) -> GateAnswer + Send + Sync>;
+
 /// What a [`Responder`] is made of.
 pub struct ResponderDeps {
     pub store: Arc<dyn Store>,
@@ -111,6 +115,7 @@ pub struct ResponderDeps {
     pub clusters: Clusters,
     /// `DATA/run`: locks of running executions.
     pub run_dir: PathBuf,
+    pub budgets: Budgets,
 }
 
 /// The room's one door. Cheap to clone; every clone is the same one.
@@ -126,6 +131,7 @@ struct Inner {
     secrets: Secrets,
     clusters: Clusters,
     run_dir: PathBuf,
+    budgets: Budgets,
     /// Of the account this runs under, for child processes.
     home: PathBuf,
     rules: RwLock<InForce>,
@@ -142,7 +148,7 @@ struct InForce {
 
 impl Responder {
     pub fn new(deps: ResponderDeps) -> Self {
-        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir } = deps;
+        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir, budgets } = deps;
         let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
         let rules = RwLock::new(InForce { catalogue, policy });
         Self {
@@ -153,6 +159,7 @@ impl Responder {
                 secrets,
                 clusters,
                 run_dir,
+                budgets,
                 home,
                 rules,
                 running: AtomicUsize::new(0),
@@ -232,6 +239,11 @@ impl Inner {
             now,
             last_hour: count(None),
             last_hour_by_target: by_target,
+            budgets: evaluate::budgets_asked(&rules.policy, ask.action)
+                .into_iter()
+                .map(|b| (self.budgets)(b.class, &b.slos))
+                .collect(),
+            overridden: ask.overridden,
         };
         evaluate::evaluate(&rules.policy, &input)
     }
@@ -281,6 +293,7 @@ struct Ask<'a> {
     tier: Tier,
     targets: &'a [String],
     by: &'a PersonId,
+    overridden: Option<&'a Override>,
 }
 
 /// Moves a request, or says why it cannot.

@@ -29,6 +29,11 @@
 //! actions = ["isolate-*"]
 //! per_hour = 10
 //! per_target_per_hour = 2
+//!
+//! [[budget]]                       # approved and started only while the error budgets allow it
+//! actions = ["rollout-*"]
+//! slos = ["*"]
+//! class = "normal"
 //! ```
 //!
 //! Without a file the defaults hold, which are those of an empty one.
@@ -45,6 +50,7 @@ use crate::config::doc::{Doc, Table, Value};
 use crate::config::fault::{Faults, Place};
 use crate::model::action::Tier;
 use crate::model::person::Role;
+use crate::model::slo::ChangeClass;
 
 /// The rules with their digest and the file they came from.
 #[derive(Clone, Debug)]
@@ -68,6 +74,7 @@ pub struct Rules {
     pub protect: Vec<Protect>,
     pub hours: Vec<Hours>,
     pub caps: Vec<Cap>,
+    pub budget: Vec<Budget>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +150,29 @@ pub struct Cap {
     pub per_target_per_hour: Option<u64>,
 }
 
+/// Changes that wait while an error budget is spent, or while that is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    pub actions: Vec<String>,
+    /// Going back is always allowed.
+    #[serde(default = "ways_back")]
+    pub except: Vec<String>,
+    /// Objectives that count, `*` wildcard.
+    #[serde(default = "any")]
+    pub slos: Vec<String>,
+    #[serde(default = "normal")]
+    pub class: ChangeClass,
+}
+
+fn ways_back() -> Vec<String> {
+    ["*-abort", "*-undo", "*-pause"].map(str::to_owned).to_vec()
+}
+
+fn normal() -> ChangeClass {
+    ChangeClass::Normal
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Day {
@@ -169,6 +199,7 @@ impl Default for Rules {
             protect: Vec::new(),
             hours: Vec::new(),
             caps: Vec::new(),
+            budget: Vec::new(),
         }
     }
 }
@@ -261,6 +292,13 @@ impl Policy {
                 say(t.at, "a cap needs per_hour or per_target_per_hour".into());
             }
         }
+        for (b, t) in rules.budget.iter().zip(tables(&doc, "budget")) {
+            for (key, list) in [("actions", &b.actions), ("slos", &b.slos)] {
+                if list.is_empty() {
+                    say(value_at(t, key), format!("{key}: expected at least one name"));
+                }
+            }
+        }
         for tier in [Tier::T0, Tier::T1, Tier::T2, Tier::T3] {
             let terms = rules.tier(tier);
             if terms.approve_minutes == 0 || terms.execute_minutes == 0 || terms.max_targets == 0 {
@@ -320,6 +358,8 @@ mod tests {
             ("[[hours]]\nfrom = \"07:00\"\nto = \"07:00\"", "p:3:6: to: expected another"),
             ("[[protect]]\ntargets = [\"10.0.0.0/99\"]\nwhy = \"x\"", "p:2:11: targets: expected a network"),
             ("[[caps]]\nactions = [\"x\"]", "p:1:1: a cap needs"),
+            ("[[budget]]\nactions = []", "p:2:11: actions: expected at least one"),
+            ("[[budget]]\nactions = [\"x\"]\nclass = \"big\"", "p:3:"),
             ("[tiers.T9]\napprovals = 1", "p:1:8: unknown variant `T9`"),
             ("[tiers.T1]\napprove_minutes = 0", "p:1:"),
             ("[roles]\napprove = [\"boss\"]", "p:2:"),

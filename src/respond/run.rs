@@ -141,7 +141,15 @@ fn ready(inner: &Inner, by: &PersonId, id: &RequestId, now: Timestamp) -> Result
         Ok(a) => a,
         Err(why) => return Err(inner.make_void(&request, &why, now)),
     };
-    let ask = Ask { stage: Stage::Execute, action: &b.action, tier: b.tier, targets: &b.targets, by };
+    let overridden = super::decide::overridden(inner, &request, &trail);
+    let ask = Ask {
+        stage: Stage::Execute,
+        action: &b.action,
+        tier: b.tier,
+        targets: &b.targets,
+        by,
+        overridden: overridden.as_ref(),
+    };
     Inner::obey(&inner.findings(&rules, &ask, now))?;
     let def = rules.catalogue.get(&b.action).map_err(RespondError::Refused)?.clone();
     Ok(Ready { approved, def, lease })

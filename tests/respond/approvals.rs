@@ -241,3 +241,27 @@ async fn an_outcome_that_only_the_audit_log_knows_is_taken_from_it() {
     assert_eq!(d.kinds(&r.body.id).iter().filter(|k| *k == "action.outcome").count(), 1, "recorded once");
     assert_eq!(d.responder.running(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_is_not_known_holds_approval_and_start_until_a_commander_sets_it_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = desk(dir.path(), DEMO, "[[budget]]\nactions = [\"isolate\"]\n");
+    let r = d.propose(draft("isolate", &["web1"], &[])).await.unwrap();
+    assert!(r.findings.iter().any(|f| !f.refuses && f.text.contains("error budget")), "{:?}", r.findings);
+    let why = "the error budget is not known for normal changes: nothing is read here";
+    refused(d.responder.approve(&id("carol"), &r.body.id, &r.digest, now()), why);
+    let over = |who: &str, reason: &str| {
+        d.responder.approve_over_budget(&id(who), &r.body.id, &r.digest, reason.into(), now())
+    };
+    refused(over("bob", "it is the fix"), "it takes the role commander");
+    assert!(matches!(over("carol", " "), Err(RespondError::Usage(_))));
+    assert_eq!(d.kinds(&r.body.id), ["action.proposed"], "nothing was set aside yet");
+    let approved = over("carol", "it is the fix").unwrap();
+    assert_eq!(approved.state, RequestState::Approved);
+    let shown = approved.findings.iter().any(|f| f.text.ends_with("overridden by carol: it is the fix"));
+    assert!(shown, "{:?}", approved.findings);
+    assert_eq!(d.execute(&r).await.unwrap().state, RequestState::Done);
+    let kinds = d.kinds(&r.body.id);
+    assert_eq!(kinds[..3], ["action.proposed", "budget.override", "action.approved"]);
+    d.verify();
+}
