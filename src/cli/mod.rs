@@ -10,6 +10,7 @@ pub mod alerts;
 pub mod audit;
 pub mod backup;
 pub mod bench;
+pub mod checklist;
 pub mod completions;
 pub mod config;
 pub mod console;
@@ -132,6 +133,8 @@ pub enum Command {
     KillSwitch(respond::KillArgs),
     /// Verify, query and export the audit log.
     Audit(audit::Args),
+    /// Checklists: what is seen, ticked and signed off.
+    Checklist(checklist::Args),
     /// Reports for others.
     Report(report::Args),
     /// Agreements: exclusions, and one probe of each service.
@@ -187,6 +190,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Execute(args)) => respond::execute(ctx, args),
         Some(Command::KillSwitch(args)) => respond::kill_switch(ctx, args),
         Some(Command::Audit(args)) => audit::run(ctx, args),
+        Some(Command::Checklist(args)) => checklist::run(ctx, args),
         Some(Command::Report(args)) => report::run(ctx, args),
         Some(Command::Sla(args)) => sla::run(ctx, args),
         Some(Command::Status(args)) => status::run(ctx, args),

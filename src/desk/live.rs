@@ -67,6 +67,7 @@ fn run(desk: &Arc<Desk>, stop: &watch::Receiver<bool>, extra: Option<super::demo
         tasks.spawn(housekeeping(Arc::clone(desk), stop.clone()));
         tasks.spawn(health(Arc::clone(desk), stop.clone()));
         tasks.spawn(leader(Arc::clone(desk), stop.clone()));
+        tasks.spawn(super::operate_checklist::keep(Arc::clone(desk), stop.clone(), false));
         tasks.spawn(super::operate_sla::months(Arc::clone(desk), stop.clone()));
         if let Some(replay) = extra {
             tasks.spawn(replay.run(Arc::clone(desk), stop.clone()));
@@ -135,6 +136,7 @@ async fn leader(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(index(Arc::clone(&desk), stop.clone()));
     tasks.spawn(super::triage::workers(Arc::clone(&desk), stop.clone()));
+    tasks.spawn(super::operate_checklist::keep(Arc::clone(&desk), stop.clone(), true));
     tasks.spawn(super::operate_sla::probes(Arc::clone(&desk), stop.clone()));
     tasks.spawn(super::triage::auto(Arc::clone(&desk), stop.clone()));
     tasks.spawn(super::operate_backup::keep_backups(Arc::clone(&desk), stop.clone()));

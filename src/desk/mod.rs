@@ -17,6 +17,7 @@ mod live;
 pub mod models;
 mod open;
 pub mod operate_backup;
+pub mod operate_checklist;
 pub mod operate_sla;
 pub mod operate_spec;
 mod platform;

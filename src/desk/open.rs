@@ -75,8 +75,9 @@ impl DeskOptions {
             Some(path) => Catalogue::load(&path).map_err(|e| bad(&e))?,
             None => Catalogue::default(),
         };
-        let policy = match beside(&settings.respond.policy, "policy.toml") {
-            Some(path) => Policy::load(&path).map_err(|e| bad(&e))?,
+        settings.respond.policy = beside(&settings.respond.policy, "policy.toml");
+        let policy = match &settings.respond.policy {
+            Some(path) => Policy::load(path).map_err(|e| bad(&e))?,
             None => Policy::built_in(),
         };
         let inventory = match &settings.desk.inventory {

@@ -106,7 +106,10 @@ impl Facts {
     pub fn of(seen: &Seen<'_>, now: Timestamp) -> Self {
         let mut out = Self::default();
         let mut put = |name: &str, (answer, evidence): (Tri, String)| out.set(name, answer, evidence, now);
-        put("audit.verifies", plain(seen.audit_verifies, "every record and the chain", "the audit log does not verify"));
+        put(
+            "audit.verifies",
+            plain(seen.audit_verifies, "every record and the chain", "the audit log does not verify"),
+        );
         put("kill_switch.off", plain(seen.kill_switch_off, "off", "the kill switch is on"));
         put("policy.present", plain(seen.policy_present, "a policy of this desk", "only the built-in policy"));
         put("model.up", plain(seen.model_up, "a model answers", "no model answers"));
@@ -139,9 +142,7 @@ fn count(n: Option<u64>, good: impl Fn(u64) -> bool, of: &str) -> (Tri, String) 
 fn tls(seen: Option<(usize, usize)>) -> (Tri, String) {
     match seen {
         Some((0, 0)) | None => (Tri::Unknown, "nothing outside this host is named in the settings".into()),
-        Some((bare, with)) => {
-            (Tri::of(Some(bare == 0)), format!("{with} addresses with TLS, {bare} without"))
-        }
+        Some((bare, with)) => (Tri::of(Some(bare == 0)), format!("{with} addresses with TLS, {bare} without")),
     }
 }
 
@@ -175,7 +176,12 @@ fn sources(seen: &Seen<'_>) -> (Tri, String) {
 }
 
 /// The worst of several things, and which they are. None of them, or one seen too long ago, is unknown.
-fn all<T>(things: &[T], now: Timestamp, at: impl Fn(&T) -> Timestamp, of: impl Fn(&T) -> (Tri, String)) -> (Tri, String) {
+fn all<T>(
+    things: &[T],
+    now: Timestamp,
+    at: impl Fn(&T) -> Timestamp,
+    of: impl Fn(&T) -> (Tri, String),
+) -> (Tri, String) {
     let fresh = |t: &T| now.duration_since(at(t)).as_secs() <= FRESH_SECONDS;
     let judged: Vec<(Tri, String)> = things
         .iter()
