@@ -1,4 +1,4 @@
-//! `slo`: objectives, checked and put in words.
+//! `slo`: objectives, checked, put in words, measured, and asked whether a change may go ahead.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,12 @@ use super::Ctx;
 use super::Exit;
 use crate::config::fault::nearest;
 use crate::desk::operate_spec as spec;
+use crate::model::health::SourceWord;
+use crate::model::health::Tri;
+use crate::model::slo::ChangeClass;
 use crate::model::slo::Slo;
+use crate::model::slo::SloStatus;
+use crate::text::clean;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -28,6 +33,17 @@ enum What {
         #[arg(long, value_name = "FILE")]
         metrics: Option<PathBuf>,
     },
+    /// How objectives stand: asks the servers now. Worst first.
+    Status {
+        /// `service/name`; all of them without.
+        id: Option<String>,
+    },
+    /// Whether budgets allow a change. Exit 0: they do; 1: they do not, or it is not known; 3: a server is unreachable.
+    Gate {
+        /// `normal`, `critical` or `emergency`.
+        #[arg(long, default_value = "normal", value_parser = class)]
+        class: ChangeClass,
+    },
     /// An objective in words: promise, budget, alerts, and where it was read.
     Explain {
         /// `service/name`.
@@ -41,6 +57,8 @@ enum What {
 pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     match args.what {
         What::Lint { paths, metrics } => lint(ctx, paths, metrics),
+        What::Status { id } => status(ctx, id.as_deref()),
+        What::Gate { class } => gate(ctx, class),
         What::Explain { id, from } => explain(ctx, &id, from),
     }
 }
@@ -97,6 +115,84 @@ fn explain(ctx: &Ctx, id: &str, from: Vec<PathBuf>) -> Result<Exit, CliError> {
     ctx.out().value(&json!({"objective": slo, "words": words}))?;
     ctx.out().block(words.join("\n"))?;
     Ok(Exit::Done)
+}
+
+fn class(text: &str) -> Result<ChangeClass, String> {
+    let known = ChangeClass::ALL.into_iter().find(|c| c.word() == text);
+    known.ok_or_else(|| "expected normal, critical or emergency".to_owned())
+}
+
+fn status(ctx: &Ctx, id: Option<&str>) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    super::block_on(desk.refresh_slos())??;
+    let platform = desk.platform();
+    let all: Vec<Slo> = platform.slos.iter().map(|(slo, _)| slo.clone()).collect();
+    let one = id.map(|id| find(&all, id)).transpose()?.map(|s| s.id.clone());
+    let share = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{:.3} %", x * 100.0));
+    let mut rows = Vec::new();
+    for (slo, s) in platform.slos.iter().filter(|(slo, _)| one.as_ref().is_none_or(|id| slo.id == *id)) {
+        ctx.out().item(&json!({ "objective": slo, "status": s }))?;
+        let burn = s.burn.iter().find(|b| b.window_seconds == 3_600).and_then(|b| b.rate);
+        rows.push(vec![
+            s.id.clone(),
+            s.state.word().to_owned(),
+            share(s.sli),
+            share(Some(s.target)),
+            share(s.left),
+            burn.map_or("-".to_owned(), |b| format!("{b:.2}")),
+            s.method.word().to_owned(),
+            clean(&s.why).to_string(),
+        ]);
+    }
+    ctx.out().table(&["objective", "state", "measured", "target", "left", "burn 1 h", "method", "why"], &rows)?;
+    if one.is_some() {
+        for (_, s) in platform.slos.iter().filter(|(slo, _)| one.as_ref() == Some(&slo.id)) {
+            tell(ctx, s)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// One objective at length.
+fn tell(ctx: &Ctx, s: &SloStatus) -> Result<(), CliError> {
+    let out = ctx.out();
+    out.line(format!("window     {} to {}, {:.1} % seen", s.from, s.until, s.coverage * 100.0))?;
+    let spent = s.spent_seconds.map_or("-".to_owned(), |x| format!("{x:.0} s"));
+    out.line(format!("budget     {:.0} s, spent {spent}; what would exhaust it: {}", s.budget_seconds, s.exhausts))?;
+    for b in &s.burn {
+        let rate = b.rate.map_or("-".to_owned(), |r| format!("{r:.3}"));
+        out.line(format!("burn {:>6} s {rate} ({:.0} events)", b.window_seconds, b.events))?;
+    }
+    for a in &s.alerts {
+        let r = &a.rule;
+        let word = match (a.state, a.since) {
+            (Tri::Fail, Some(since)) => format!("fires since {since}"),
+            (state, _) => if state == Tri::Pass { "quiet" } else { "not known" }.to_owned(),
+        };
+        let line =
+            format!("{:<10} {}x over {} s and {} s: {word}", r.severity, r.factor, r.short_seconds, r.long_seconds);
+        out.line(line)?;
+    }
+    Ok(())
+}
+
+fn gate(ctx: &Ctx, class: ChangeClass) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    super::block_on(desk.refresh_slos())??;
+    let answer = desk.gate(class);
+    let sources = desk.platform().sources.clone();
+    ctx.out().value(&json!({ "gate": answer, "sources": sources }))?;
+    let word = if answer.answer == Tri::Pass { "may go ahead" } else { "are blocked" };
+    ctx.out().line(format!("{} changes {word} ({})", class.word(), answer.answer.word()))?;
+    for reason in &answer.reasons {
+        ctx.out().line(reason)?;
+    }
+    let lost = sources.iter().any(|s| matches!(s.state, SourceWord::Lost | SourceWord::Forbidden));
+    Ok(match answer.answer {
+        Tri::Pass => Exit::Done,
+        Tri::Unknown if lost => Exit::Unreachable,
+        _ => Exit::No,
+    })
 }
 
 /// The objective of that id, or of that name if no other has it.

@@ -19,6 +19,7 @@ mod open;
 pub mod operate_backup;
 pub mod operate_checklist;
 pub mod operate_sla;
+mod operate_slo;
 pub mod operate_spec;
 mod platform;
 mod read;

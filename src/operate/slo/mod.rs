@@ -4,5 +4,6 @@ pub mod eval;
 mod exhaust;
 pub mod gate;
 pub mod series;
+pub mod source;
 pub mod spec;
 pub mod window;

@@ -1,0 +1,88 @@
+//! Objectives on a desk: read, measured again and again, and asked before a change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch as channel;
+
+use super::Desk;
+use super::DeskError;
+use super::Result;
+use crate::model::slo::ChangeClass;
+use crate::model::slo::GateAnswer;
+use crate::model::slo::Slo;
+use crate::operate::slo::gate;
+use crate::operate::slo::source::Reader;
+use crate::operate::slo::spec::Folder;
+
+/// Measures them every `operate.refresh_seconds`; definitions are read anew each time, and a folder with faults leaves
+/// the last good ones standing.
+pub(super) async fn watch(desk: Arc<Desk>, mut stop: channel::Receiver<bool>) {
+    if desk.settings.operate.slos.is_none() {
+        return;
+    }
+    let reader = desk.slo_reader();
+    let pause = Duration::from_secs(desk.settings.operate.refresh_seconds.max(5));
+    let mut slos = Vec::new();
+    loop {
+        match desk.objectives() {
+            Ok(read) => slos = read,
+            Err(e) => tracing::warn!(error = %e, "objectives"),
+        }
+        tokio::select! {
+            () = desk.measure(&reader, &slos) => {}
+            _ = stop.wait_for(|s| *s) => return,
+        }
+        if super::live::stopped_within(&mut stop, pause).await {
+            return;
+        }
+    }
+}
+
+impl Desk {
+    fn slo_reader(&self) -> Reader {
+        Reader::new(&self.settings.operate, Arc::clone(&self.secrets))
+    }
+
+    /// The objectives of the settings' folder; none without one.
+    pub fn objectives(&self) -> Result<Vec<Slo>> {
+        match &self.settings.operate.slos {
+            None => Ok(Vec::new()),
+            Some(path) => Folder::read(path).map_err(|faults| DeskError::Usage(faults.to_string())),
+        }
+    }
+
+    /// Reads the definitions, asks every server, and keeps the answer where [`Desk::platform`] shows it.
+    pub async fn refresh_slos(&self) -> Result<()> {
+        let slos = self.objectives()?;
+        if slos.is_empty() {
+            return Err(DeskError::Usage("no objectives: put files into `slos` or set operate.slos".into()));
+        }
+        self.measure(&self.slo_reader(), &slos).await;
+        Ok(())
+    }
+
+    async fn measure(&self, reader: &Reader, slos: &[Slo]) {
+        let judged = reader.refresh(slos, self.clock.unwrap_or_else(Timestamp::now)).await;
+        let bands = gate::bands();
+        let answers = match judged.is_empty() {
+            true => Vec::new(),
+            false => ChangeClass::ALL.map(|class| gate::gate(&judged, class, &bands)).into(),
+        };
+        let sources = reader.sources();
+        self.read_platform(|p| {
+            p.slos = judged;
+            p.gate = answers;
+            p.sources.retain(|s| sources.iter().all(|new| new.name != s.name || new.kind != s.kind));
+            p.sources.extend(sources);
+        });
+    }
+
+    /// What the budgets say of a change, by the newest reading.
+    pub fn gate(&self, class: ChangeClass) -> GateAnswer {
+        let platform = self.platform();
+        let known = platform.gate.iter().find(|g| g.class == class).cloned();
+        known.unwrap_or_else(|| gate::gate(&platform.slos, class, &gate::bands()))
+    }
+}

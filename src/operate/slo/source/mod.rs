@@ -1,0 +1,442 @@
+//! Where series are read: servers of Prometheus' HTTP API, and saved answers of them.
+//!
+//! Samples are asked for on a grid of whole steps, so that what was read once stays right and a refresh asks only for
+//! what is new: the whole window coarsely (30 days: 300 s, one question), the last six hours by the minute. On a grid a
+//! sample is the newest one of the five minutes before (the server's look-back), so a series is seen to end that late.
+
+pub mod prometheus;
+pub mod query;
+mod saved;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use self::prometheus::Fault;
+use self::prometheus::Server;
+use self::prometheus::Tracks;
+use self::query::Selector;
+use self::query::Shape;
+use super::eval;
+use super::series::Part;
+use super::series::Sample;
+use super::series::Series;
+use super::series::Signal;
+use super::series::Track;
+use super::window;
+use crate::config::settings::OperateSettings;
+use crate::config::settings::PrometheusSettings;
+use crate::model::health::SourceState;
+use crate::model::health::SourceWord;
+use crate::model::slo::Compare;
+use crate::model::slo::Indicator;
+use crate::model::slo::Method;
+use crate::model::slo::MetricQuery;
+use crate::model::slo::Slo;
+use crate::model::slo::SloStatus;
+use crate::text::Untrusted;
+
+/// Turns a reference such as `keyring:prometheus` into the secret.
+pub type Secrets = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
+
+const MINUTE: i64 = 60_000;
+/// How far back samples are a minute apart.
+const TAIL: i64 = 6 * 3_600_000;
+/// Asked for again, for samples that came late.
+const OVERLAP: i64 = 300_000;
+/// The longest burn window.
+const BURN: i64 = 3 * 86_400_000;
+/// Samples kept of one query, of all its series together.
+const SAMPLES_MAX: usize = 4_000_000;
+
+/// A question: of which source, what, and how far apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ask {
+    source: String,
+    query: String,
+    step: i64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    tracks: Tracks,
+    from: i64,
+    until: i64,
+    notes: Vec<String>,
+    fault: Option<Fault>,
+}
+
+/// Reads what objectives are judged by, and keeps it from one reading to the next.
+pub struct Reader {
+    settings: BTreeMap<String, PrometheusSettings>,
+    parallel: u32,
+    secrets: Secrets,
+    servers: Mutex<BTreeMap<String, Server>>,
+    kept: Mutex<BTreeMap<Ask, Kept>>,
+    states: Mutex<BTreeMap<String, SourceState>>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("sources", &self.settings.keys()).finish_non_exhaustive()
+    }
+}
+
+/// The span and step an objective needs at a moment, and the questions for its sides.
+struct Need {
+    from: i64,
+    step: i64,
+    asks: Vec<(Ask, Shape)>,
+}
+
+impl Reader {
+    pub fn new(settings: &OperateSettings, secrets: Secrets) -> Self {
+        let state = |(name, s): (&String, &PrometheusSettings)| {
+            let kind = if s.file.is_some() { "file" } else { "prometheus" };
+            let state = SourceState {
+                name: name.clone(),
+                kind: kind.into(),
+                state: SourceWord::Starting,
+                detail: "".into(),
+                last_good: None,
+                next_try: None,
+            };
+            (name.clone(), state)
+        };
+        Self {
+            settings: settings.prometheus.clone(),
+            parallel: settings.parallel,
+            secrets,
+            servers: Mutex::default(),
+            kept: Mutex::default(),
+            states: Mutex::new(settings.prometheus.iter().map(state).collect()),
+        }
+    }
+
+    /// How the servers are doing, by name.
+    pub fn sources(&self) -> Vec<SourceState> {
+        self.states.lock().map(|s| s.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Reads what is new and judges each objective as of the last whole minute, worst first.
+    pub async fn refresh(&self, slos: &[Slo], now: Timestamp) -> Vec<(Slo, SloStatus)> {
+        let at = now.as_millisecond().div_euclid(MINUTE) * MINUTE;
+        let needs: Vec<Result<Need, String>> = slos.iter().map(|slo| self.need(slo, at)).collect();
+        let mut asks: BTreeMap<Ask, (Shape, i64)> = BTreeMap::new();
+        for need in needs.iter().flatten() {
+            for (ask, shape) in &need.asks {
+                let slot = asks.entry(ask.clone()).or_insert_with(|| (shape.clone(), need.from));
+                slot.1 = slot.1.min(need.from);
+            }
+        }
+        if let Ok(mut kept) = self.kept.lock() {
+            kept.retain(|ask, _| asks.contains_key(ask));
+        }
+        let sources: std::collections::BTreeSet<&str> = asks.keys().map(|a| a.source.as_str()).collect();
+        join_all(sources.into_iter().map(|source| self.read_source(source, &asks, at))).await;
+        let moment = super::series::stamp(at);
+        let mut all: Vec<(Slo, SloStatus)> = slos
+            .iter()
+            .zip(&needs)
+            .map(|(slo, need)| {
+                let series = match need {
+                    Ok(need) => self.series(slo, need, at),
+                    Err(why) => Series::failed(why.as_str()),
+                };
+                (slo.clone(), eval::evaluate(slo, &series, moment))
+            })
+            .collect();
+        all.sort_by(|(_, a), (_, b)| rank(b).total_cmp(&rank(a)).then_with(|| a.id.cmp(&b.id)));
+        all
+    }
+
+    fn need(&self, slo: &Slo, at: i64) -> Result<Need, String> {
+        let bounds = window::bounds(&slo.window, super::series::stamp(at))?;
+        let window = bounds.end.as_millisecond() - bounds.from.as_millisecond();
+        let mut step = ((window / 10_000 + MINUTE - 1) / MINUTE * MINUTE).max(MINUTE);
+        if let Method::Timeslices { slice_seconds, .. } | Method::RatioTimeslices { slice_seconds } = slo.method {
+            let slice = i64::try_from(slice_seconds).unwrap_or(60) * 1000;
+            step = step.min((slice / MINUTE * MINUTE).max(MINUTE));
+        }
+        let from = bounds.from.as_millisecond().min(at - BURN).div_euclid(step) * step;
+        let asks = match &slo.indicator {
+            Indicator::Ratio { good, bad, total } => {
+                let part = bad.as_ref().or(good.as_ref()).ok_or("neither good nor bad events are counted")?;
+                vec![self.ask(part, step, query::counter)?, self.ask(total, step, query::counter)?]
+            }
+            Indicator::ErrorRatio { query } | Indicator::Threshold { query, .. } => {
+                vec![self.ask(query, step, query::gauge)?]
+            }
+            Indicator::Desk { .. } => return Err("this desk does not read its own events as an objective".into()),
+        };
+        Ok(Need { from, step, asks })
+    }
+
+    fn ask(&self, q: &MetricQuery, step: i64, shape: fn(&str) -> Shape) -> Result<(Ask, Shape), String> {
+        let source = match &q.source {
+            Some(name) if self.settings.contains_key(name) => name.clone(),
+            Some(name) => return Err(format!("operate.prometheus has no {name}")),
+            None => match self.settings.len() {
+                1 => self.settings.keys().next().cloned().unwrap_or_default(),
+                0 => return Err("operate.prometheus has no server to ask".into()),
+                _ => return Err("operate.prometheus has several servers: say which one is asked".into()),
+            },
+        };
+        let shape = shape(&q.query);
+        let query = match &shape {
+            Shape::Selector(q) | Shape::Rate(q) | Shape::Other(q) => q.clone(),
+            Shape::Templated { query, .. } => query.replace(query::WINDOW, &range(step)),
+        };
+        Ok((Ask { source, query, step }, shape))
+    }
+
+    async fn read_source(&self, source: &str, asks: &BTreeMap<Ask, (Shape, i64)>, at: i64) {
+        let Some(settings) = self.settings.get(source) else { return };
+        let mine = asks.iter().filter(|(ask, _)| ask.source == source);
+        let faults: Vec<Fault> = if let Some(path) = settings.file.clone() {
+            let read = tokio::task::spawn_blocking(move || saved::read(&path)).await;
+            let lost = |_| Err(Fault::new(SourceWord::Lost, "the file could not be read"));
+            let read = read.unwrap_or_else(lost);
+            mine.filter_map(|(ask, (_, from))| self.keep_saved(ask, *from, at, &read)).collect()
+        } else {
+            match self.server(source, settings).await {
+                Ok(server) => {
+                    let all = join_all(mine.map(|(ask, (_, from))| self.read_one(&server, ask, *from, at))).await;
+                    all.into_iter().flatten().collect()
+                }
+                Err(fault) => mine.map(|(ask, _)| self.fail(ask, fault.clone())).collect(),
+            }
+        };
+        self.report(source, &faults);
+    }
+
+    async fn server(&self, name: &str, settings: &PrometheusSettings) -> Result<Server, Fault> {
+        let known = self.servers.lock().ok().and_then(|s| s.get(name).cloned());
+        if let Some(server) = known {
+            return Ok(server);
+        }
+        let server = Server::open(settings, self.parallel, &self.secrets).await?;
+        if let Ok(mut servers) = self.servers.lock() {
+            servers.insert(name.to_owned(), server.clone());
+        }
+        Ok(server)
+    }
+
+    fn report(&self, source: &str, faults: &[Fault]) {
+        let Ok(mut states) = self.states.lock() else { return };
+        let Some(state) = states.get_mut(source) else { return };
+        match faults.first() {
+            None => {
+                state.state = SourceWord::Live;
+                state.last_good = Some(Timestamp::now());
+                state.detail = "".into();
+            }
+            Some(fault) => {
+                // One query that cannot be read does not make the server unreadable.
+                let worst = faults.iter().find(|f| f.word != SourceWord::Unreadable).unwrap_or(fault);
+                state.state = worst.word;
+                state.detail = Untrusted::new(worst.why.clone());
+            }
+        }
+    }
+
+    fn fail(&self, ask: &Ask, fault: Fault) -> Fault {
+        if let Ok(mut kept) = self.kept.lock() {
+            kept.entry(ask.clone()).or_default().fault = Some(fault.clone());
+        }
+        fault
+    }
+
+    fn keep_saved(&self, ask: &Ask, from: i64, at: i64, read: &Result<Tracks, Fault>) -> Option<Fault> {
+        let picked = read.clone().and_then(|all| {
+            let selector = Selector::parse(&ask.query).map_err(|why| Fault::new(SourceWord::Unreadable, why))?;
+            Ok(all.into_iter().filter(|(labels, _)| selector.takes(labels)).collect())
+        });
+        match picked {
+            Ok(tracks) => {
+                if let Ok(mut kept) = self.kept.lock() {
+                    let now = Kept { tracks, from, until: at, ..Kept::default() };
+                    kept.insert(ask.clone(), now);
+                }
+                None
+            }
+            Err(fault) => Some(self.fail(ask, fault)),
+        }
+    }
+
+    /// Asks for what is not kept yet.
+    async fn read_one(&self, server: &Server, ask: &Ask, from: i64, at: i64) -> Option<Fault> {
+        let (known, until) = self
+            .kept
+            .lock()
+            .ok()
+            .and_then(|k| k.get(ask).map(|k| (k.from, k.until)))
+            .filter(|(known, until)| *until > 0 && *known <= from && at - until < TAIL - OVERLAP)
+            .unwrap_or((0, 0));
+        let anew = until == 0;
+        let mut notes = Vec::new();
+        let read = async {
+            let tail = (at - TAIL).div_euclid(ask.step) * ask.step;
+            let mut all = Tracks::new();
+            if anew {
+                all = server.range(&ask.query, from, tail.max(from), ask.step, &mut notes).await?;
+            }
+            let start = if anew { tail.max(from) + MINUTE } else { until - OVERLAP };
+            for (labels, mut track) in server.range(&ask.query, start, at, MINUTE, &mut notes).await? {
+                all.entry(labels).or_default().append(&mut track);
+            }
+            Ok(all)
+        };
+        let read: Result<Tracks, Fault> = read.await;
+        match read {
+            Ok(new) if anew => self.keep(ask, Kept { tracks: new, from, until: at, notes, fault: None }, at),
+            Ok(new) => {
+                let mut kept = self.kept.lock().ok()?.remove(ask).unwrap_or_default();
+                for (labels, mut track) in new {
+                    // What is read later replaces what was read before.
+                    let slot = kept.tracks.entry(labels).or_default();
+                    track.append(slot);
+                    track.sort_by_key(|s| s.at);
+                    track.dedup_by_key(|s| s.at);
+                    *slot = track;
+                }
+                self.keep(ask, Kept { from: known.max(from), until: at, notes, fault: None, ..kept }, at)
+            }
+            Err(fault) => Some(self.fail(ask, fault)),
+        }
+    }
+
+    /// Forgets what is out of the window, and minutes that are not of the coarse grid any more.
+    fn keep(&self, ask: &Ask, mut kept: Kept, at: i64) -> Option<Fault> {
+        let (from, tail) = (kept.from, at - TAIL);
+        for track in kept.tracks.values_mut() {
+            track.retain(|s| s.at >= from && (s.at >= tail || s.at.rem_euclid(ask.step) == 0));
+        }
+        kept.tracks.retain(|_, track| !track.is_empty());
+        if kept.tracks.values().map(Vec::len).sum::<usize>() > SAMPLES_MAX {
+            let why = format!("{} series are too many to keep: sum them in a recording rule", kept.tracks.len());
+            return Some(self.fail(ask, Fault::new(SourceWord::Unreadable, why)));
+        }
+        self.kept.lock().ok()?.insert(ask.clone(), kept);
+        None
+    }
+
+    // --- from what is kept to a series ---------------------------------------------------------------
+
+    fn series(&self, slo: &Slo, need: &Need, at: i64) -> Series {
+        let Ok(kept) = self.kept.lock() else { return Series::failed("the samples cannot be reached") };
+        let sides: Vec<&Kept> = need.asks.iter().filter_map(|(ask, _)| kept.get(ask)).collect();
+        let file = need.asks.iter().any(|(a, _)| self.settings.get(&a.source).is_some_and(|s| s.file.is_some()));
+        let side = |i: usize| -> Vec<Track> {
+            let (Some(kept), Some((_, shape))) = (sides.get(i), need.asks.get(i)) else { return Vec::new() };
+            let grid = Grid { step: need.step, tail: at - TAIL };
+            kept.tracks.values().map(|t| grid.track(t, shape)).collect()
+        };
+        let gauges = || sides.first().map(|k| k.tracks.values().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        let signal = match &slo.indicator {
+            Indicator::Ratio { bad, .. } => {
+                let part = if bad.is_some() { Part::Bad } else { Part::Good };
+                let (tracks, total) = (side(0), side(1));
+                let none_yet = part == Part::Bad && tracks.is_empty() && !total.is_empty() && same_metric(need);
+                Signal::Counters { part, tracks, total, none_yet }
+            }
+            Indicator::ErrorRatio { .. } => Signal::BadShare(gauges()),
+            Indicator::Threshold { op, threshold, .. } => {
+                let judge = |mut track: Track| {
+                    for s in track.iter_mut().filter(|s| !s.value.is_nan()) {
+                        s.value = f64::from(u8::from(!holds(s.value, *op, *threshold)));
+                    }
+                    track
+                };
+                Signal::BadShare(gauges().into_iter().map(judge).collect())
+            }
+            Indicator::Desk { .. } => Signal::Nothing,
+        };
+        let step = if file { spacing(&signal).unwrap_or(need.step) } else { need.step };
+        let mut series = Series::new(signal, step);
+        series.tail = (!file).then_some((at - TAIL, MINUTE));
+        series.fault = sides.iter().find_map(|k| k.fault.as_ref()).map(|f| Untrusted::new(f.why.clone()));
+        series.notes = sides.iter().flat_map(|k| &k.notes).map(|n| Untrusted::new(n.clone())).collect();
+        series
+    }
+}
+
+/// Worst first: what blocks, then by what is spent.
+fn rank(status: &SloStatus) -> f64 {
+    match status.spent.filter(|_| status.state.is_known()) {
+        Some(spent) if spent >= 1.0 => 1e6 + spent,
+        Some(spent) => spent,
+        None if status.state == crate::model::slo::SloState::Quiet => -1.0,
+        None => 1e5,
+    }
+}
+
+/// Whether both sides select from the same metric: then a side without a series is one of which nothing happened yet.
+fn same_metric(need: &Need) -> bool {
+    let name = |i: usize| match need.asks.get(i) {
+        Some((_, Shape::Selector(q))) => Selector::parse(q).ok().map(|s| s.name),
+        _ => None,
+    };
+    name(0).is_some() && name(0) == name(1)
+}
+
+fn holds(value: f64, op: Compare, threshold: f64) -> bool {
+    match op {
+        Compare::Lt => value < threshold,
+        Compare::Lte => value <= threshold,
+        Compare::Gt => value > threshold,
+        Compare::Gte => value >= threshold,
+    }
+}
+
+/// The middle one of the distances between samples.
+fn spacing(signal: &Signal) -> Option<i64> {
+    let tracks = match signal {
+        Signal::Counters { total, .. } => total,
+        Signal::BadShare(tracks) => tracks,
+        _ => return None,
+    };
+    let mut gaps: Vec<i64> = tracks.iter().flat_map(|t| t.windows(2).map(|w| w[1].at - w[0].at)).collect();
+    gaps.retain(|g| *g > 0);
+    gaps.sort_unstable();
+    gaps.get(gaps.len() / 2).copied()
+}
+
+/// The range of a step in PromQL; at least five minutes, in which there are samples.
+fn range(step: i64) -> String {
+    format!("{}s", (step / 1000).max(300))
+}
+
+/// How far apart the samples of a track were asked for.
+struct Grid {
+    step: i64,
+    tail: i64,
+}
+
+impl Grid {
+    /// Amounts and rates become a counter of what they add up to.
+    fn track(&self, track: &Track, shape: &Shape) -> Track {
+        let per_second = match shape {
+            Shape::Selector(_) | Shape::Other(_) => return track.clone(),
+            Shape::Templated { per_second: false, .. } => 1.0 / ((self.step / 1000).max(300) as f64),
+            Shape::Templated { .. } | Shape::Rate(_) => 1.0,
+        };
+        let mut sum = 0.0;
+        let mut before = i64::MIN / 2;
+        let mut out = Track::with_capacity(track.len() + 1);
+        for s in track.iter().filter(|s| s.value.is_finite()) {
+            let step = if s.at > self.tail { MINUTE } else { self.step };
+            if s.at - before > 2 * step {
+                before = s.at - step;
+                out.push(Sample { at: before, value: sum });
+            }
+            sum += s.value * per_second * super::series::seconds(s.at - before);
+            before = s.at;
+            out.push(Sample { at: s.at, value: sum });
+        }
+        out
+    }
+}
