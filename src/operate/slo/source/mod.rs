@@ -1,7 +1,9 @@
 //! Where series are read: servers of Prometheus' HTTP API, and saved answers of them.
 //!
 //! Samples are asked for on a grid of whole steps, so that what was read once stays right and a refresh asks only for
-//! what is new: the whole window coarsely (30 days: 300 s, one question), the last six hours by the minute. On a grid a
+//! what is new. A few objectives of up to a month are read by the minute all along (30 days: four questions a side). Of
+//! many, and of longer windows, the past is read coarsely (30 days: 300 s, one question) and the last six hours by the
+//! minute: at a reset or at the edge of a long window up to a step of events is then estimated, not counted. On a grid a
 //! sample is the newest one of the five minutes before (the server's look-back), so a series is seen to end that late.
 
 pub mod prometheus;
@@ -47,6 +49,11 @@ const MINUTE: i64 = 60_000;
 const TAIL: i64 = 6 * 3_600_000;
 /// Asked for again, for samples that came late.
 const OVERLAP: i64 = 300_000;
+/// Up to so many objectives, of windows up to so long, are read by the minute.
+const FEW: usize = 32;
+const MONTH: i64 = 31 * 86_400_000;
+/// What steps may be, in minutes: each divides a day.
+const STEPS: [i64; 10] = [1, 2, 5, 10, 15, 30, 60, 120, 360, 1_440];
 /// The longest burn window.
 const BURN: i64 = 3 * 86_400_000;
 /// Samples kept of one query, of all its series together.
@@ -124,7 +131,7 @@ impl Reader {
     /// Reads what is new and judges each objective as of the last whole minute, worst first.
     pub async fn refresh(&self, slos: &[Slo], now: Timestamp) -> Vec<(Slo, SloStatus)> {
         let at = now.as_millisecond().div_euclid(MINUTE) * MINUTE;
-        let needs: Vec<Result<Need, String>> = slos.iter().map(|slo| self.need(slo, at)).collect();
+        let needs: Vec<Result<Need, String>> = slos.iter().map(|slo| self.need(slo, at, slos.len() <= FEW)).collect();
         let mut asks: BTreeMap<Ask, (Shape, i64)> = BTreeMap::new();
         for need in needs.iter().flatten() {
             for (ask, shape) in &need.asks {
@@ -153,10 +160,14 @@ impl Reader {
         all
     }
 
-    fn need(&self, slo: &Slo, at: i64) -> Result<Need, String> {
+    fn need(&self, slo: &Slo, at: i64, few: bool) -> Result<Need, String> {
         let bounds = window::bounds(&slo.window, super::series::stamp(at))?;
         let window = bounds.end.as_millisecond() - bounds.from.as_millisecond();
-        let mut step = ((window / 10_000 + MINUTE - 1) / MINUTE * MINUTE).max(MINUTE);
+        let fits = |minutes: &i64| window / (minutes * MINUTE) <= prometheus::PAGE;
+        let mut step = match few && window <= MONTH {
+            true => MINUTE,
+            false => STEPS.into_iter().find(fits).unwrap_or(1_440) * MINUTE,
+        };
         if let Method::Timeslices { slice_seconds, .. } | Method::RatioTimeslices { slice_seconds } = slo.method {
             let slice = i64::try_from(slice_seconds).unwrap_or(60) * 1000;
             step = step.min((slice / MINUTE * MINUTE).max(MINUTE));
