@@ -71,13 +71,16 @@ wait_for() { # dir name seconds command...
   done
 }
 
+# A zombie, whose parent does not wait for it, is gone as well.
+gone() { case $(ps -o stat= -p "$1" 2> /dev/null) in '' | Z*) return 0 ;; esac; return 1; }
+
 end() { # dir name signal
   local pid
   pid=$(cat "$1/pids/$2" 2> /dev/null) || return 0
   rm -f "$1/pids/$2"
   kill "-$3" "$pid" 2> /dev/null || return 0
   for _ in $(seq 50); do
-    kill -0 "$pid" 2> /dev/null || return 0
+    gone "$pid" && return 0
     sleep 0.1
   done
   kill -KILL "$pid" 2> /dev/null || true
