@@ -27,6 +27,7 @@ pub mod organise;
 pub mod out;
 pub mod report;
 pub mod respond;
+pub mod rollout;
 pub mod secret;
 pub mod sla;
 pub mod slo;
@@ -139,6 +140,8 @@ pub enum Command {
     Report(report::Args),
     /// Agreements: exclusions, and one probe of each service.
     Sla(sla::Args),
+    /// What clusters are changing: rollouts, read now.
+    Rollout(rollout::Args),
     /// A status page for the public.
     Status(status::Args),
     /// Backups: how well they are proven, objectives, what could go.
@@ -193,6 +196,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Checklist(args)) => checklist::run(ctx, args),
         Some(Command::Report(args)) => report::run(ctx, args),
         Some(Command::Sla(args)) => sla::run(ctx, args),
+        Some(Command::Rollout(args)) => rollout::run(ctx, args),
         Some(Command::Status(args)) => status::run(ctx, args),
         Some(Command::Backup(args)) => backup::run(ctx, args),
         Some(Command::View(args)) => organise::view(ctx, args),
