@@ -17,3 +17,6 @@ pub use config::SourceConfig;
 pub use grade::grade;
 pub use source::Read;
 pub use source::Schedule;
+
+#[cfg(test)]
+mod tests;

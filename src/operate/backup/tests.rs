@@ -1,0 +1,265 @@
+//! Status fixtures by name, and what must hold for any backup.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::config;
+use super::config::AssetConfig;
+use super::grade::grade;
+use super::objective;
+use super::prune;
+use super::source::blank;
+use super::source::pg_dump;
+use super::source::pgbackrest;
+use super::source::restic;
+use crate::config::doc::Doc;
+use crate::model::backup::*;
+use crate::model::health::SourceState;
+use crate::model::health::SourceWord;
+use crate::model::health::Tri;
+use crate::text::Untrusted;
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn t(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn asset() -> Asset {
+    Asset {
+        name: "a".into(),
+        source: "s".into(),
+        covers: vec!["soc*".into()],
+        rpo_seconds: 86_400,
+        rto_seconds: 3_600,
+        schedule: Some("0 2 * * *".into()),
+        zone: "UTC".into(),
+        volumes: true,
+    }
+}
+
+fn good(id: &str, start: &str) -> Backup {
+    let start = t(start);
+    Backup {
+        phase: BackupPhase::Completed,
+        start: Some(start),
+        end: Some(start + jiff::SignedDuration::from_mins(5)),
+        bytes: Some(10),
+        items: Some((28, 28)),
+        volumes: Some((2, 2)),
+        covers: vec![Untrusted::new("soc")],
+        location: Some("s".into()),
+        location_reachable: Tri::Pass,
+        ..blank("s", "report", id)
+    }
+}
+
+fn proof(what: EvidenceKind, at: &str, ok: bool) -> Evidence {
+    Evidence { what, at: t(at), ok, took_seconds: Some(1_800.0), detail: Untrusted::default(), reference: None }
+}
+
+/// Each lie or lack by name, and the grade it must have.
+fn fixtures() -> Vec<(&'static str, Grade, Backup)> {
+    let base = || good("b", "2026-11-20T02:00:00Z");
+    let with = |change: fn(&mut Backup)| {
+        let mut b = base();
+        change(&mut b);
+        b
+    };
+    use Grade::*;
+    vec![
+        ("failed", Bad, with(|b| b.phase = BackupPhase::Failed)),
+        ("partial", Bad, with(|b| b.phase = BackupPhase::Partial)),
+        ("being deleted", Bad, with(|b| b.phase = BackupPhase::Deleting)),
+        ("running", Unknown, with(|b| b.phase = BackupPhase::Running)),
+        ("unknown phase", Unknown, with(|b| b.phase = BackupPhase::Unknown)),
+        ("completed with errors", Bad, with(|b| b.errors = 1)),
+        ("zero items", Bad, with(|b| b.items = Some((0, 0)))),
+        ("items missing", Bad, with(|b| b.items = Some((28, 27)))),
+        ("more items than there are", Bad, with(|b| b.items = Some((28, 29)))),
+        ("zero bytes", Bad, with(|b| b.bytes = Some(0))),
+        ("zero volumes", Bad, with(|b| b.volumes = Some((0, 0)))),
+        ("a volume missing", Bad, with(|b| b.volumes = Some((2, 1)))),
+        ("volumes not told", D, with(|b| b.volumes = None)),
+        ("covers something else", Bad, with(|b| b.covers = vec![Untrusted::new("other")])),
+        ("covers a longer name before", Bad, with(|b| b.covers = vec![Untrusted::new("xsoc")])),
+        ("covers not told", D, with(|b| b.covers.clear())),
+        ("location unavailable", Bad, with(|b| b.location_reachable = Tri::Fail)),
+        ("location not known", D, with(|b| b.location_reachable = Tri::Unknown)),
+        ("location not named", D, with(|b| b.location = None)),
+        ("no start", Unknown, with(|b| b.start = None)),
+        ("no end", D, with(|b| b.end = None)),
+        ("start after end", Bad, with(|b| b.end = Some(t("2026-11-20T01:00:00Z")))),
+        ("start in the future", Bad, with(|b| b.start = Some(t("2026-11-21T01:00:00Z")))),
+        ("end in the future", Bad, with(|b| b.end = Some(t("2026-11-21T01:00:00Z")))),
+        ("neither items nor size", D, with(|b| (b.items, b.bytes) = (None, None))),
+        ("expired", Bad, with(|b| b.expires = Some(t("2026-11-20T11:00:00Z")))),
+        ("expires now", Bad, with(|b| b.expires = Some(t(NOW)))),
+        ("expires before the next run", Bad, with(|b| b.expires = Some(t("2026-11-20T20:00:00Z")))),
+        ("gone", Bad, with(|b| b.gone_since = Some(t(NOW)))),
+        (
+            "gone although drilled",
+            Bad,
+            with(|b| {
+                b.evidence = vec![proof(EvidenceKind::Drill, "2026-11-20T03:00:00Z", true)];
+                b.gone_since = Some(t(NOW));
+            }),
+        ),
+        ("drill failed", Bad, with(|b| b.evidence = vec![proof(EvidenceKind::Drill, "2026-11-20T03:00:00Z", false)])),
+        (
+            "verification failed after it worked",
+            Bad,
+            with(|b| {
+                b.evidence = vec![
+                    proof(EvidenceKind::Verify, "2026-11-20T03:00:00Z", true),
+                    proof(EvidenceKind::Verify, "2026-11-20T04:00:00Z", false),
+                ];
+            }),
+        ),
+        (
+            "drilled, but where it is cannot be asked",
+            D,
+            with(|b| {
+                b.evidence = vec![proof(EvidenceKind::Drill, "2026-11-20T03:00:00Z", true)];
+                b.location_reachable = Tri::Unknown;
+            }),
+        ),
+        (
+            "proof older than the backup",
+            C,
+            with(|b| {
+                b.evidence = vec![proof(EvidenceKind::Drill, "2026-11-19T03:00:00Z", true)];
+            }),
+        ),
+        (
+            "proof from the future",
+            C,
+            with(|b| {
+                b.evidence = vec![proof(EvidenceKind::Drill, "2026-11-23T03:00:00Z", true)];
+            }),
+        ),
+        ("complete", C, base()),
+        ("verified", B, with(|b| b.evidence = vec![proof(EvidenceKind::Verify, "2026-11-20T03:00:00Z", true)])),
+        ("restored", B, with(|b| b.evidence = vec![proof(EvidenceKind::Restore, "2026-11-20T03:00:00Z", true)])),
+        ("drilled", A, with(|b| b.evidence = vec![proof(EvidenceKind::Drill, "2026-11-20T03:00:00Z", true)])),
+    ]
+}
+
+#[test]
+fn each_fixture_has_its_grade_and_says_why() {
+    for (name, want, b) in fixtures() {
+        let got = grade(&b, &asset(), &[], t(NOW));
+        assert_eq!(got.grade, want, "{name}: {:?}", got.why);
+        assert!(want == Grade::C || !got.why.is_empty(), "{name}: no reason");
+    }
+}
+
+#[test]
+fn the_sample_is_read() {
+    let doc = Doc::parse(std::path::Path::new("backups.toml"), config::SAMPLE.into()).unwrap();
+    let c = config::parse(&doc).unwrap();
+    assert_eq!((c.sources.len(), c.assets.len()), (6, 3));
+    assert_eq!((c.assets[0].asset.rto_seconds, c.assets[0].asset.rpo_seconds), (3_600, 86_400));
+    let bad = config::SAMPLE.replace("kind = \"restic\"", "kind = \"restik\"").replace("\"1h/24h\"", "\"1h\"");
+    let doc = Doc::parse(std::path::Path::new("backups.toml"), bad).unwrap();
+    let faults = config::parse(&doc).unwrap_err().to_string();
+    assert!(faults.contains("did you mean \"restic\"?") && faults.contains("RTO/RPO"), "{faults}");
+}
+
+fn config_of(asset: Asset) -> AssetConfig {
+    AssetConfig { asset, copies: vec![], medium: Some("disk".into()), keep_seconds: Some(2 * 86_400), keep_at_least: 1 }
+}
+
+fn stand(backups: &[Backup], word: SourceWord) -> AssetStatus {
+    let state = SourceState {
+        name: "s".into(),
+        kind: "report".into(),
+        state: word,
+        detail: Untrusted::default(),
+        last_good: None,
+        next_try: None,
+    };
+    let known = objective::Known { backups, schedules: &[], sources: std::slice::from_ref(&state) };
+    objective::status(&config_of(asset()), &config::Config::default(), known, t(NOW))
+}
+
+#[test]
+fn the_recovery_point_counts_from_the_start_of_the_newest_good_one() {
+    let mut lies = good("new", "2026-11-20T02:00:00Z");
+    lies.volumes = Some((0, 0));
+    let s = stand(&[good("old", "2026-11-19T02:00:00Z"), lies], SourceWord::Live);
+    assert_eq!((s.newest_good.as_deref(), s.newest.as_deref()), (Some("old"), Some("new")));
+    assert_eq!((s.rpo_actual_seconds, s.rpo), (Some(34.0 * 3_600.0), Tri::Fail));
+    assert_eq!(s.rto, Tri::Unknown);
+    let s = stand(&[good("old", "2026-11-20T02:00:00Z")], SourceWord::Live);
+    assert_eq!((s.rpo, s.next_breach), (Tri::Pass, Some(t("2026-11-21T02:00:00Z"))));
+    assert!(s.why.iter().any(|w| w.starts_with("its schedule cannot keep the objective")), "{:?}", s.why);
+    assert_eq!(stand(&[], SourceWord::Live).rpo, Tri::Fail);
+    assert_eq!(stand(&[], SourceWord::Lost).rpo, Tri::Unknown);
+}
+
+#[test]
+fn pruning_never_takes_the_last_good_one_or_what_is_held() {
+    let mut held = good("held", "2026-11-01T02:00:00Z");
+    held.held = Some("case 7".into());
+    let all = [good("new", "2026-11-20T02:00:00Z"), good("old", "2026-11-02T02:00:00Z"), held];
+    let plan = |b: &[Backup]| {
+        let p = prune::plan(&config_of(asset()), &stand(b, SourceWord::Live), t(NOW));
+        p.removed().map(|s| s.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(plan(&all), ["old"]);
+    assert!(plan(&all[1..]).is_empty());
+}
+
+#[test]
+fn pgbackrest_is_read_and_a_broken_chain_is_partial() {
+    let info = r#"[{"name":"soc","status":{"code":0,"message":"ok"},"repo":[{"key":1,"status":{"code":0,"message":"ok"}}],
+      "backup":[{"label":"20261120-020000F","type":"full","error":false,"prior":null,"reference":null,
+        "timestamp":{"start":1795140000,"stop":1795140300},"info":{"size":100},"archive":{"start":"01","stop":"02"},
+        "database":{"id":1,"repo-key":1}},
+       {"label":"20261119-020000F_20261120-030000I","type":"incr","error":false,"prior":"20261119-020000F",
+        "reference":["20261119-020000F"],"timestamp":{"start":1795143600,"stop":1795143700},"info":{"size":100},
+        "archive":{"start":"03","stop":"04"},"database":{"id":1,"repo-key":1}}]}]"#;
+    let b = pgbackrest::read("s", info.as_bytes()).unwrap();
+    assert_eq!((b[0].id.as_str(), b[0].phase), ("soc/20261120-020000F", BackupPhase::Completed));
+    assert_eq!(b[1].phase, BackupPhase::Partial);
+    assert!(pgbackrest::read("s", b"{}").is_err());
+}
+
+#[test]
+fn restic_says_wrong_password_and_dumps_say_when_they_are_cut_off() {
+    let e = restic::read("s", br#"{"message_type":"exit_error","code":12,"message":"wrong"}"#, None, t(NOW));
+    assert_eq!(e.unwrap_err().0, SourceWord::Forbidden);
+    let head = b"--\n-- PostgreSQL database dump\n--\n";
+    let whole = pg_dump::of_bytes(head, b"x;\n--\n-- PostgreSQL database dump complete\n--\n\n").unwrap();
+    assert_eq!(whole.whole, Some(true));
+    assert_eq!(pg_dump::of_bytes(head, b"COPY t FROM stdin;\n1\n").unwrap().whole, Some(false));
+    assert_eq!(pg_dump::of_bytes(b"PGDMP\x01\x0e", b"").unwrap().whole, Some(false));
+    assert!(pg_dump::of_bytes(b"notes", b"notes").is_none());
+}
+
+proptest! {
+    #[test]
+    fn taking_facts_away_never_makes_it_good(which in 0usize..39, facts in 0u16..1024) {
+        let (name, _, b) = fixtures().swap_remove(which % fixtures().len());
+        let before = grade(&b, &asset(), &[], t(NOW));
+        let mut less = b.clone();
+        let gone = |bit: u16| facts & (1 << bit) != 0;
+        if gone(0) { less.start = None; }
+        if gone(1) { less.end = None; }
+        if gone(2) { less.bytes = None; }
+        if gone(3) { less.items = None; }
+        if gone(4) { less.volumes = None; }
+        if gone(5) { less.covers.clear(); }
+        if gone(6) { less.location = None; }
+        if gone(7) { less.location_reachable = less.location_reachable.and(Tri::Unknown); }
+        if gone(8) { less.evidence.retain(|e| !e.ok); }
+        if gone(9) { less.phase = BackupPhase::Unknown; }
+        let after = grade(&less, &asset(), &[], t(NOW));
+        if before.grade.is_good() {
+            prop_assert!(after.grade >= before.grade, "{name}: {:?} to {:?}", before.grade, after.grade);
+        } else if name != "zero bytes" && name != "zero items" && name != "items missing" && name != "more items than there are" {
+            prop_assert!(!after.grade.is_good(), "{name}: {:?} became {:?}", before.grade, after.grade);
+        }
+    }
+}
