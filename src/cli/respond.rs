@@ -149,6 +149,7 @@ pub fn approve(ctx: &Ctx, args: ApproveArgs) -> Result<Exit, CliError> {
         return Ok(Exit::No);
     };
     let me = super::me(ctx, &desk)?;
+    super::block_on(desk.know_budgets())?;
     let request = match args.override_budget {
         Some(reason) => desk.approve_over_budget(&me, &id, &digest, reason.into())?,
         None => desk.approve(&me, &id, &digest)?,
@@ -174,7 +175,11 @@ pub fn withdraw(ctx: &Ctx, args: IdArgs) -> Result<Exit, CliError> {
 pub fn execute(ctx: &Ctx, args: IdArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     let me = super::me(ctx, &desk)?;
-    let request = super::block_on(desk.execute(&me, &id(&args.id)?))??;
+    let which = id(&args.id)?;
+    let request = super::block_on(async {
+        desk.know_budgets().await;
+        desk.execute(&me, &which).await
+    })??;
     show(ctx, &request)?;
     Ok(if request.state == RequestState::Done { Exit::Done } else { Exit::No })
 }

@@ -23,11 +23,15 @@ use crate::operate::backup::Read;
 use crate::operate::backup::Schedule;
 use crate::operate::backup::Source;
 use crate::operate::backup::config;
+use crate::operate::backup::config::OpensearchSource;
+use crate::operate::backup::config::SourceConfig;
 use crate::operate::backup::history;
 use crate::operate::backup::objective;
 use crate::operate::backup::prune;
 use crate::operate::backup::source;
+use crate::operate::cluster;
 use crate::text::Untrusted;
+use crate::text::clean;
 
 pub use crate::operate::backup::prune::Plan;
 
@@ -104,7 +108,7 @@ impl Desk {
         let now = self.now();
         let mut reads = Vec::new();
         for source in &config.sources {
-            reads.push((source.name.clone(), read_source(source, now).await));
+            reads.push((source.name.clone(), self.read_source(source, now).await));
         }
         let store = self.store.as_ref();
         let before = history::remembered(store)?;
@@ -120,15 +124,65 @@ impl Desk {
         let assets = objective::all(config, known, now);
         Ok((Backups { assets, sources }, all))
     }
+
+    async fn read_source(&self, source: &Source, now: Timestamp) -> Read {
+        match &source.config {
+            SourceConfig::Files(_) => read_files(source, now).await,
+            SourceConfig::Velero { cluster, namespace } => self.read_velero(source, cluster, namespace, now).await,
+            SourceConfig::Opensearch(o) => self.read_opensearch(source, o, now).await,
+        }
+    }
+
+    async fn read_velero(&self, source: &Source, name: &str, namespace: &str, now: Timestamp) -> Read {
+        let Some(settings) = self.settings.operate.kubernetes.get(name) else {
+            return Read::none(source, SourceWord::Unreadable, &format!("operate.kubernetes.{name} is not set"));
+        };
+        match cluster::connect(name, settings, cluster::As::Reader).await {
+            Ok(client) => {
+                let limit = cluster::timeout(settings);
+                source::velero::fetch(&source.name, &client, namespace, limit, now).await
+            }
+            Err(why) => Read::none(source, SourceWord::Lost, &why),
+        }
+    }
+
+    async fn read_opensearch(&self, source: &Source, o: &OpensearchSource, now: Timestamp) -> Read {
+        let password = match o.password.clone() {
+            Some(reference) => {
+                let secrets = Arc::clone(&self.secrets);
+                let got = tokio::task::spawn_blocking(move || secrets(&reference)).await;
+                match got.unwrap_or_else(|e| Err(e.to_string())) {
+                    Ok(password) => Some(password),
+                    Err(why) => return Read::none(source, SourceWord::Unreadable, &why),
+                }
+            }
+            None => None,
+        };
+        let repository = source::opensearch::Repository {
+            name: source.name.clone(),
+            url: o.url.clone(),
+            repository: o.repository.clone(),
+            username: o.username.clone(),
+            password,
+            ca: o.ca.clone(),
+            timeout: Duration::from_secs(o.timeout_seconds.max(1)),
+        };
+        let (mut read, policies) = source::opensearch::fetch(&repository, now).await;
+        // A plugin that is not there is a fact about schedules, worth a word beside the snapshots.
+        if policies.state != SourceWord::Live {
+            let both =
+                format!("{}; schedules: {}", clean(&read.state.detail).as_str(), clean(&policies.detail).as_str());
+            read.state.detail = Untrusted::new(both);
+        }
+        read
+    }
 }
 
-async fn read_source(source: &Source, now: Timestamp) -> Read {
+async fn read_files(source: &Source, now: Timestamp) -> Read {
     let own = source.clone();
-    let files = tokio::task::spawn_blocking(move || source::read_files(&own, now)).await;
-    match files {
+    match tokio::task::spawn_blocking(move || source::read_files(&own, now)).await {
         Ok(Some(read)) => read,
-        Ok(None) => Read::none(source, SourceWord::Starting, "this process does not ask it: not connected"),
-        Err(_) => Read::none(source, SourceWord::Lost, "its reader ended before its time"),
+        Ok(None) | Err(_) => Read::none(source, SourceWord::Lost, "its reader ended before its time"),
     }
 }
 

@@ -63,6 +63,16 @@ impl Desk {
         Ok(())
     }
 
+    /// Measures before something is decided by it, in a process that does not do so by itself. What cannot be had stays
+    /// unknown, and unknown refuses.
+    pub async fn know_budgets(&self) {
+        if self.settings.operate.slos.is_some()
+            && let Err(e) = self.refresh_slos().await
+        {
+            tracing::warn!(error = %e, "objectives were not measured");
+        }
+    }
+
     async fn measure(&self, reader: &Reader, slos: &[Slo]) {
         let judged = reader.refresh(slos, self.clock.unwrap_or_else(Timestamp::now)).await;
         let bands = gate::bands();
