@@ -36,6 +36,8 @@ pub fn sample() -> String {
                 let _ = writeln!(out, "#[intake.generic.appliance]\n#title = \"event.name\"\n#host = \"device.name\"");
             }
             "triage.openai.servers.*" => named(&mut out, "triage.openai.servers.gpu-1", keys()),
+            "operate.prometheus.*" => named(&mut out, "operate.prometheus.main", keys()),
+            "operate.kubernetes.*" => named(&mut out, "operate.kubernetes.prod", keys()),
             path => {
                 let _ = writeln!(out, "[{path}]");
                 for key in keys() {
@@ -113,7 +115,9 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::config::settings::{OpensearchSettings, ServerSettings, SourceSettings};
+    use crate::config::settings::{
+        KubernetesSettings, OpensearchSettings, PrometheusSettings, ServerSettings, SourceSettings,
+    };
     use crate::config::{Env, Overrides, load};
 
     /// Settings as `path` patterns: every leaf there is, names of the user's as `*`.
@@ -121,7 +125,8 @@ mod tests {
         match node {
             serde_json::Value::Object(map) => {
                 for (name, child) in map {
-                    let star = ["intake.sources", "triage.openai.servers"].contains(&path)
+                    let star = ["intake.sources", "triage.openai.servers", "operate.prometheus", "operate.kubernetes"]
+                        .contains(&path)
                         || path.starts_with("intake.generic");
                     let name = if star { "*" } else { name };
                     leaves(child, &if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }, out);
@@ -150,6 +155,8 @@ mod tests {
         ]
         .into();
         settings.intake.generic = [("g".into(), [("title".into(), "x".into())].into())].into();
+        settings.operate.prometheus = [("p".into(), PrometheusSettings::default())].into();
+        settings.operate.kubernetes = [("k".into(), KubernetesSettings::default())].into();
         settings.triage.openai.servers = [("s".into(), ServerSettings::default())].into();
         let mut have = BTreeSet::new();
         leaves(&serde_json::to_value(&settings).unwrap(), "", &mut have);
