@@ -135,7 +135,7 @@ impl Desk {
 
     async fn read_velero(&self, source: &Source, name: &str, namespace: &str, now: Timestamp) -> Read {
         let Some(settings) = self.settings.operate.kubernetes.get(name) else {
-            return Read::none(source, SourceWord::Unreadable, &format!("operate.kubernetes.{name} is not set"));
+            return Read::none(source, SourceWord::Unreadable, format!("operate.kubernetes.{name} is not set"));
         };
         match cluster::connect(name, settings, cluster::As::Reader).await {
             Ok(client) => {
