@@ -12,6 +12,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+#[path = "slo/promtool.rs"]
+mod promtool;
+
 const MINUTE: i64 = 60;
 const DAYS: i64 = 30;
 

@@ -44,6 +44,15 @@ enum What {
         #[arg(long, default_value = "normal", value_parser = class)]
         class: ChangeClass,
     },
+    /// Burn-rate alerts as a rule file for Prometheus, as Sloth writes them: it then pages when this desk shows an alert
+    /// fire. Exit 1: not every objective could be written.
+    Rules {
+        /// `service/name`; all of them without.
+        id: Option<String>,
+        /// Read from here instead of the folder of the settings.
+        #[arg(long, value_name = "PATH")]
+        from: Vec<PathBuf>,
+    },
     /// An objective in words: promise, budget, alerts, and where it was read.
     Explain {
         /// `service/name`.
@@ -59,6 +68,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         What::Lint { paths, metrics } => lint(ctx, paths, metrics),
         What::Status { id } => status(ctx, id.as_deref()),
         What::Gate { class } => gate(ctx, class),
+        What::Rules { id, from } => rules(ctx, id.as_deref(), from),
         What::Explain { id, from } => explain(ctx, &id, from),
     }
 }
@@ -115,6 +125,23 @@ fn explain(ctx: &Ctx, id: &str, from: Vec<PathBuf>) -> Result<Exit, CliError> {
     ctx.out().value(&json!({"objective": slo, "words": words}))?;
     ctx.out().block(words.join("\n"))?;
     Ok(Exit::Done)
+}
+
+fn rules(ctx: &Ctx, id: Option<&str>, from: Vec<PathBuf>) -> Result<Exit, CliError> {
+    let slos = spec::read(&places(ctx, from)?)?;
+    let chosen: Vec<&Slo> = match id {
+        Some(id) => vec![find(&slos, id)?],
+        None => slos.iter().collect(),
+    };
+    let (file, left_out) = spec::prometheus_rules(&chosen);
+    let out = ctx.out();
+    out.value(&json!({"rules": file, "left_out": left_out}))?;
+    for line in &left_out {
+        // A comment, so that the output stays a rule file.
+        out.line(format!("# left out: {}", line.split_whitespace().collect::<Vec<_>>().join(" ")))?;
+    }
+    out.block(file.trim_end())?;
+    Ok(if left_out.is_empty() { Exit::Done } else { Exit::No })
 }
 
 fn class(text: &str) -> Result<ChangeClass, String> {

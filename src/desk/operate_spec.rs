@@ -7,6 +7,7 @@ use crate::config::Loaded;
 use crate::model::slo::Slo;
 use crate::operate::slo::spec::Folder;
 use crate::operate::slo::spec::buckets;
+use crate::operate::slo::spec::rules;
 use crate::operate::slo::spec::words;
 
 /// Where the settings have their objectives: `operate.slos`, else `slos` beside the settings file if it is there.
@@ -23,6 +24,11 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Slo>, Faults> {
 /// An objective in words, a line each.
 pub fn explain(slo: &Slo) -> Vec<String> {
     words::explain(slo)
+}
+
+/// Their burn-rate alerts as a rule file for Prometheus (YAML), and a line for each objective that no rule can measure.
+pub fn prometheus_rules(slos: &[&Slo]) -> (String, Vec<String>) {
+    rules::file(slos)
 }
 
 /// What objectives ask for that is no bucket of the histograms in `metrics` (a scrape, or a saved answer of

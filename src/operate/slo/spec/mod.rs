@@ -43,6 +43,7 @@ mod fields;
 mod native;
 mod openslo;
 mod pyrra;
+pub mod rules;
 mod sloth;
 mod target;
 mod time;
@@ -288,6 +289,20 @@ fn template(query: &str) -> Result<String, String> {
     }
     out.push_str(rest);
     Ok(out)
+}
+
+/// For ids: lower case, other characters as one dash.
+fn slug(text: &str) -> Option<String> {
+    let mut out = String::new();
+    for c in text.to_lowercase().chars() {
+        match c {
+            c if c.is_alphanumeric() => out.push(c),
+            _ if out.ends_with('-') || out.is_empty() => {}
+            _ => out.push('-'),
+        }
+    }
+    let out = out.trim_end_matches('-');
+    (!out.is_empty()).then(|| out.to_owned())
 }
 
 /// Whether a query says itself over how long it looks.

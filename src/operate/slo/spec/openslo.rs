@@ -8,6 +8,7 @@ use super::FRESH_SECONDS;
 use super::alerts;
 use super::fields::Fields;
 use super::is_windowed;
+use super::slug;
 use super::target;
 use super::template;
 use super::time;
@@ -177,20 +178,6 @@ fn objective<'a>(world: &World<'a>, mut f: Fields<'a>, out: &mut Vec<Draft>) {
 }
 
 const METHODS: [&str; 3] = ["Occurrences", "Timeslices", "RatioTimeslices"];
-
-/// For ids: lower case, other characters as one dash.
-fn slug(title: &str) -> Option<String> {
-    let mut out = String::new();
-    for c in title.to_lowercase().chars() {
-        match c {
-            c if c.is_alphanumeric() => out.push(c),
-            _ if out.ends_with('-') || out.is_empty() => {}
-            _ => out.push('-'),
-        }
-    }
-    let out = out.trim_end_matches('-');
-    (!out.is_empty()).then(|| out.to_owned())
-}
 
 // --- windows and alerts ---------------------------------------------------------------------------
 
