@@ -3,7 +3,8 @@
 //! The increase of a counter is what Prometheus' `increase` answers (promql `extrapolatedRate`): last minus first, plus
 //! the value before every reset, extrapolated to the ends of the span where a sample is less than 1.1 mean distances
 //! away and by half a distance elsewhere, and at the start never past where the counter would have been zero. Spans
-//! hold both their ends, as in Prometheus 2 (version 3 leaves the start out).
+//! hold both their ends, as in Prometheus 2 (version 3 leaves the start out). A counter that appears inside the span with a
+//! value is taken back as since 2.52: before, it was taken back to zero from further away (prometheus#13725).
 
 use jiff::Timestamp;
 
