@@ -18,7 +18,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Sub {
-    /// Say whether settings, roster, inventory, catalogue and policy are right, or name every fault in them.
+    /// Say whether the settings and every file they name are right (roster, inventory, catalogue, policy, playbooks,
+    /// objectives, backups, agreements), or name every fault in them.
     Check,
     /// Show each value and where it came from.
     Explain {

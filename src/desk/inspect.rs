@@ -10,6 +10,9 @@ use crate::config::keys::dotted;
 use crate::config::playbooks::Playbooks;
 use crate::config::settings::SourceSettings;
 use crate::intake::format::Reader;
+use crate::operate::backup;
+use crate::operate::sla::Agreement;
+use crate::operate::slo::spec::Folder;
 use crate::respond::Catalogue;
 use crate::respond::Policy;
 use crate::store::Store as _;
@@ -29,7 +32,7 @@ pub fn beside(loaded: &Loaded, given: &Option<PathBuf>, name: &str) -> Option<Pa
     given.clone().or_else(|| Some(loaded.paths.config_dir.join(name)).filter(|p| p.exists()))
 }
 
-/// Reads catalogue and policy, and checks the formats and field maps of sources, which only the rooms behind a desk
+/// Reads catalogue, policy and the files of the platform's health, and checks the formats and field maps of sources, which only the rooms behind a desk
 /// know. Tells every fault.
 pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
     let mut faults = Faults::default();
@@ -52,9 +55,23 @@ pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
     {
         faults.extend(f);
     }
+    platform(loaded, &mut faults);
     formats(loaded, &mut faults);
     faults.sort();
     faults.or(files)
+}
+
+/// What the platform's health is read from: objectives, backups, agreements.
+fn platform(loaded: &Loaded, faults: &mut Faults) {
+    let operate = &loaded.settings.operate;
+    let slos = beside(loaded, &operate.slos, "slos").map(|p| Folder::read(&p).map(drop));
+    let backups = beside(loaded, &operate.backups, "backups.toml").map(|p| backup::config::read(&p).map(drop));
+    let sla = beside(loaded, &operate.sla, "sla.toml").map(|p| Agreement::load(&p).map(drop));
+    for read in [slos, backups, sla].into_iter().flatten() {
+        if let Err(f) = read {
+            faults.extend(f);
+        }
+    }
 }
 
 fn formats(loaded: &Loaded, faults: &mut Faults) {

@@ -12,8 +12,7 @@ use crate::operate::slo::spec::words;
 
 /// Where the settings have their objectives: `operate.slos`, else `slos` beside the settings file if it is there.
 pub fn folder(loaded: &Loaded) -> Option<PathBuf> {
-    let beside = || Some(loaded.paths.config_dir.join("slos")).filter(|p| p.exists());
-    loaded.settings.operate.slos.clone().or_else(beside)
+    super::inspect::beside(loaded, &loaded.settings.operate.slos, "slos")
 }
 
 /// Every objective of these files and folders, or everything that is wrong with them.
