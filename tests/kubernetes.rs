@@ -1,10 +1,12 @@
 //! A real apiserver with the real controllers of Kubernetes and Argo Rollouts: listed, watched, dropped and resumed,
-//! refused, without a CRD, and with its old versions gone.
+//! refused, without a CRD, and with its old versions gone; by token, by client certificate, and as a pod would.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests speak, and start servers")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,6 +19,9 @@ use watchfloor::operate::rollout::read::{Kind, Pair, Pairs, rollouts};
 
 const PACE: Pace =
     Pace { least: Duration::from_millis(100), most: Duration::from_secs(1), seldom: Duration::from_secs(1) };
+
+/// Longest wait for anything. Each wait ends as soon as what it waits for is so; a loaded machine may need minutes.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Everything the script starts, ended by process id with the test.
 struct Cluster {
@@ -72,12 +77,25 @@ impl Cluster {
         let settings = KubernetesSettings {
             kubeconfig: Some(self.kubeconfig(user)),
             namespaces: vec!["demo".into()],
-            timeout_seconds: Some(5),
+            timeout_seconds: Some(20),
             ..KubernetesSettings::default()
         };
         let reader = Reader::new("test", settings, PACE);
         let task = tokio::spawn(Arc::clone(&reader).run());
         (reader, task)
+    }
+
+    /// Waits until the server takes this path: a CRD is served a moment after it was made.
+    async fn served(&self, path: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let request = self.http.get(format!("{}{path}", self.url)).bearer_auth("admin-token");
+            if request.send().await.is_ok_and(|a| a.status().is_success()) {
+                return;
+            }
+            assert!(Instant::now() < end, "{path} is never served");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn ask(&self, method: &str, path: &str, kind: &str, body: &Value) -> Value {
@@ -138,19 +156,19 @@ fn word(reader: &Reader, kind: &str) -> SourceWord {
     reader.states().into_iter().find(|s| s.kind.starts_with(&wanted)).unwrap().state
 }
 
-async fn until<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(seconds);
+async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < end, "not within {seconds} s: {what}");
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 async fn rollout(reader: &Reader, name: &str, what: &str, ok: impl Fn(&Rollout) -> bool) -> Rollout {
-    let end = Instant::now() + Duration::from_secs(90);
+    let end = Instant::now() + PATIENCE;
     loop {
         let found = all(reader, &Pairs::default()).into_iter().find(|r| r.id.name == name);
         if let Some(r) = found.as_ref().filter(|r| ok(r)) {
@@ -168,19 +186,22 @@ async fn a_cluster_is_listed_watched_lost_and_found_again() {
     let (reader, task) = cluster.reader("reader");
 
     // Without CRDs, and without anything else.
-    until("first answers", 20, || reader.started().then_some(())).await;
+    until("first answers", || reader.started().then_some(())).await;
     assert_eq!(word(&reader, "rollouts"), SourceWord::Absent, "{:#?}", reader.states());
     assert_eq!(word(&reader, "canaries"), SourceWord::Absent);
     assert_eq!(word(&reader, "pods"), SourceWord::Live);
 
     // Its CRDs come, and are found without a restart.
     cluster.run("argo");
-    until("rollouts are read", 20, || (word(&reader, "rollouts") == SourceWord::Live).then_some(())).await;
+    until("rollouts are read", || (word(&reader, "rollouts") == SourceWord::Live).then_some(())).await;
     canary_moves(&cluster, &reader).await;
     deployments(&cluster, &reader).await;
+    flagger(&cluster, &reader).await;
     refused(&cluster).await;
+    by_certificate(&cluster).await;
     lost(&cluster, &reader).await;
     task.abort();
+    as_a_pod(&cluster);
     command_line(&cluster);
 }
 
@@ -261,7 +282,7 @@ async fn deployments(cluster: &Cluster, reader: &Reader) {
         all.into_iter().find(|r| r.id.name == "site").unwrap()
     };
     let blue_green = pair(RolloutKind::BlueGreen, Some("front"));
-    until("blue is active", 20, || {
+    until("blue is active", || {
         let s = site(&blue_green);
         (s.active.as_deref() == Some("blue") && s.ready == 3 && s.phase == RolloutPhase::Healthy).then_some(())
     })
@@ -269,17 +290,63 @@ async fn deployments(cluster: &Cluster, reader: &Reader) {
     cluster
         .patch("/api/v1/namespaces/demo/services/front", &json!({ "spec": { "selector": { "app": "green" } } }))
         .await;
-    until("green is active", 10, || (site(&blue_green).active.as_deref() == Some("green")).then_some(())).await;
+    until("green is active", || (site(&blue_green).active.as_deref() == Some("green")).then_some(())).await;
     let absent = site(&pair(RolloutKind::BlueGreen, Some("nowhere")));
     assert_eq!((absent.phase, absent.active), (RolloutPhase::Unknown, None));
     let weighed = site(&pair(RolloutKind::ReplicaCanary, None));
     assert_eq!((weighed.set_weight, weighed.actual_weight), (Some(33), Some(33)));
 }
 
+/// Canaries of Flagger: their CRD comes while the watch runs, and what its controller would say of one is shown.
+async fn flagger(cluster: &Cluster, reader: &Reader) {
+    const CANARIES: &str = "/apis/flagger.app/v1beta1/namespaces/demo/canaries";
+    assert_eq!(word(reader, "canaries"), SourceWord::Absent);
+    let crd: Value = serde_json::from_str(include_str!("fixtures/rollout/flagger-crd.json")).unwrap();
+    cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+    cluster.served(CANARIES).await;
+    for (name, image) in [("shop", "shop:2"), ("shop-primary", "shop:1")] {
+        cluster.create(DEPLOYMENTS, &deployment(name, name, image, 1)).await;
+    }
+    let canary = json!({
+        "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": { "name": "shop", "namespace": "demo" },
+        "spec": {
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" },
+            "analysis": { "interval": "1m", "threshold": 5, "stepWeight": 10, "maxWeight": 30 },
+        },
+    });
+    cluster.create(CANARIES, &canary).await;
+    let shop = rollout(reader, "shop", "read", |r| r.kind == RolloutKind::Flagger).await;
+    assert_eq!(shop.phase, RolloutPhase::Unknown, "its controller has said nothing yet: {shop:#?}");
+
+    let status = |phase: &str, weight: u32, why: &str| {
+        json!({ "status": {
+            "phase": phase, "canaryWeight": weight, "failedChecks": 1, "iterations": 0,
+            "lastTransitionTime": "2026-01-05T08:00:00Z",
+            "conditions": [{
+                "type": "Promoted", "status": if phase == "Failed" { "False" } else { "Unknown" }, "reason": phase,
+                "message": why, "lastTransitionTime": "2026-01-05T08:00:00Z",
+            }],
+        } })
+    };
+    let path = format!("{CANARIES}/shop/status");
+    cluster.patch(&path, &status("Progressing", 20, "New revision detected.")).await;
+    let shop = rollout(reader, "shop", "progressing with both Deployments up", |r| {
+        r.phase == RolloutPhase::Progressing && r.ready == 2
+    })
+    .await;
+    assert_eq!((shop.set_weight, shop.step, shop.steps.len()), (Some(20), Some(1), 3), "{shop:#?}");
+    assert_eq!(shop.message.expose(), "Progressing: New revision detected.");
+    let roles: Vec<&str> = shop.revisions.iter().map(|v| v.role.as_str()).collect();
+    assert_eq!(roles, ["stable", "canary"]);
+    cluster.patch(&path, &status("Failed", 0, "Canary analysis failed.")).await;
+    let shop = rollout(reader, "shop", "degraded", |r| r.phase == RolloutPhase::Degraded).await;
+    assert!(shop.aborted && shop.stuck.unwrap().0.expose().contains("Canary analysis failed"), "{:?}", shop.message);
+}
+
 /// A token without rights: each kind says that it is forbidden, with the server's words.
 async fn refused(cluster: &Cluster) {
     let (reader, task) = cluster.reader("nobody");
-    until("first answers", 20, || reader.started().then_some(())).await;
+    until("first answers", || reader.started().then_some(())).await;
     for s in reader.states() {
         assert_eq!(s.state, SourceWord::Forbidden, "{s:?}");
         assert!(s.detail.expose().contains("nobody"), "{s:?}");
@@ -288,23 +355,37 @@ async fn refused(cluster: &Cluster) {
     task.abort();
 }
 
+/// The same rights by a client certificate instead of a token, and none by one that another authority signed.
+async fn by_certificate(cluster: &Cluster) {
+    let (reader, task) = cluster.reader("reader-certificate");
+    until("pods are read", || (word(&reader, "pods") == SourceWord::Live).then_some(())).await;
+    assert!(all(&reader, &Pairs::default()).iter().any(|r| r.id.name == "web"));
+    task.abort();
+    let (reader, task) = cluster.reader("stranger-certificate");
+    until("first answers", || reader.started().then_some(())).await;
+    assert_eq!(word(&reader, "pods"), SourceWord::Forbidden, "{:#?}", reader.states());
+    task.abort();
+}
+
 /// The apiserver dies, its old versions go, it comes back: what is on screen stays, and what changed meanwhile is seen.
-async fn lost(cluster: &Cluster, reader: &Reader) {
+async fn lost(cluster: &Cluster, reader: &Arc<Reader>) {
     let before = all(reader, &Pairs::default()).len();
     let lists = reader.lists(Kind::Deployment);
     cluster.run("api-stop");
-    until("lost", 20, || (word(reader, "deployments") == SourceWord::Lost).then_some(())).await;
+    until("lost", || (word(reader, "deployments") == SourceWord::Lost).then_some(())).await;
     let shown = all(reader, &Pairs::default());
     assert_eq!(shown.len(), before, "what was known stays");
     let state = reader.states().into_iter().find(|s| s.kind.starts_with("kubernetes deployments")).unwrap();
     assert!(state.next_try.is_some() && state.last_good.is_some(), "{state:?}");
     assert!(shown.iter().all(|r| r.seen < Timestamp::now() - Duration::from_millis(1)), "and says how old it is");
 
+    // From here on every state is noted, and the fewest rollouts that were ever in sight.
+    let seen = Noted::start(reader);
     cluster.run("compact");
     cluster.run("api-start");
     cluster.patch(&format!("{DEPLOYMENTS}/api"), &json!({ "spec": { "replicas": 6 } })).await;
     rollout(reader, "api", "grown to 6", |r| r.replicas == 6).await;
-    until("live again", 20, || {
+    until("live again", || {
         Kind::ALL
             .iter()
             .all(|k| matches!(word(reader, k.plural()), SourceWord::Live | SourceWord::Absent))
@@ -312,6 +393,74 @@ async fn lost(cluster: &Cluster, reader: &Reader) {
     })
     .await;
     assert!(reader.lists(Kind::Deployment) > lists, "its version was gone (410), so everything was listed again");
+    let (details, fewest) = seen.end().await;
+    assert!(details.iter().any(|d| d.contains("(410)")), "the reason is told meanwhile: {details:#?}");
+    assert_eq!(fewest, before, "and nothing goes from the screen while it is listed again");
+}
+
+/// What a reader said of Deployments at any time, and the fewest rollouts it showed.
+struct Noted {
+    stop: Arc<AtomicBool>,
+    found: Arc<Mutex<(BTreeSet<String>, usize)>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Noted {
+    fn start(reader: &Arc<Reader>) -> Self {
+        let (stop, found) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new((BTreeSet::new(), usize::MAX))));
+        let (reader, ended, into) = (Arc::clone(reader), Arc::clone(&stop), Arc::clone(&found));
+        let task = tokio::spawn(async move {
+            while !ended.load(Ordering::Relaxed) {
+                let count = all(&reader, &Pairs::default()).len();
+                let states = reader.states().into_iter().map(|s| s.detail.expose().to_owned());
+                {
+                    let mut into = into.lock().unwrap();
+                    into.0.extend(states);
+                    into.1 = into.1.min(count);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        Self { stop, found, task }
+    }
+
+    async fn end(self) -> (BTreeSet<String>, usize) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        self.found.lock().unwrap().clone()
+    }
+}
+
+/// As a pod of the cluster: no kubeconfig anywhere, only the account's files and the environment that Kubernetes gives
+/// to every container. The files' place cannot be chosen, so the program gets a `/run` of its own.
+fn as_a_pod(cluster: &Cluster) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, "[operate.kubernetes.here]\nnamespaces = [\"demo\"]\n").unwrap();
+    let inside = r#"set -e
+        mount -t tmpfs none /run
+        [ -L /var/run ] || mount --bind /run /var/run
+        mkdir -p /run/secrets/kubernetes.io/serviceaccount
+        cd /run/secrets/kubernetes.io/serviceaccount
+        cp "$CA" ca.crt; printf reader-token > token; printf demo > namespace
+        exec "$@""#;
+    let (host, port) = cluster.url.trim_start_matches("https://").split_once(':').unwrap();
+    let run = |program: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "--", "sh", "-c", inside, "-"]).args(program);
+        command.env("CA", cluster.dir.path().join("certs/ca.pem")).env("HOME", dir.path()).env_remove("KUBECONFIG");
+        command.env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port);
+        command.output()
+    };
+    if !run(&["true"]).is_ok_and(|o| o.status.success()) {
+        println!("skipped: this machine gives no mount namespace, so no account of a pod");
+        return;
+    }
+    let (config, data) = (config.display().to_string(), dir.path().join("data").display().to_string());
+    let program = env!("CARGO_BIN_EXE_watchfloor");
+    let out = run(&[program, "rollout", "list", "--json", "--config", &config, "--data-dir", &data]).unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(String::from_utf8_lossy(&out.stdout).contains(r#""name":"web""#), "{out:?}");
 }
 
 /// `rollout list` and `show` as a person calls them.
@@ -333,7 +482,7 @@ fn command_line(cluster: &Cluster) {
     let lines = String::from_utf8(out.stdout).unwrap();
     let first: Rollout = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
     assert_eq!(first.phase, RolloutPhase::Degraded, "those first that want a look");
-    assert_eq!(lines.lines().count(), 5, "{lines}");
+    assert_eq!(lines.lines().count(), 6, "{lines}");
     let out = run(&["rollout", "show", "demo/web"]);
     let text = String::from_utf8(out.stdout).unwrap();
     println!("{text}");

@@ -14,7 +14,8 @@
 #   kubernetes.sh stop DIR              ends everything by process id and waits
 #
 # DIR/env holds URL, CA, KUBECONFIG (all rights), KUBECONFIG_READER (get, list, watch), KUBECONFIG_WRITER (also patch),
-# KUBECONFIG_NOBODY (no right), tokens as TOKEN_..., S3, BUCKET and PIDs.
+# KUBECONFIG_NOBODY (no right), tokens as TOKEN_..., S3, BUCKET and PIDs. reader-certificate.kubeconfig beside it is the
+# reader by a client certificate, stranger-certificate.kubeconfig somebody whose certificate another authority signed.
 # With WATCHFLOOR_TEST_OWNER=PID everything ends by itself when that process is gone.
 # Exit 77: something it needs is not on this machine; the reason is on stderr.
 # WATCHFLOOR_TEST_BUILD=1 builds what is missing (ten minutes, once); without it a missing build is exit 77.
@@ -94,17 +95,28 @@ certificates() { # dir
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$c/server.key" -out "$c/server.csr" -subj /CN=localhost 2> /dev/null
   openssl x509 -req -in "$c/server.csr" -CA "$c/ca.pem" -CAkey "$c/ca.key" -CAcreateserial -days 3650 -out "$c/server.pem" \
     -extfile <(printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n') 2> /dev/null
+  client_certificate "$c" reader "$c/ca"
+  # One that the apiserver does not know.
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$c/other.key" -out "$c/other.pem" -days 3650 \
+    -subj /CN=another-ca -addext keyUsage=critical,keyCertSign,cRLSign 2> /dev/null
+  client_certificate "$c" stranger "$c/other"
   openssl genrsa -out "$c/sa.key" 2048 2> /dev/null
   openssl rsa -in "$c/sa.key" -pubout -out "$c/sa.pub" 2> /dev/null
 }
 
-kubeconfig() { # dir user -> writes dir/user.kubeconfig
+client_certificate() { # dir name ca
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1/$2.key" -out "$1/$2.csr" -subj "/CN=$2" 2> /dev/null
+  openssl x509 -req -in "$1/$2.csr" -CA "$3.pem" -CAkey "$3.key" -CAcreateserial -days 3650 -out "$1/$2.pem" \
+    -extfile <(printf 'extendedKeyUsage=clientAuth\n') 2> /dev/null
+}
+
+kubeconfig() { # dir user what-says-who -> writes dir/user.kubeconfig
   local url=https://127.0.0.1:$(port "$1" api)
   cat > "$1/$2.kubeconfig" <<YAML
 apiVersion: v1
 kind: Config
 clusters: [{name: test, cluster: {server: "$url", certificate-authority: "$1/certs/ca.pem"}}]
-users: [{name: $2, user: {token: $2-token}}]
+users: [{name: $2, user: {$3}}]
 contexts: [{name: test, context: {cluster: test, user: $2, namespace: default}}]
 current-context: test
 YAML
@@ -165,7 +177,7 @@ api_start() { # dir
   run "$dir" apiserver "$bin/kube-apiserver" --etcd-servers="http://127.0.0.1:$(port "$dir" etcd)" --bind-address=127.0.0.1 \
     --advertise-address=127.0.0.1 --secure-port="$(port "$dir" api)" --cert-dir="$dir/certs" \
     --tls-cert-file="$dir/certs/server.pem" --tls-private-key-file="$dir/certs/server.key" \
-    --token-auth-file="$dir/tokens.csv" --authorization-mode=RBAC --service-account-key-file="$dir/certs/sa.pub" \
+    --token-auth-file="$dir/tokens.csv" --client-ca-file="$dir/certs/ca.pem" --authorization-mode=RBAC --service-account-key-file="$dir/certs/sa.pub" \
     --service-account-signing-key-file="$dir/certs/sa.key" --service-account-issuer=https://kubernetes.default.svc \
     --service-cluster-ip-range=10.0.0.0/24 --allow-privileged=true --disable-admission-plugins=ServiceAccount \
     --endpoint-reconciler-type=none --shutdown-delay-duration=0s
@@ -186,7 +198,10 @@ start() { # dir
   if [ ! -e "$dir/tokens.csv" ]; then
     certificates "$dir"
     printf 'admin-token,admin,1,"system:masters"\nreader-token,reader,2\nwriter-token,writer,3\nnobody-token,nobody,4\n' > "$dir/tokens.csv"
-    for user in admin reader writer nobody; do kubeconfig "$dir" $user; done
+    for user in admin reader writer nobody; do kubeconfig "$dir" $user "token: $user-token"; done
+    for user in reader stranger; do
+      kubeconfig "$dir" $user-certificate "client-certificate: \"$dir/certs/$user.pem\", client-key: \"$dir/certs/$user.key\""
+    done
   fi
   run "$dir" etcd etcd --data-dir "$dir/etcd" --listen-client-urls "$etcd" --advertise-client-urls "$etcd" --listen-peer-urls "$peer" \
     --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" --unsafe-no-fsync
@@ -291,5 +306,5 @@ case ${1:-} in
   api-start) api_start "$(cd "$2" && pwd)" ;;
   s3-stop) end "$2" s3 KILL ;;
   s3-start) s3_start "$(cd "$2" && pwd)" ;;
-  *) sed -n '2,22p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,21p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

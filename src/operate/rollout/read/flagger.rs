@@ -53,6 +53,19 @@ pub fn rollout(index: &Index<'_>, c: &kept::Canary) -> Rollout {
     rollout
 }
 
+/// Whether a Deployment is one of a canary's two, and so no rollout of its own.
+pub fn leads(index: &Index<'_>, namespace: &str, deployment: &str) -> bool {
+    let target = |name: &str| {
+        index.snapshot.all(Kind::Canary).any(|object| {
+            let Kept::Canary(c) = object else { return false };
+            c.metadata.namespace == namespace
+                && c.spec.target_ref.name == name
+                && c.spec.target_ref.kind == "Deployment"
+        })
+    };
+    target(deployment) || deployment.strip_suffix("-primary").is_some_and(target)
+}
+
 /// Flagger's phases.
 fn phase(c: &kept::Canary) -> RolloutPhase {
     match c.status.phase.as_str() {

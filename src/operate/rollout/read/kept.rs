@@ -496,6 +496,7 @@ pub struct CanarySpec {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct TargetRef {
+    pub kind: String,
     pub name: String,
 }
 

@@ -152,6 +152,7 @@ pub fn rollouts(snapshot: &Snapshot, pairs: &Pairs, now: Timestamp) -> Vec<Rollo
     found.extend(pairs.0.iter().map(|pair| deployment::pair(&index, pair)));
     let paired = |namespace: &str, name: &str| {
         pairs.0.iter().any(|p| p.namespace == namespace && (p.first == name || p.second == name))
+            || flagger::leads(&index, namespace, name)
     };
     for object in snapshot.all(Kind::Deployment) {
         if let Kept::Deployment(deployment) = object
