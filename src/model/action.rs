@@ -109,6 +109,12 @@ pub enum Executor {
     },
     /// A patch to a rollout or Service of a cluster in the settings.
     Kubernetes { verb: RolloutVerb },
+    /// A backup of Velero in a cluster of the settings; a target is `CLUSTER/VELERO-NAMESPACE/BACKUP`.
+    Velero {
+        verb: VeleroVerb,
+        #[serde(default = "default_timeout")]
+        timeout_seconds: u64,
+    },
     /// Changes nothing outside a throwaway desk; used by the demo and by drills.
     Demo {
         #[serde(default)]
@@ -124,6 +130,16 @@ pub enum Executor {
 pub enum SnapshotVerb {
     Take,
     Restore,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VeleroVerb {
+    Take,
+    Restore,
+    Delete,
+    /// Restored aside, tried, and removed again.
+    Drill,
 }
 
 /// A repository of snapshots and how to get at it.
@@ -154,6 +170,7 @@ impl Executor {
             Self::Http { .. } => "http",
             Self::OpensearchSnapshot { .. } => "opensearch_snapshot",
             Self::Kubernetes { .. } => "kubernetes",
+            Self::Velero { .. } => "velero",
             Self::Demo { .. } => "demo",
         }
     }

@@ -15,6 +15,7 @@ pub mod opinion;
 pub mod person;
 pub mod priority;
 pub mod query;
+pub mod recovery;
 pub mod risk;
 pub mod rollout;
 pub mod severity;

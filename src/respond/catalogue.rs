@@ -20,7 +20,7 @@ pub struct Catalogue {
     pub path: Option<PathBuf>,
     /// SHA-256 (hex) of the file.
     pub digest: String,
-    /// Holds the actions on rollouts too.
+    /// Holds the actions on rollouts and on backups of Velero too.
     pub(super) rollouts: bool,
 }
 
@@ -71,12 +71,12 @@ impl Catalogue {
         faults.or(Self { defs: Arc::new(defs), path: None, rollouts: false, digest: digest::of_bytes(text.as_bytes()) })
     }
 
-    /// The same with the actions on rollouts; one of the file with such a name stands.
+    /// The same with the actions on rollouts and on backups of Velero; one of the file with such a name stands.
     #[must_use]
     pub fn with_rollouts(mut self) -> Self {
         self.rollouts = true;
         let mut defs = (*self.defs).clone();
-        for def in super::rollout_actions() {
+        for def in super::rollout_actions().into_iter().chain(super::execute::velero::catalogue()) {
             if !defs.iter().any(|d| d.name == def.name) {
                 defs.push(def);
             }
@@ -178,6 +178,7 @@ fn check(def: &ActionDef, say: &mut dyn FnMut(&str, String)) {
             }
             check_timeout(access.timeout_seconds, say);
         }
+        Executor::Velero { timeout_seconds, .. } => check_timeout(*timeout_seconds, say),
         Executor::Kubernetes { .. } | Executor::Demo { .. } => {}
     }
     if def.tier == Tier::T0 && def.contains {
@@ -221,7 +222,10 @@ fn settle_paths(def: &mut ActionDef, folder: &Path) {
         }
         Executor::Http { ca: Some(ca), .. } => *ca = absolute(ca),
         Executor::OpensearchSnapshot { access, .. } => access.ca = access.ca.as_deref().map(absolute),
-        Executor::Http { ca: None, .. } | Executor::Kubernetes { .. } | Executor::Demo { .. } => {}
+        Executor::Http { ca: None, .. }
+        | Executor::Kubernetes { .. }
+        | Executor::Velero { .. }
+        | Executor::Demo { .. } => {}
     }
 }
 

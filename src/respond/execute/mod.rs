@@ -8,6 +8,8 @@ mod kill;
 pub mod kubernetes;
 pub mod opensearch;
 mod process;
+mod steps;
+pub mod velero;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -88,6 +90,7 @@ pub async fn run(job: &Job) {
         Executor::Http { ca, timeout_seconds, .. } => http::run(job, ca.as_deref(), *timeout_seconds).await,
         Executor::OpensearchSnapshot { verb, access } => opensearch::run(job, *verb, access).await,
         Executor::Kubernetes { verb } => kubernetes::run(job, *verb).await,
+        Executor::Velero { verb, timeout_seconds } => velero::run(job, *verb, *timeout_seconds).await,
         Executor::Demo { millis_per_target, changes } => demo::run(job, *millis_per_target, changes).await,
     }
 }
@@ -103,6 +106,8 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
         }
         Executor::OpensearchSnapshot { verb, access } => opensearch::render(body, *verb, access),
         Executor::Kubernetes { verb } => kubernetes::render(body, *verb),
+        // Made by [`plan`]; before that there is none.
+        Executor::Velero { verb, .. } => velero::render(body, *verb),
         Executor::Demo { changes, .. } => Ok(demo::render(body, changes)),
     }
 }
@@ -112,6 +117,7 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
 pub async fn plan(def: &ActionDef, body: &RequestBody, clusters: &Clusters) -> Result<Option<Vec<Command>>, String> {
     match &def.executor {
         Executor::Kubernetes { verb } => kubernetes::plan(body, *verb, clusters).await.map(Some),
+        Executor::Velero { verb, .. } => velero::plan(body, *verb, clusters).await.map(Some),
         Executor::Ansible { .. }
         | Executor::Http { .. }
         | Executor::OpensearchSnapshot { .. }
@@ -140,6 +146,7 @@ pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, ways: W
         Executor::Http { .. } => http::dry_run(body),
         Executor::OpensearchSnapshot { verb, access } => opensearch::dry_run(body, *verb, access, ways.secrets).await,
         Executor::Kubernetes { verb } => kubernetes::dry_run(body, *verb, ways.clusters).await,
+        Executor::Velero { verb, .. } => velero::dry_run(body, *verb, ways.clusters).await,
         Executor::Demo { changes, .. } => demo::dry_run(body, changes),
     }
 }
@@ -156,6 +163,7 @@ pub async fn preflight(
         Executor::Ansible { .. } => ansible::same_hosts(body, home, stop).await,
         Executor::OpensearchSnapshot { verb, access } => opensearch::preflight(body, *verb, access, ways.secrets).await,
         Executor::Kubernetes { verb } => kubernetes::preflight(body, *verb, ways.clusters).await,
+        Executor::Velero { verb, .. } => velero::preflight(body, *verb, ways.clusters).await,
         Executor::Http { .. } | Executor::Demo { .. } => Ok(()),
     }
 }

@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Shown of what a dry run would change.
 const DIFF_LINES: usize = 200;
 /// Who the cluster's audit log says it was.
-const MANAGER: &str = "watchfloor";
+pub(super) const MANAGER: &str = "watchfloor";
 
 /// The actions every desk with a cluster it may write to has.
 pub fn catalogue() -> Vec<ActionDef> {
@@ -142,7 +142,7 @@ fn words(e: &kube::Error) -> String {
     }
 }
 
-async fn in_time<T>(what: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
+pub(super) async fn in_time<T>(what: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
     match tokio::time::timeout(LIMIT, what).await {
         Ok(Ok(t)) => Ok(t),
         Ok(Err(e)) => {
@@ -159,11 +159,18 @@ fn missing(e: &kube::Error) -> bool {
     matches!(e, kube::Error::Api(s) if s.code == 404)
 }
 
-struct Failure {
+pub(super) struct Failure {
     /// The server said no; otherwise it is not known whether it did it.
-    answered: bool,
-    missing: bool,
-    words: String,
+    pub answered: bool,
+    pub missing: bool,
+    pub words: String,
+}
+
+impl Failure {
+    /// Before anything was sent.
+    pub fn ours(words: String) -> Self {
+        Self { answered: true, missing: false, words }
+    }
 }
 
 /// The object of a target with what matters of it.
