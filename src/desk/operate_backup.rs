@@ -29,6 +29,7 @@ use crate::operate::backup::history;
 use crate::operate::backup::objective;
 use crate::operate::backup::prune;
 use crate::operate::backup::source;
+use crate::operate::backup::source::velero::outages;
 use crate::operate::cluster;
 use crate::text::Untrusted;
 use crate::text::clean;
@@ -140,7 +141,16 @@ impl Desk {
         match cluster::connect(name, settings, cluster::As::Reader).await {
             Ok(client) => {
                 let limit = cluster::timeout(settings);
-                source::velero::fetch(&source.name, &client, namespace, limit, now).await
+                let mut outages = outages::known(self.store.as_ref(), &source.name).unwrap_or_default();
+                let before = outages.seen.clone();
+                let read = source::velero::fetch(&source.name, &client, namespace, limit, &mut outages.seen, now).await;
+                if !self.read_only
+                    && outages.seen != before
+                    && let Err(e) = outages::keep(self.store.as_ref(), &source.name, &outages, now)
+                {
+                    tracing::warn!(error = %e, source = source.name, "an outage of its location is not kept");
+                }
+                read
             }
             Err(why) => Read::none(source, SourceWord::Lost, &why),
         }

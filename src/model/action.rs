@@ -130,6 +130,8 @@ pub enum Executor {
 pub enum SnapshotVerb {
     Take,
     Restore,
+    /// Restored under other names, counted, and removed again.
+    Drill,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

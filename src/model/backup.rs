@@ -98,6 +98,9 @@ pub struct Evidence {
     pub detail: Untrusted,
     /// The request or drill it comes from, if any.
     pub reference: Option<String>,
+    /// What of it was looked at, by name as in `Backup::covers`; empty: all of it.
+    #[serde(default)]
+    pub covers: Vec<Untrusted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -100,6 +100,49 @@ pub struct DrillReport {
     pub note: Option<String>,
 }
 
+/// At least so many objects of a kind of Kubernetes must be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub plural: &'static str,
+    pub least: u64,
+}
+
+/// Kinds that can be counted: plural, group, version, kind.
+const KINDS: [(&str, &str, &str, &str); 13] = [
+    ("pods", "", "v1", "Pod"),
+    ("services", "", "v1", "Service"),
+    ("configmaps", "", "v1", "ConfigMap"),
+    ("secrets", "", "v1", "Secret"),
+    ("serviceaccounts", "", "v1", "ServiceAccount"),
+    ("persistentvolumeclaims", "", "v1", "PersistentVolumeClaim"),
+    ("deployments", "apps", "v1", "Deployment"),
+    ("statefulsets", "apps", "v1", "StatefulSet"),
+    ("daemonsets", "apps", "v1", "DaemonSet"),
+    ("replicasets", "apps", "v1", "ReplicaSet"),
+    ("jobs", "batch", "v1", "Job"),
+    ("cronjobs", "batch", "v1", "CronJob"),
+    ("ingresses", "networking.k8s.io", "v1", "Ingress"),
+];
+
+/// `configmaps>=2, deployments>=1`, or `configmaps=2`, which is the same: at least two.
+pub fn counts(text: &str) -> Result<Vec<Count>, String> {
+    let mut out = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let wrong = || format!("objects: expected counts such as \"configmaps>=2, deployments>=1\", found {part:?}");
+        let (plural, least) = part.split_once(">=").or_else(|| part.split_once('=')).ok_or_else(wrong)?;
+        let least: u64 = least.trim().parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
+        let Some((plural, group, version, kind)) = KINDS.iter().find(|k| k.0 == plural.trim()).copied() else {
+            let known = KINDS.map(|k| k.0).join(", ");
+            return Err(format!("objects: {:?} cannot be counted; those that can: {known}", plural.trim()));
+        };
+        out.push(Count { group, version, kind, plural, least });
+    }
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

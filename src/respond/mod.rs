@@ -18,6 +18,7 @@ pub mod digest;
 pub mod evaluate;
 pub mod execute;
 mod lease;
+mod leftover;
 pub mod policy;
 mod propose;
 mod receipt;
@@ -39,6 +40,7 @@ pub use catalogue::Catalogue;
 pub use execute::Clusters;
 pub use execute::Secrets;
 pub use execute::kubernetes::catalogue as rollout_actions;
+pub use leftover::is_drill;
 pub use policy::Policy;
 
 use crate::audit::{Audit, AuditError};

@@ -276,7 +276,10 @@ for i, crd in enumerate(json.load(sys.stdin)["items"]): json.dump(crd, open(f"{s
     '{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"velero","namespace":"velero"},"spec":{"replicas":0,"selector":{"matchLabels":{"app":"velero"}},"template":{"metadata":{"labels":{"app":"velero"}},"spec":{"containers":[{"name":"velero","image":"velero/velero:v1.18.0"}]}}}}'
   run "$dir" velero env AWS_SHARED_CREDENTIALS_FILE="$dir/s3-credentials" VELERO_NAMESPACE=velero HOME="$dir" \
     "$bin/velero" server --namespace velero --plugin-dir "$bin/plugins" --kubeconfig "$dir/admin.kubeconfig" \
-    --metrics-address "127.0.0.1:$(port "$dir" velero-metrics)" --store-validation-frequency 5s
+    --metrics-address "127.0.0.1:$(port "$dir" velero-metrics)" --store-validation-frequency 5s --backup-sync-period 5s
+  # Namespaces that are deleted go only with their controller.
+  [ -e "$dir/pids/controllers" ] || run "$dir" controllers "$bin/kube-controller-manager" --kubeconfig "$dir/admin.kubeconfig" \
+    --leader-elect=false --controllers=namespace-controller,garbage-collector-controller --secure-port=0 --kube-api-qps=200 --kube-api-burst=400
   wait_for "$dir" velero 60 available "$dir"
   write_env "$dir"
 }

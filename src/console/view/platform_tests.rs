@@ -216,6 +216,7 @@ fn backup(id: &str, grade: Grade, age: i64, why: &str) -> Graded {
             warnings: 2,
             evidence: if grade == Grade::A {
                 vec![Evidence {
+                    covers: vec![],
                     what: EvidenceKind::Drill,
                     at: ago(age - 600),
                     ok: true,

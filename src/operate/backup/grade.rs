@@ -39,7 +39,7 @@ pub fn grade(backup: &Backup, asset: &Asset, peers: &[Backup], now: Timestamp) -
     if r.bad.is_empty() && r.unknown.is_empty() {
         succession(backup, asset, peers, now, &mut r);
     }
-    let proven = proof(backup, now, &mut r);
+    let proven = proof(backup, asset, now, &mut r);
     let grade = if !r.bad.is_empty() {
         Grade::Bad
     } else if !r.unknown.is_empty() {
@@ -125,14 +125,14 @@ fn content(b: &Backup, asset: &Asset, now: Timestamp, r: &mut Reasons) {
         r.bad.push("empty: zero volumes in it, and its volumes are wanted".into());
     }
     // A drill that worked shows that what is needed was there.
-    if latest(b, EvidenceKind::Drill, now).is_some_and(|e| e.ok) {
+    let worked = |kind| latest(b, kind, now).is_some_and(|e| e.ok) && whole(b, asset, kind, now);
+    if worked(EvidenceKind::Drill) {
         return;
     }
     if asset.volumes && b.volumes.is_none() {
         r.claims.push("whether its volumes are in it is not told".into());
     }
-    let proven =
-        [EvidenceKind::Restore, EvidenceKind::Verify].into_iter().any(|k| latest(b, k, now).is_some_and(|e| e.ok));
+    let proven = [EvidenceKind::Restore, EvidenceKind::Verify].into_iter().any(worked);
     if !proven && b.items.is_none() && b.bytes.is_none() {
         r.claims.push("neither its items nor its size are told".into());
     }
@@ -186,8 +186,24 @@ pub fn latest(b: &Backup, kind: EvidenceKind, now: Timestamp) -> Option<&Evidenc
         .max_by_key(|e| (e.at, !e.ok))
 }
 
+/// Whether what was looked at with success, taken together, is all that is wanted.
+fn whole(b: &Backup, asset: &Asset, kind: EvidenceKind, now: Timestamp) -> bool {
+    let speaks = |e: &&Evidence| {
+        e.what == kind && e.ok && b.start.is_some_and(|s| e.at >= s) && e.at.as_second() <= now.as_second() + SKEW
+    };
+    let seen: Vec<&Evidence> = b.evidence.iter().filter(speaks).collect();
+    let looked = |wanted: &str| seen.iter().any(|e| e.covers.iter().any(|c| fits(wanted, c.expose())));
+    if seen.iter().any(|e| e.covers.is_empty()) {
+        return true;
+    }
+    match asset.covers.is_empty() {
+        true => !b.covers.is_empty() && b.covers.iter().all(|c| c.expose() != "*" && looked(c.expose())),
+        false => asset.covers.iter().all(|w| looked(w)),
+    }
+}
+
 /// What was proven, if anything; a proof that failed makes it bad, whatever worked before it.
-fn proof(b: &Backup, now: Timestamp, r: &mut Reasons) -> Option<Grade> {
+fn proof(b: &Backup, asset: &Asset, now: Timestamp, r: &mut Reasons) -> Option<Grade> {
     let kinds = [
         (EvidenceKind::Drill, Grade::A, "restored in a drill", "its newest drill failed"),
         (EvidenceKind::Restore, Grade::B, "restored", "its newest restore failed"),
@@ -196,7 +212,10 @@ fn proof(b: &Backup, now: Timestamp, r: &mut Reasons) -> Option<Grade> {
     let mut best = None;
     for (kind, grade, good, failed) in kinds {
         let Some(e) = latest(b, kind, now) else { continue };
-        if e.ok {
+        if e.ok && !whole(b, asset, kind, now) {
+            let what: Vec<String> = e.covers.iter().map(|c| clean(c).as_str().to_owned()).collect();
+            r.notes.push(format!("only {} of it {good} at {}", what.join(", "), e.at));
+        } else if e.ok {
             best = best.or(Some(grade));
             r.notes.push(format!("{good} at {}", e.at));
         } else {

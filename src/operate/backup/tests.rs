@@ -55,7 +55,15 @@ fn good(id: &str, start: &str) -> Backup {
 }
 
 fn proof(what: EvidenceKind, at: &str, ok: bool) -> Evidence {
-    Evidence { what, at: t(at), ok, took_seconds: Some(1_800.0), detail: Untrusted::default(), reference: None }
+    Evidence {
+        what,
+        at: t(at),
+        ok,
+        took_seconds: Some(1_800.0),
+        detail: Untrusted::default(),
+        reference: None,
+        covers: vec![],
+    }
 }
 
 /// Each lie or lack by name, and the grade it must have.

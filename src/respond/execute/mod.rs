@@ -8,7 +8,7 @@ mod kill;
 pub mod kubernetes;
 pub mod opensearch;
 mod process;
-mod steps;
+pub mod steps;
 pub mod velero;
 
 use std::fs::File;

@@ -4,6 +4,8 @@
 //! that was open before is opened again whatever happens in between, also when the restore fails, is stopped, or takes
 //! too long. A snapshot counts as restored only when every shard of it is, and every index answers afterwards.
 
+pub mod drill;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,7 @@ pub fn render(body: &RequestBody, verb: SnapshotVerb, access: &SnapshotAccess) -
             format!("POST {at}/_restore?wait_for_completion=true {what}"),
             format!("POST {url}/{indices}/_open?ignore_unavailable=true"),
         ],
+        SnapshotVerb::Drill => drill::lines(body, url, &at)?,
     };
     Ok(vec![Command { targets: body.targets.clone(), argv, files: BTreeMap::new() }])
 }
@@ -151,7 +154,8 @@ impl<'a> Server<'a> {
 async fn look(body: &RequestBody, verb: SnapshotVerb, server: &Server<'_>) -> Result<Vec<String>, String> {
     let name = snapshot(body)?;
     let found = server.snapshot(name).await?;
-    let there = server.indices(&body.targets).await?;
+    let named = if verb == SnapshotVerb::Drill { drill::names(body) } else { body.targets.clone() };
+    let there = server.indices(&named).await?;
     match (verb, found) {
         (SnapshotVerb::Take, Some(_)) => Err(format!("there is a snapshot {name} already")),
         (SnapshotVerb::Take, None) => {
@@ -161,8 +165,10 @@ async fn look(body: &RequestBody, verb: SnapshotVerb, server: &Server<'_>) -> Re
                 None => Ok(body.targets.iter().map(|t| format!("{t} goes into the new snapshot {name}")).collect()),
             }
         }
-        (SnapshotVerb::Restore, None) => Err(format!("there is no snapshot {name} in {}", server.access.repository)),
-        (SnapshotVerb::Restore, Some(s)) => {
+        (SnapshotVerb::Restore | SnapshotVerb::Drill, None) => {
+            Err(format!("there is no snapshot {name} in {}", server.access.repository))
+        }
+        (SnapshotVerb::Restore | SnapshotVerb::Drill, Some(s)) => {
             let state = s["state"].as_str().unwrap_or("of unknown state");
             let failed = s.pointer("/shards/failed").and_then(Value::as_u64);
             if state != "SUCCESS" || failed != Some(0) {
@@ -181,6 +187,9 @@ async fn look(body: &RequestBody, verb: SnapshotVerb, server: &Server<'_>) -> Re
                 .targets
                 .iter()
                 .map(|t| match there.get(t) {
+                    _ if verb == SnapshotVerb::Drill => {
+                        format!("{t} comes back beside itself as {}, is counted, and removed", drill::name(body, t))
+                    }
                     Some(_) => format!("{t} is closed, overwritten with its state of {taken}, and opened"),
                     None => format!("{t} is not there and comes back with its state of {taken}"),
                 })
@@ -227,6 +236,7 @@ pub async fn run(job: &Job, verb: SnapshotVerb, access: &SnapshotAccess) {
         Ok(server) => match verb {
             SnapshotVerb::Take => take(job, &server).await,
             SnapshotVerb::Restore => restore(job, &server).await,
+            SnapshotVerb::Drill => return drill::run(job, &server).await,
         },
         Err(why) => Err((ReceiptState::Failed, format!("nothing was sent: {why}"))),
     };

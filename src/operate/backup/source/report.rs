@@ -112,6 +112,7 @@ fn backup(source: &str, item: Item) -> Backup {
             .evidence
             .into_iter()
             .map(|p| Evidence {
+                covers: Vec::new(),
                 what: p.what,
                 at: p.at,
                 ok: p.ok,

@@ -129,6 +129,7 @@ fn evidence(check: &Check, at: Timestamp, b: &Backup) -> Option<Evidence> {
         _ => true,
     };
     (about && speaks).then(|| Evidence {
+        covers: Vec::new(),
         what: EvidenceKind::Verify,
         at,
         ok: check.exit_code == 0,

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::super::kubernetes::{Failure, in_time};
 use super::super::steps::{Ended, Steps, bounded_by, probe};
-use super::objects::{self, Count, DRILL_LABEL, Drill, Seen};
+use super::objects::{self, DRILL_LABEL, Drill, Seen};
 use super::{Act, Ask, LOOK, Waiting, api_of, create, get, namespaces};
 use crate::model::action::{ReceiptState, RequestBody, VeleroVerb};
 use crate::model::health::Tri;
-use crate::model::recovery::CLEANUP;
+use crate::model::recovery::{CLEANUP, Count};
 use crate::respond::execute::{Clusters, Job};
 
 /// How long it is waited for Velero to let go, and then for the namespace to be gone.

@@ -1,9 +1,11 @@
 //! Velero: its objects in a cluster, listed with get and list rights only. What they mean is [`objects`]' part.
 
 pub mod objects;
+pub mod outages;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,8 +30,16 @@ struct Trouble {
     why: String,
 }
 
-/// Lists what Velero keeps in `namespace` and reads it. `limit` is the time one request may take.
-pub async fn fetch(name: &str, client: &kube::Client, namespace: &str, limit: Duration, now: Timestamp) -> Read {
+/// Lists what Velero keeps in `namespace` and reads it. `limit` is the time one request may take. `outages` are those
+/// known of its locations; those seen now are added.
+pub async fn fetch(
+    name: &str,
+    client: &kube::Client,
+    namespace: &str,
+    limit: Duration,
+    outages: &mut BTreeMap<String, Timestamp>,
+    now: Timestamp,
+) -> Read {
     let state = |word, detail: String| SourceState {
         name: name.into(),
         kind: "velero".into(),
@@ -59,6 +69,10 @@ pub async fn fetch(name: &str, client: &kube::Client, namespace: &str, limit: Du
             Err(trouble) => objects.missing.push((kind, format!("{} ({})", trouble.why, trouble.word.word()))),
         }
     }
+    for location in objects::away(&objects, now) {
+        outages.insert(location, now);
+    }
+    objects.outages = outages.clone();
     read(name, &objects, now)
 }
 

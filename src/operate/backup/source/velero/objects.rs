@@ -4,6 +4,8 @@
 //! unknown. Velero's own word is not enough in three places: a location says `Available` until it is looked at again, a
 //! backup is `Completed` without a single volume, and objects vanish with the files of their location.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use serde_json::Value;
@@ -88,6 +90,8 @@ pub struct Objects {
     pub namespaces: Vec<DynamicObject>,
     /// Kinds that could not be listed, and why.
     pub missing: Vec<(Kind, String)>,
+    /// Locations that were seen away, and when last: what is stored there may be gone although its objects are not.
+    pub outages: BTreeMap<String, Timestamp>,
 }
 
 impl Objects {
@@ -168,7 +172,10 @@ fn backup(source: &str, object: &DynamicObject, objects: &Objects, now: Timestam
     said.extend(partly);
     if let Some(location) = b.location.as_deref() {
         let (reachable, why) = match objects.locations.iter().find(|o| named(o) == location) {
-            Some(found) => trusted(location, found, objects, now),
+            Some(found) => match trusted(location, found, objects, now) {
+                (Tri::Pass, _) => compared(location, found, objects, b.end),
+                other => other,
+            },
             None if objects.lacks(Kind::Location) => (Tri::Unknown, "locations could not be read".into()),
             None => (Tri::Fail, "there is no such location any more".into()),
         };
@@ -286,6 +293,24 @@ fn trusted(name: &str, location: &DynamicObject, objects: &Objects, now: Timesta
     }
 }
 
+/// A location that was away may have come back without what was stored there. Velero compares its objects with the
+/// files at each sync and drops those without; until it did so after the outage, an older backup is not believed.
+fn compared(name: &str, location: &DynamicObject, objects: &Objects, end: Option<Timestamp>) -> (Tri, String) {
+    let Some(away) = objects.outages.get(name).filter(|away| end.is_none_or(|end| end <= **away)) else {
+        return (Tri::Pass, String::new());
+    };
+    match time(location, "/status/lastSyncedTime") {
+        Some(synced) if synced > *away => (Tri::Pass, String::new()),
+        _ => (Tri::Unknown, format!("was away until after {away}, and what is stored there was not compared since")),
+    }
+}
+
+/// Locations that are away now, or of which it is not known.
+pub fn away(objects: &Objects, now: Timestamp) -> Vec<String> {
+    let away = |l: &&DynamicObject| trusted(named(l), l, objects, now).0 != Tri::Pass;
+    objects.locations.iter().filter(away).map(|l| named(l).to_owned()).collect()
+}
+
 /// Failed, and not for a reason that has nothing to do with where it is stored.
 fn blames_location(object: &DynamicObject) -> bool {
     match text(object, "/status/phase") {
@@ -392,7 +417,15 @@ fn evidence(restore: &DynamicObject, id: &str, taken: Option<Timestamp>) -> Opti
         took_seconds: end.map(|end| end.duration_since(start).as_secs_f64()),
         detail: Untrusted::new(detail.join("; ")),
         reference: Some(named(restore).into()),
+        covers: restored_of(restore),
     })
+}
+
+/// The namespaces a restore was asked for; nothing: all that are in the backup.
+fn restored_of(restore: &DynamicObject) -> Vec<Untrusted> {
+    let named = texts(restore, "/spec/includedNamespaces");
+    let all = named.is_empty() || named.iter().any(|n| n.contains('*'));
+    if all { Vec::new() } else { named.into_iter().map(Untrusted::new).collect() }
 }
 
 fn schedule(object: &DynamicObject) -> Schedule {

@@ -201,3 +201,23 @@ fn schedules_have_a_zone_and_say_when_they_do_nothing() {
     assert!(s.paused && s.said.expose().contains("bad"));
     assert_eq!(s.keeps_seconds, Some(720 * 3600));
 }
+
+#[test]
+fn a_location_that_was_away_is_believed_again_once_it_was_compared() {
+    let mut o = objects(taken("Completed"));
+    o.outages.insert("default".into(), "2026-11-21T02:08:00Z".parse().unwrap());
+    assert_eq!(one(&o).location_reachable, Tri::Unknown, "never compared");
+    let synced = |o: &mut Objects, at: &str| o.locations[0].data["status"]["lastSyncedTime"] = json!(at);
+    synced(&mut o, "2026-11-21T02:07:59Z");
+    assert_eq!(one(&o).location_reachable, Tri::Unknown, "compared before");
+    synced(&mut o, "2026-11-21T02:08:30Z");
+    assert_eq!(one(&o).location_reachable, Tri::Pass);
+    synced(&mut o, "2026-11-21T02:07:59Z");
+    o.outages.insert("default".into(), "2026-11-21T02:00:30Z".parse().unwrap());
+    assert_eq!(one(&o).location_reachable, Tri::Pass, "taken after it");
+    let mut away = objects(taken("Completed"));
+    away.locations = vec![location("Unavailable", "2026-11-21T02:09:30Z")];
+    assert_eq!(super::objects::away(&away, now()), ["default"]);
+    away.locations = vec![location("Available", "2026-11-21T02:09:30Z")];
+    assert!(super::objects::away(&away, now()).is_empty());
+}
