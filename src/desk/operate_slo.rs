@@ -42,7 +42,7 @@ pub(super) async fn watch(desk: Arc<Desk>, mut stop: channel::Receiver<bool>) {
 
 impl Desk {
     fn slo_reader(&self) -> Reader {
-        Reader::new(&self.settings.operate, Arc::clone(&self.secrets))
+        Reader::new(&self.settings.operate, Arc::clone(&self.secrets), self.store.clone())
     }
 
     /// The objectives of the settings' folder; none without one.

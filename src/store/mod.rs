@@ -8,6 +8,7 @@
 pub mod conformance;
 pub mod sqlite;
 
+use jiff::SignedDuration;
 use jiff::Timestamp;
 
 use crate::model::act::{Act, ActReport, TimelineEvent};
@@ -17,6 +18,7 @@ use crate::model::case::{Case, SavedView, Suppression};
 use crate::model::ids::{AlertId, CaseId, DeadLetterId, PersonId, RequestId, SuppressionId, UndoId};
 use crate::model::opinion::{Agreement, Answered, Exchange, Review, TriageQueue, TriageStats};
 use crate::model::query::{Count, Page, Query, SortKey};
+use crate::model::slo::DeskSli;
 use crate::model::verdict::Verdict;
 use crate::text::Untrusted;
 
@@ -174,6 +176,14 @@ pub struct Entry {
     pub at: Timestamp,
     /// JSON.
     pub body: String,
+}
+
+/// Events of this desk in a minute, named by its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnEvents {
+    pub until: Timestamp,
+    pub good: u64,
+    pub bad: u64,
 }
 
 pub trait Store: Send + Sync {
@@ -351,6 +361,18 @@ pub trait Store: Send + Sync {
     /// The kill switch: who set it and when, if it is on.
     fn kill_switch(&self) -> Result<Option<(PersonId, Timestamp)>>;
     fn set_kill_switch(&self, on: Option<(&PersonId, Timestamp)>) -> Result<()>;
+
+    // --- the desk's own events -----------------------------------------------------------------
+    /// Counted after `from`, up to and with `until`, oldest first; minutes without any are left out. What takes time is
+    /// good when it took `within` at most, and counts when it was done; what is late counts as bad from the moment its
+    /// time ran out, whether it was done later or is still open.
+    fn own_events(
+        &self,
+        sli: DeskSli,
+        within: SignedDuration,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<OwnEvents>>;
 
     // --- documents and series of the platform's health ------------------------------------------
     fn doc(&self, kind: &str, key: &str) -> Result<Option<Doc>>;

@@ -298,10 +298,11 @@ impl Eval<'_> {
         }
         let Some(spent) = status.spent else {
             return match self.meter.count(self.from, self.now) {
-                None if !self.meter.is_own() => {
-                    (SloState::Unknown, "there are too few samples to count anything by".into())
+                None if self.meter.is_own() => {
+                    (SloState::Unknown, "this desk has seen no such event in the whole window".into())
                 }
-                _ => (SloState::Quiet, "samples come, but no traffic".into()),
+                None => (SloState::Unknown, "there are too few samples to count anything by".into()),
+                Some(_) => (SloState::Quiet, "samples come, but no traffic".into()),
             };
         };
         let words = format!("{:.1} % of the budget spent ({})", spent * 100.0, self.slo.method.word());

@@ -28,11 +28,12 @@ pub enum Part {
     Bad,
 }
 
-/// An event whose outcome is known by itself.
+/// Events whose outcome is known by itself, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct Events {
     pub at: i64,
-    pub good: bool,
+    pub good: u64,
+    pub bad: u64,
 }
 
 /// What was read.
@@ -50,7 +51,7 @@ pub enum Signal {
     /// Gauges of the share of bad, 0 to 1; NaN is a moment without events. Weighed by the time each stands for, so that
     /// an event is a second.
     BadShare(Vec<Track>),
-    Events(Vec<Event>),
+    Events(Vec<Events>),
 }
 
 /// What an objective is judged by.
@@ -288,7 +289,7 @@ fn base(series: &Series) -> Base {
             Base::Tally(Tally::new(tracks.iter().flat_map(weigh).collect()))
         }
         Signal::Events(events) => Base::Tally(Tally::new(
-            events.iter().map(|e| (e.at, Count { bad: f64::from(u8::from(!e.good)), total: 1.0 })).collect(),
+            events.iter().map(|e| (e.at, Count { bad: e.bad as f64, total: (e.good + e.bad) as f64 })).collect(),
         )),
     }
 }

@@ -10,6 +10,7 @@
 mod acts;
 mod docs;
 mod intake;
+mod own;
 mod races;
 mod reading;
 mod requests;
@@ -53,6 +54,8 @@ pub const CHECKS: &[Check] = &[
     ("containment", acts::containment),
     ("documents change only from the revision that was read", docs::documents),
     ("series grow, are read by time, and forget what is old", docs::series),
+    ("what people took is counted by the minute, late from when time ran out", own::people),
+    ("what machines took is counted, and what they did not answer", own::machines),
     ("exchanges are kept whole, and dropped when old", triage::exchanges),
     ("reviews and answers change nothing else", triage::reviews_and_answers),
     ("agreement: reviews first, then closings, no fallbacks", triage::agreement),

@@ -8,6 +8,7 @@ mod change;
 mod doc;
 mod ingest;
 mod near;
+mod own;
 mod page;
 mod plan;
 mod related;
@@ -26,12 +27,13 @@ mod verdict;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use jiff::SignedDuration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::{
-    Changes, Doc, Entry, Held, Ingested, Job, Near, PastDispositions, Result, Seen, Store, StoreError, Wanted,
-    Writeback,
+    Changes, Doc, Entry, Held, Ingested, Job, Near, OwnEvents, PastDispositions, Result, Seen, Store, StoreError,
+    Wanted, Writeback,
 };
 use crate::model::act::{Act, ActReport, TimelineEvent};
 use crate::model::action::{Receipt, Request, RequestState};
@@ -40,6 +42,7 @@ use crate::model::case::{Case, SavedView, Suppression};
 use crate::model::ids::{AlertId, CaseId, DeadLetterId, PersonId, RequestId, SuppressionId, UndoId};
 use crate::model::opinion::{Agreement, Answered, Exchange, Review, TriageQueue, TriageStats};
 use crate::model::query::{Count, Page, Query, SortKey};
+use crate::model::slo::DeskSli;
 use crate::model::verdict::Verdict;
 use crate::text::Untrusted;
 
@@ -460,6 +463,15 @@ impl Store for SqliteStore {
     }
     fn set_kill_switch(&self, on: Option<(&PersonId, Timestamp)>) -> Result<()> {
         self.write(|tx| request::set_kill_switch(tx, on))
+    }
+    fn own_events(
+        &self,
+        sli: DeskSli,
+        within: SignedDuration,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<OwnEvents>> {
+        self.read(|c| own::counted(c, sli, within, from, until))
     }
     fn doc(&self, kind: &str, key: &str) -> Result<Option<Doc>> {
         self.read(|c| doc::get(c, kind, key))
