@@ -9,6 +9,8 @@
     reason = "a test says what it missed by panicking"
 )]
 
+#[path = "fuzz/platform.rs"]
+mod platform;
 mod samples;
 
 use std::collections::BTreeMap;
@@ -41,7 +43,11 @@ impl Mutant {
     fn bytes(&self) -> (&'static str, Vec<u8>) {
         let samples = samples::all();
         let (format, record) = samples[usize::from(self.sample) % samples.len()];
-        let mut bytes = record.as_bytes().to_vec();
+        (format, self.changed(record))
+    }
+
+    fn changed(&self, sample: &str) -> Vec<u8> {
+        let mut bytes = sample.as_bytes().to_vec();
         for edit in self.edits.iter().take(16) {
             let place = |at: u16, len: usize| usize::from(at) % len.max(1);
             let len = bytes.len();
@@ -64,7 +70,7 @@ impl Mutant {
                 }
             }
         }
-        (format, bytes)
+        bytes
     }
 }
 

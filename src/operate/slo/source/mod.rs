@@ -9,7 +9,7 @@
 mod own;
 pub mod prometheus;
 pub mod query;
-mod saved;
+pub mod saved;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

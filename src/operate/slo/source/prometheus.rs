@@ -193,7 +193,13 @@ impl Server {
 fn read(answer: Answer) -> Result<Tracks, Fault> {
     let wrong = |why: String| Fault::new(SourceWord::Unreadable, why);
     if answer.status != "success" {
-        return Err(wrong(crate::text::front(&answer.error, SAID_MAX).to_owned()));
+        let said = crate::text::front(&answer.error, SAID_MAX);
+        let status = crate::text::front(&answer.status, 40);
+        return Err(wrong(if said.is_empty() {
+            format!("status {status:?} without a word why")
+        } else {
+            said.to_owned()
+        }));
     }
     let data = answer.data.ok_or_else(|| wrong("an answer without data".into()))?;
     if data.result_type != "matrix" {

@@ -19,10 +19,15 @@ pub fn read(path: &Path) -> Result<Tracks, Fault> {
         return Err(wrong("longer than 512 MiB".into()));
     }
     let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    parse(&text).map_err(|f| Fault { word: f.word, ..wrong(f.why) })
+}
+
+/// The text of such a file: JSON when it begins with a brace.
+pub fn parse(text: &str) -> Result<Tracks, Fault> {
     if text.trim_start().starts_with('{') {
-        return super::prometheus::parse(&text).map_err(|f| Fault { word: f.word, ..wrong(f.why) });
+        return super::prometheus::parse(text);
     }
-    open_metrics(&text).map_err(wrong)
+    open_metrics(text).map_err(|why| Fault::new(SourceWord::Unreadable, why))
 }
 
 /// `name{label="value"} value seconds`; comments, exemplars and `# EOF` are passed over.
