@@ -47,7 +47,7 @@ pub(super) async fn clusters(desk: Arc<Desk>, stop: watch::Receiver<bool>) {
 async fn cluster(desk: Arc<Desk>, reader: Arc<Reader>, name: String, mut stop: watch::Receiver<bool>) {
     // Dropped with this function, which ends the watchers.
     let mut watchers = JoinSet::new();
-    watchers.spawn(Arc::clone(&reader).run());
+    watchers.spawn(desk.watcher(&reader));
     loop {
         let now = Timestamp::now();
         let read = reader.with(|snapshot| rollouts(snapshot, &Pairs::default(), now)).unwrap_or_default();
@@ -94,7 +94,7 @@ impl Desk {
         let readers: Vec<Arc<Reader>> =
             clusters.iter().map(|(name, s)| Reader::new(name, s.clone(), Pace::default())).collect();
         for reader in &readers {
-            watchers.spawn(Arc::clone(reader).run());
+            watchers.spawn(self.watcher(reader));
         }
         let until = Instant::now() + ONCE;
         while !readers.iter().all(|r| r.started()) && Instant::now() < until {

@@ -42,7 +42,11 @@ pub(super) async fn watch(desk: Arc<Desk>, mut stop: channel::Receiver<bool>) {
 
 impl Desk {
     fn slo_reader(&self) -> Reader {
-        Reader::new(&self.settings.operate, Arc::clone(&self.secrets), self.store.clone())
+        let reader = Reader::new(&self.settings.operate, Arc::clone(&self.secrets), self.store.clone());
+        match self.feed() {
+            Some(feed) => reader.fed_by(feed),
+            None => reader,
+        }
     }
 
     /// The objectives of the settings' folder; none without one.

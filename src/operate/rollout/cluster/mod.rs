@@ -159,6 +159,13 @@ impl Reader {
         self.changed.notify_one();
     }
 
+    /// Takes all objects of a kind from somewhere else than an apiserver, as if they had just been listed.
+    pub fn feed(&self, kind: Kind, objects: Vec<Kept>) {
+        let scope = (kind, None);
+        self.listed(&scope, objects);
+        self.report(&scope, SourceWord::Live, "", None);
+    }
+
     fn listed(&self, scope: &Scope, objects: Vec<Kept>) {
         if let Ok(mut inner) = self.inner.lock() {
             inner.snapshot.replace(scope.0, scope.1.as_deref(), objects);

@@ -46,6 +46,9 @@ use crate::text::Untrusted;
 /// Turns a reference such as `keyring:prometheus` into the secret.
 pub type Secrets = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
+/// Samples made in this process up to a moment (milliseconds), in place of those of a server.
+pub type Feed = Arc<dyn Fn(i64) -> Tracks + Send + Sync>;
+
 const MINUTE: i64 = 60_000;
 /// How far back samples are a minute apart.
 const TAIL: i64 = 6 * 3_600_000;
@@ -83,6 +86,7 @@ pub struct Reader {
     settings: BTreeMap<String, PrometheusSettings>,
     parallel: u32,
     secrets: Secrets,
+    feed: Option<Feed>,
     servers: Mutex<BTreeMap<String, Server>>,
     kept: Mutex<BTreeMap<Ask, Kept>>,
     states: Mutex<BTreeMap<String, SourceState>>,
@@ -121,11 +125,19 @@ impl Reader {
             settings: settings.prometheus.clone(),
             parallel: settings.parallel,
             secrets,
+            feed: None,
             servers: Mutex::default(),
             kept: Mutex::default(),
             states: Mutex::new(settings.prometheus.iter().map(state).collect()),
             store,
         }
+    }
+
+    /// Asks no server: every source has the samples of `feed`.
+    #[must_use]
+    pub fn fed_by(mut self, feed: Feed) -> Self {
+        self.feed = Some(feed);
+        self
     }
 
     /// How the servers are doing, by name.
@@ -212,7 +224,10 @@ impl Reader {
     async fn read_source(&self, source: &str, asks: &BTreeMap<Ask, (Shape, i64)>, at: i64) {
         let Some(settings) = self.settings.get(source) else { return };
         let mine = asks.iter().filter(|(ask, _)| ask.source == source);
-        let faults: Vec<Fault> = if let Some(path) = settings.file.clone() {
+        let faults: Vec<Fault> = if let Some(feed) = &self.feed {
+            let read = Ok(feed(at));
+            mine.filter_map(|(ask, (_, from))| self.keep_saved(ask, *from, at, &read)).collect()
+        } else if let Some(path) = settings.file.clone() {
             let read = tokio::task::spawn_blocking(move || saved::read(&path)).await;
             let lost = |_| Err(Fault::new(SourceWord::Lost, "the file could not be read"));
             let read = read.unwrap_or_else(lost);
@@ -267,9 +282,10 @@ impl Reader {
     }
 
     fn keep_saved(&self, ask: &Ask, from: i64, at: i64, read: &Result<Tracks, Fault>) -> Option<Fault> {
-        let picked = read.clone().and_then(|all| {
+        let picked = read.as_ref().map_err(Clone::clone).and_then(|all| {
             let selector = Selector::parse(&ask.query).map_err(|why| Fault::new(SourceWord::Unreadable, why))?;
-            Ok(all.into_iter().filter(|(labels, _)| selector.takes(labels)).collect())
+            let taken = all.iter().filter(|(labels, _)| selector.takes(labels));
+            Ok(taken.map(|(labels, track)| (labels.clone(), track.clone())).collect())
         });
         match picked {
             Ok(tracks) => {
@@ -345,7 +361,8 @@ impl Reader {
     fn series(&self, slo: &Slo, need: &Need, at: i64) -> Series {
         let Ok(kept) = self.kept.lock() else { return Series::failed("the samples cannot be reached") };
         let sides: Vec<&Kept> = need.asks.iter().filter_map(|(ask, _)| kept.get(ask)).collect();
-        let file = need.asks.iter().any(|(a, _)| self.settings.get(&a.source).is_some_and(|s| s.file.is_some()));
+        let file = self.feed.is_some()
+            || need.asks.iter().any(|(a, _)| self.settings.get(&a.source).is_some_and(|s| s.file.is_some()));
         let side = |i: usize| -> Vec<Track> {
             let (Some(kept), Some((_, shape))) = (sides.get(i), need.asks.get(i)) else { return Vec::new() };
             let grid = Grid { step: need.step, tail: at - TAIL };

@@ -1,5 +1,12 @@
 //! The throwaway desk: bundled people, actions, policy and a scenario that runs by itself. No network, no settings.
 
+mod backups;
+mod cluster;
+mod feed;
+mod probes;
+mod series;
+mod world;
+
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +26,9 @@ use super::scenario::Scenario;
 use crate::config::Settings;
 use crate::config::inventory;
 use crate::config::roster;
+use crate::config::settings::KubernetesSettings;
+use crate::config::settings::OperateSettings;
+use crate::config::settings::PrometheusSettings;
 use crate::intake::format::Reader;
 use crate::model::act::Act;
 use crate::model::alert::Disposition;
@@ -34,18 +44,26 @@ use crate::store::Ingested;
 use crate::store::Store;
 use crate::text::Untrusted;
 
+use self::world::Clock;
+
 /// Marks a data folder as an exercise desk: its people may be switched and nothing real can run there.
 const MARKER: &str = "exercise";
 const BANNER: &str = "DEMO  nothing here is real";
 
 /// What a demo's folder holds besides its store and log.
-const FILES: [(&str, &str); 2] = [
-    ("roster.toml", include_str!("../../assets/demo/roster.toml")),
-    ("inventory.csv", include_str!("../../assets/demo/inventory.csv")),
+const FILES: [(&str, &str); 8] = [
+    ("roster.toml", include_str!("../../../assets/demo/roster.toml")),
+    ("inventory.csv", include_str!("../../../assets/demo/inventory.csv")),
+    ("backups.toml", include_str!("../../../assets/demo/backups.toml")),
+    ("sla.toml", include_str!("../../../assets/demo/sla.toml")),
+    ("slos/llm.yaml", include_str!("../../../assets/demo/slos/llm.yaml")),
+    ("slos/log-intake.yaml", include_str!("../../../assets/demo/slos/log-intake.yaml")),
+    ("slos/soc.toml", include_str!("../../../assets/demo/slos/soc.toml")),
+    ("slos/triage-api.yml", include_str!("../../../assets/demo/slos/triage-api.yml")),
 ];
 
-const ACTIONS: &str = include_str!("../../assets/demo/actions.toml");
-const POLICY: &str = include_str!("../../assets/demo/policy.toml");
+const ACTIONS: &str = include_str!("../../../assets/demo/actions.toml");
+const POLICY: &str = include_str!("../../../assets/demo/policy.toml");
 
 /// A demo desk. Its folder goes with it unless it was given one.
 pub struct Demo {
@@ -96,26 +114,29 @@ impl Demo {
         if self.desk.store.count(&crate::model::query::Query::All, 1, Timestamp::now())?.n > 0 {
             return Ok(());
         }
-        let start = self.start(skip);
+        let clock = Clock::new(skip.max(2.0), Timestamp::now(), 1.0);
+        world::set_clock(self.desk.store.as_ref(), &clock)?;
+        let start = clock.start();
         let scenario = self.scenario.clone().starting(start, 1.0);
         let mut reader = Reader::auto();
         for (at, record) in scenario.due(0.0, skip.max(2.0)) {
             let came = start + jiff::SignedDuration::from_millis((at * 1000.0) as i64);
             self.desk.take_in(&mut reader, &record, came)?;
         }
-        self.early_work()
+        self.early_work()?;
+        self.desk.furnish_platform()
     }
 
     /// The rest of the scenario, from scenario second `skip` on.
     pub fn replay(&self, skip: f64, speed: f64) -> Replay {
         let from = skip.max(2.0);
         let mut scenario = self.scenario.clone();
-        scenario.retime(from, Timestamp::now(), speed);
+        let now = Timestamp::now();
+        scenario.retime(from, now, speed);
+        if let Err(e) = world::set_clock(self.desk.store.as_ref(), &Clock::new(from, now, speed)) {
+            tracing::warn!(error = %e, "the platform of the demo stands still");
+        }
         Replay { scenario, from, speed }
-    }
-
-    fn start(&self, skip: f64) -> Timestamp {
-        Timestamp::now() - jiff::SignedDuration::from_millis((skip.max(2.0) * 1000.0) as i64)
     }
 
     /// A desk that people work at has notes, owners, closed noise and saved views.
@@ -241,6 +262,7 @@ fn claim_folder(dir: &Path) -> Result<()> {
         )));
     }
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(cannot)?;
+    std::fs::create_dir(dir.join("slos")).map_err(cannot)?;
     for (name, text) in FILES {
         std::fs::write(dir.join(name), text).map_err(cannot)?;
     }
@@ -263,6 +285,7 @@ fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Res
     let mut settings = Settings::default();
     settings.desk.environment = "DEMO".into();
     settings.desk.name = "demo".into();
+    platform_settings(&mut settings.operate, &data_dir);
     Ok(DeskOptions {
         data_dir,
         settings,
@@ -277,6 +300,17 @@ fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Res
         known,
         notices: Vec::new(),
     })
+}
+
+/// Servers that nobody asks: what they would say comes from [`world`].
+fn platform_settings(operate: &mut OperateSettings, dir: &Path) {
+    let there = |name: &str| Some(dir.join(name)).filter(|p| p.exists());
+    operate.slos = there("slos");
+    operate.backups = there("backups.toml");
+    operate.sla = there("sla.toml");
+    operate.refresh_seconds = 5;
+    operate.prometheus.insert("prometheus".into(), PrometheusSettings::default());
+    operate.kubernetes.insert(world::CLUSTER.into(), KubernetesSettings::default());
 }
 
 #[cfg(test)]
@@ -317,6 +351,7 @@ mod tests {
         assert!(matches!(Desk::open(real), Err(DeskError::Refused(_))));
 
         let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("slos")).unwrap();
         for (name, text) in FILES {
             std::fs::write(dir.path().join(name), text).unwrap();
         }

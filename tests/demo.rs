@@ -1,0 +1,136 @@
+//! The demo's platform, headless: what its panes show at moments of the scenario, and what people may do about it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise"
+)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use watchfloor::console::shot;
+use watchfloor::desk::{Demo, Desk, Live, Platform};
+use watchfloor::model::backup::{AssetStatus, Grade};
+use watchfloor::model::health::{SourceWord, Tri};
+use watchfloor::model::rollout::Rollout;
+use watchfloor::model::slo::{SloState, SloStatus};
+
+/// A demo at a scenario second, with its background work running.
+struct Opened {
+    demo: Demo,
+    _live: Live,
+    _dir: tempfile::TempDir,
+}
+
+fn open(second: f64) -> Opened {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::open(Some(dir.path().join("d")), None).unwrap();
+    demo.fill(second).unwrap();
+    let live = demo.desk.start_live(Some(demo.replay(second, 1.0))).unwrap();
+    Opened { demo, _live: live, _dir: dir }
+}
+
+/// Waits until the reading is so.
+fn wait(desk: &Arc<Desk>, what: &str, is: impl Fn(&Platform) -> bool) -> Arc<Platform> {
+    let until = Instant::now() + Duration::from_secs(90);
+    loop {
+        let p = desk.platform();
+        if is(&p) {
+            return p;
+        }
+        assert!(Instant::now() < until, "{what}: {}", serde_json::to_string_pretty(&*p).unwrap());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn full(p: &Platform) -> bool {
+    !(p.slos.is_empty() || p.rollouts.is_empty() || p.assets.is_empty() || p.sla.is_empty() || p.checklists.is_empty())
+}
+
+fn slo<'a>(p: &'a Platform, id: &str) -> &'a SloStatus {
+    &p.slos.iter().find(|(s, _)| s.id == id).unwrap_or_else(|| panic!("{id}")).1
+}
+
+fn rollout<'a>(p: &'a Platform, name: &str) -> &'a Rollout {
+    p.rollouts.iter().find(|r| r.id.name == name).unwrap_or_else(|| panic!("{name}"))
+}
+
+fn asset<'a>(p: &'a Platform, name: &str) -> &'a AssetStatus {
+    p.assets.iter().find(|a| a.asset.name == name).unwrap_or_else(|| panic!("{name}"))
+}
+
+/// For a person who looks: `WATCHFLOOR_SHOW=1 cargo test --test demo -- --nocapture`.
+fn show(desk: &Arc<Desk>, keys: &[&str]) {
+    if std::env::var_os("WATCHFLOOR_SHOW").is_none() {
+        return;
+    }
+    for (w, h) in [(80, 24), (160, 45)] {
+        for keys in keys {
+            println!("--- {w}x{h} {keys}\n{}", screen(desk, w, h, keys));
+        }
+    }
+}
+
+fn screen(desk: &Arc<Desk>, w: u16, h: u16, keys: &str) -> String {
+    let buffer = shot::buffer(&shot::state(desk, w, h, keys).unwrap());
+    let rows = buffer.content().chunks(usize::from(w));
+    rows.map(|r| r.iter().map(|c| c.symbol()).collect::<String>().trim_end().to_owned() + "\n").collect()
+}
+
+const PANES: [&str; 6] = ["4", "4 enter", "5", "5 enter", "6", "6 enter"];
+
+#[test]
+fn before_the_intrusion_nothing_burns_and_one_backup_lies() {
+    let o = open(45.0);
+    let desk = &o.demo.desk;
+    let p = wait(desk, "full", full);
+    show(desk, &PANES);
+    for (slo, status) in &p.slos {
+        assert!(status.alerts.iter().all(|a| a.state != Tri::Fail), "{}: {:?}", slo.id, status.alerts);
+    }
+    let intake = slo(&p, "log-intake/accepted");
+    assert_eq!(intake.state, SloState::SlowDown, "{intake:?}");
+    assert_eq!(slo(&p, "mail-intake/accepted").state, SloState::Quiet);
+    assert_eq!(slo(&p, "search/query-time").state, SloState::Healthy);
+    assert!(p.sources.iter().all(|s| s.state == SourceWord::Live), "{:?}", p.sources);
+
+    let lies = asset(&p, "cluster objects");
+    let newest = &lies.backups[0];
+    assert_eq!(newest.backup.said.expose(), "Completed");
+    assert_eq!(newest.grade, Grade::Bad);
+    assert!(newest.why[0].contains("zero volumes"), "{:?}", newest.why);
+    assert_eq!(lies.rpo, Tri::Fail, "the newest good one is days old");
+    assert_eq!(asset(&p, "alerts index").grade, Grade::A);
+    assert_eq!(asset(&p, "case evidence").rpo, Tri::Pass);
+    let mail = asset(&p, "mail archive");
+    assert_eq!((mail.grade, mail.drill_stale), (Grade::B, true));
+
+    let canary = rollout(&p, "triage-api");
+    assert_eq!((canary.set_weight, canary.actual_weight, canary.step), (Some(25), Some(25), Some(3)));
+    assert_eq!(canary.zones.len(), 3);
+    assert!(rollout(&p, "report-writer").stuck.is_some());
+    for run in &p.checklists {
+        let done = run.ticks.iter().filter(|t| t.by.is_some()).count();
+        assert!(done > 0 && done < run.list.items.len(), "{}: {done}", run.list.name);
+    }
+}
+
+#[test]
+fn the_intrusion_burns_a_budget_and_blinds_the_desk() {
+    let o = open(1_150.0);
+    let desk = &o.demo.desk;
+    let p = wait(desk, "full", full);
+    show(desk, &PANES);
+    let intake = slo(&p, "log-intake/accepted");
+    assert!(intake.spent.unwrap() > 0.95, "{intake:?}");
+    assert!(intake.alerts.iter().any(|a| a.state == Tri::Fail && a.since.is_some()), "{:?}", intake.alerts);
+    assert_eq!(slo(&p, "search/query-time").state, SloState::Stale);
+    assert_eq!(p.gate[0].answer, Tri::Fail, "{:?}", p.gate);
+    assert_eq!(asset(&p, "case evidence").rpo, Tri::Fail);
+    let p = desk.sla_report(None, None).unwrap();
+    assert!(p.months.iter().any(|m| m.unknown_seconds > 600.0) || p.markdown().contains("%"), "{}", p.markdown());
+}
