@@ -112,7 +112,7 @@ fn before_the_intrusion_nothing_burns_and_one_backup_lies() {
     let canary = rollout(&p, "triage-api");
     assert_eq!((canary.set_weight, canary.actual_weight, canary.step), (Some(25), Some(25), Some(3)));
     assert_eq!(canary.zones.len(), 3);
-    assert!(rollout(&p, "report-writer").stuck.is_some());
+    assert!(rollout(&p, "report-writer").stuck.is_none(), "it still has time");
     for run in &p.checklists {
         let done = run.ticks.iter().filter(|t| t.by.is_some()).count();
         assert!(done > 0 && done < run.list.items.len(), "{}: {done}", run.list.name);
@@ -131,6 +131,7 @@ fn the_intrusion_burns_a_budget_and_blinds_the_desk() {
     assert_eq!(slo(&p, "search/query-time").state, SloState::Stale);
     assert_eq!(p.gate[0].answer, Tri::Fail, "{:?}", p.gate);
     assert_eq!(asset(&p, "case evidence").rpo, Tri::Fail);
+    assert!(rollout(&p, "report-writer").stuck.is_some());
     let p = desk.sla_report(None, None).unwrap();
     assert!(p.months.iter().any(|m| m.unknown_seconds > 600.0) || p.markdown().contains("%"), "{}", p.markdown());
 }

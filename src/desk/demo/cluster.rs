@@ -258,15 +258,26 @@ fn intake(world: &World, put: &mut impl FnMut(Kind, Value)) {
     );
 }
 
-/// A Deployment whose new image cannot be pulled: stuck since before the demo began.
+/// A Deployment whose new image cannot be pulled; ten minutes after it was begun its controller gives up on it.
 fn reports(world: &World, now: Timestamp, put: &mut impl FnMut(Kind, Value)) {
     let app = "report-writer";
-    let begun = world.clock.real(-1_500.0);
-    let stuck = world.clock.real(-900.0).min(now);
+    let begun = world.clock.real(-340.0);
+    let late = world.clock.real(260.0);
     let message = "ReplicaSet \"report-writer-58d5c9f6b7\" has timed out progressing.";
+    let progress = if now >= late {
+        condition("Progressing", "False", "ProgressDeadlineExceeded", message, late)
+    } else {
+        condition(
+            "Progressing",
+            "True",
+            "ReplicaSetUpdated",
+            "ReplicaSet \"report-writer-58d5c9f6b7\" is progressing.",
+            begun,
+        )
+    };
     let conditions = [
         condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", begun),
-        condition("Progressing", "False", "ProgressDeadlineExceeded", message, stuck),
+        progress,
     ];
     let undone = world.deeds.iter().any(|d| d.action == "rollout-undo" && d.target.ends_with("/report-writer"));
     let labels = json!({ "app": app });

@@ -95,11 +95,10 @@ impl Desk {
         let now = self.now();
         let config = config::read(path).map_err(|e| DeskError::Usage(e.to_string()))?;
         for source in &config.sources {
-            let Some((index, evidence)) = backups::drills(&source.name, now) else { continue };
+            let Some(evidence) = backups::drill(&source.name, now) else { continue };
             let mut all = backups::read(world, source, now).backups;
             all.retain(|b| b.start.is_some_and(|s| s < evidence.at));
-            all.sort_by_key(|b| std::cmp::Reverse(b.start));
-            let Some(mut backup) = all.into_iter().nth(index) else { continue };
+            let Some(mut backup) = all.into_iter().max_by_key(|b| b.start) else { continue };
             backup.evidence.push(evidence);
             history::remember(self.store.as_ref(), &[backup], &[], now)?;
         }
