@@ -76,6 +76,7 @@ pub fn drill(source: &str, now: Timestamp) -> Option<Evidence> {
         took_seconds: Some(took.as_secs_f64()),
         detail: "restored beside the original, 6 of 6 smoke tests".into(),
         reference: Some(reference.into()),
+        covers: Vec::new(),
     })
 }
 

@@ -28,7 +28,7 @@ pub fn objects(world: &World, now: Timestamp) -> Vec<(Kind, Vec<Kept>)> {
         put(Kind::Node, json!({ "metadata": { "name": node(i), "uid": node(i), "labels": labels } }));
     }
     canary(world, now, &mut put);
-    intake(world, &mut put);
+    intake(world, now, &mut put);
     reports(world, now, &mut put);
     llm(world, &mut put);
     let read = |(kind, list): (Kind, Vec<Value>)| {
@@ -208,25 +208,26 @@ fn deployment(
 }
 
 /// Two Deployments behind one Service: blue serves, green waits.
-fn intake(world: &World, put: &mut impl FnMut(Kind, Value)) {
-    let since = days_before(world, 3);
+fn intake(world: &World, now: Timestamp, put: &mut impl FnMut(Kind, Value)) {
     let sides = [
         (
             "log-intake-blue",
             "blue",
-            "66b5d8c7f9",
+            series::BLUE,
             "3.12.1",
             "c0ffee31a59b7d24e8f6a1b3c5d7e9f02468ace13579bdf00112233445566778",
         ),
         (
             "log-intake-green",
             "green",
-            "7c4f9db6d5",
+            series::GREEN,
             "3.13.0",
             "5eed5eed0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3e4f5061728394a5b",
         ),
     ];
     for (app, color, hash, version, digest) in sides {
+        // Green came last: it is the one that is to serve.
+        let since = if color == "green" { world.clock.real(-5_400.0) } else { days_before(world, 26) };
         let labels = json!({ "app": "log-intake", "version": color });
         let fine =
             [condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", since)];
@@ -248,9 +249,7 @@ fn intake(world: &World, put: &mut impl FnMut(Kind, Value)) {
         set(&one, put);
     }
     // A switch by the people of the demo is seen here.
-    let switched =
-        world.deeds.iter().rfind(|d| d.action == "rollout-switch-selector" && d.target.ends_with("/log-intake"));
-    let color = switched.and_then(|d| d.param("value")).filter(|c| ["blue", "green"].contains(c)).unwrap_or("blue");
+    let color = if world.switches(now).last().is_some_and(|s| s.1) { "green" } else { "blue" };
     put(
         Kind::Service,
         json!({ "metadata": { "name": "log-intake", "namespace": NAMESPACE, "uid": "svc-log-intake",

@@ -109,7 +109,7 @@ pub fn tracks(world: &World, now: i64) -> Tracks {
         let track = grid.iter().filter_map(|at| value(*at).map(|value| Sample { at: *at, value })).collect();
         out.insert(labelled(name, labels, &[]), track);
     }
-    pods(world, now, &mut out);
+    out.extend(scrapes(world, now));
     out
 }
 
@@ -203,55 +203,97 @@ fn gauges(world: &World) -> Vec<Gauge<'_>> {
     vec![("search_query_seconds_p95", &[("job", "opensearch")], Box::new(lag))]
 }
 
-/// Hashes of the two revisions, and how many pods each has of the twenty.
+/// Hashes of the revisions, and how many pods each service has.
 pub const STABLE: &str = "7d9f6c5b84";
 pub const NEW: &str = "5c8b77d9f4";
 pub const REPLICAS: u32 = 20;
+pub const BLUE: &str = "66b5d8c7f9";
+pub const GREEN: &str = "7c4f9db6d5";
+pub const SIDES: u32 = 6;
 
-/// Requests a pod has answered since it came up: pods of both revisions of the canary.
-fn pods(world: &World, now: i64, out: &mut Tracks) {
+/// A service whose pods are scraped.
+struct App<'a> {
+    name: &'static str,
+    hash: &'static str,
+    pods: u32,
+    /// How many of the pods get requests at a moment.
+    serving: Box<dyn Fn(i64) -> u32 + 'a>,
+    /// Requests a second, and the share of them that fail.
+    per_second: f64,
+    bad: Box<dyn Fn(i64) -> f64 + 'a>,
+}
+
+/// Requests each pod has answered, as Prometheus scrapes them.
+pub fn scrapes(world: &World, now: i64) -> Tracks {
     let odd = world.clock.real(at::ODD_ALERTS).as_millisecond();
-    let stages = world.stages(Timestamp::from_millisecond(now).unwrap_or_default());
-    let first = (world.clock.start().as_millisecond() - PODS_BEFORE).max(now - PODS_FOR).div_euclid(SCRAPE) * SCRAPE;
-    let scrapes: Vec<i64> = (0..).map(|i| first + i * SCRAPE).take_while(|t| *t <= now).collect();
-    for (hash, index) in (0..REPLICAS).flat_map(|i| [(STABLE, i), (NEW, i)]) {
-        let new = hash == NEW;
-        // A pod lives while its revision has more than `index` pods.
-        let share = |at: i64| {
-            let of = |s: &&super::world::Canary| s.since.as_millisecond() <= at;
-            let weight = stages.iter().rfind(of).map_or(5, |s| s.weight);
-            let canary = REPLICAS * weight / 100;
-            if new { canary } else { REPLICAS - canary }
-        };
-        let (mut all, mut bad) = (0.0_f64, 0.0_f64);
-        let (mut ok, mut failed): (Track, Track) = Default::default();
-        for at in &scrapes {
-            if index >= share(*at) {
-                (all, bad) = (0.0, 0.0);
-                continue;
-            }
-            let requests = 2.2 * SCRAPE as f64 / 1000.0 * world.clock.speed_at(*at);
-            // Pods do not fail in step.
-            let own = 1.0 + 0.15 * f64::from((index * 7 + u32::from(new) * 3) % 5) - 0.3;
-            let share = if new && *at >= odd { CANARY_BAD } else { 0.004 };
-            all += requests;
-            bad += requests * share * own;
-            ok.push(Sample { at: *at, value: (all - bad).floor() });
-            failed.push(Sample { at: *at, value: bad.floor() });
-        }
-        let pod = format!("triage-api-{hash}-{}", name(index));
-        let labels = |code: &str| {
-            labelled(
-                "http_requests_total",
-                &[("app", "triage-api"), ("rollouts_pod_template_hash", hash), ("pod", &pod), ("code", code)],
-                &[],
-            )
-        };
-        if !ok.is_empty() {
-            out.insert(labels("200"), ok);
-            out.insert(labels("500"), failed);
-        }
+    let [flood, ebb] = [at::FLOOD, at::FLOOD_ENDS].map(|s| world.clock.real(s).as_millisecond());
+    let far = Timestamp::from_millisecond(now).unwrap_or_default();
+    let stages = world.stages(far);
+    let switches = world.switches(far);
+    let weight = |ms: i64| stages.iter().rfind(|s| s.since.as_millisecond() <= ms).map_or(5, |s| s.weight);
+    let canary = |ms: i64| REPLICAS * weight(ms) / 100;
+    let green = |ms: i64| switches.iter().rfind(|(t, _)| t.as_millisecond() <= ms).is_some_and(|(_, green)| *green);
+    let flooded = |ms: i64| (flood..ebb).contains(&ms);
+    let app = |name, hash, pods, serving, per_second, bad| App { name, hash, pods, serving, per_second, bad };
+    let apps = [
+        app("triage-api", STABLE, REPLICAS, Box::new(|t| REPLICAS - canary(t)), 2.2, Box::new(|_| 0.004)),
+        app(
+            "triage-api",
+            NEW,
+            REPLICAS,
+            Box::new(canary),
+            2.2,
+            Box::new(|t| if t >= odd { CANARY_BAD } else { 0.004 }),
+        ),
+        app(
+            "log-intake",
+            BLUE,
+            SIDES,
+            Box::new(|t| if green(t) { 0 } else { SIDES }),
+            30.0,
+            Box::new(|t| if flooded(t) { 0.42 } else { 0.000_4 }),
+        ),
+        // The new one has a longer queue.
+        app(
+            "log-intake",
+            GREEN,
+            SIDES,
+            Box::new(|t| if green(t) { SIDES } else { 0 }),
+            30.0,
+            Box::new(|t| if flooded(t) { 0.012 } else { 0.000_4 }),
+        ),
+    ];
+    let mut out = Tracks::new();
+    for app in &apps {
+        (0..app.pods).for_each(|index| pod(world, app, index, now, &mut out));
     }
+    out
+}
+
+fn pod(world: &World, app: &App<'_>, index: u32, now: i64, out: &mut Tracks) {
+    let first = (world.clock.start().as_millisecond() - PODS_BEFORE).max(now - PODS_FOR).div_euclid(SCRAPE) * SCRAPE;
+    // Pods do not fail in step.
+    let own = 0.7 + 0.15 * f64::from((index * 7 + 3) % 5);
+    let (mut all, mut bad) = (0.0_f64, 0.0_f64);
+    let (mut ok, mut failed): (Track, Track) = Default::default();
+    for at in (0..).map(|i| first + i * SCRAPE).take_while(|t| *t <= now) {
+        if index >= (app.serving)(at) {
+            (all, bad) = (0.0, 0.0);
+            continue;
+        }
+        let requests = app.per_second * SCRAPE as f64 / 1000.0 * world.clock.speed_at(at);
+        all += requests;
+        bad += requests * (app.bad)(at) * own;
+        ok.push(Sample { at, value: (all - bad).floor() });
+        failed.push(Sample { at, value: bad.floor() });
+    }
+    if ok.is_empty() {
+        return;
+    }
+    let pod = format!("{}-{}-{}", app.name, app.hash, name(index));
+    let fixed = [("app", app.name), ("hash", app.hash), ("pod", &pod)];
+    out.insert(labelled("http_requests_total", &fixed, &[("code", "200")]), ok);
+    out.insert(labelled("http_requests_total", &fixed, &[("code", "500")]), failed);
 }
 
 /// The five letters a pod's name ends in.

@@ -118,6 +118,14 @@ impl World {
         self.stages(now).pop().unwrap_or(Canary { weight: 25, since: now, aborted: false })
     }
 
+    /// When the Service of the log intake was pointed elsewhere, and whether at green.
+    pub fn switches(&self, now: Timestamp) -> Vec<(Timestamp, bool)> {
+        let mine =
+            |d: &&Deed| d.action == "rollout-switch-selector" && d.target.ends_with("/log-intake") && d.at <= now;
+        let known = self.deeds.iter().filter(mine).filter_map(|d| Some((d.at, d.param("value")?)));
+        known.filter(|(_, color)| ["blue", "green"].contains(color)).map(|(at, c)| (at, c == "green")).collect()
+    }
+
     /// Every stage it was in since the demo began, oldest first.
     pub fn stages(&self, now: Timestamp) -> Vec<Canary> {
         let mut stages = vec![Canary { weight: 25, since: self.clock.real(at::CANARY), aborted: false }];
