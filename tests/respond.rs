@@ -22,6 +22,9 @@ use watchfloor::respond::{Catalogue, Clusters, Policy, RespondError, Responder, 
 use watchfloor::store::Store;
 use watchfloor::store::sqlite::SqliteStore;
 
+#[path = "common/cluster.rs"]
+mod cluster;
+
 #[path = "respond/ansible.rs"]
 mod ansible;
 #[path = "respond/approvals.rs"]

@@ -1,10 +1,14 @@
 //! The action registry: one row per thing a person can do. The keymaps, `?`, `:`, the footer, the reference and the
 //! tests all read it. Adding an action is one row here and one arm in `update`.
 
+use super::health;
+use super::state::overlay::Deciding;
 use super::state::{Overlay, State, Tab};
 use super::words::{Said, say};
 use crate::model::action::RequestState;
 use crate::model::alert::Status;
+use crate::model::person::Role;
+use crate::model::rollout::RolloutVerb;
 
 /// Where an action works, and under which name its keys stand in a keymap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +29,8 @@ pub enum Scope {
     Triage,
     /// The platform's panes, and tabs of several pages.
     Pane,
+    Rollouts,
+    Backups,
     /// The screen on which a request is decided.
     Decide,
     /// Forms: text fields and choices.
@@ -34,7 +40,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Global,
         Self::List,
         Self::Queue,
@@ -48,6 +54,8 @@ impl Scope {
         Self::Status,
         Self::Triage,
         Self::Pane,
+        Self::Rollouts,
+        Self::Backups,
         Self::Decide,
         Self::Form,
         Self::Picker,
@@ -68,6 +76,8 @@ impl Scope {
             Self::Status => "status",
             Self::Triage => "triage",
             Self::Pane => "pane",
+            Self::Rollouts => "rollouts",
+            Self::Backups => "backups",
             Self::Decide => "decide",
             Self::Form => "form",
             Self::Picker => "picker",
@@ -89,6 +99,8 @@ impl Scope {
             Self::Status => "Status",
             Self::Triage => "Triage page",
             Self::Pane => "Pages and platform panes",
+            Self::Rollouts => "Rollouts",
+            Self::Backups => "Backups",
             Self::Decide => "Deciding",
             Self::Form => "Forms",
             Self::Picker => "Picking",
@@ -240,8 +252,15 @@ actions! {
     Fields "fields" Raw Reads always "fields" "The record's fields, one after the other.";
     Related "related" Alert Reads on_alert_reading "related" "Open one of the related alerts.";
 
+    RolloutPropose "rollout-propose" Rollouts Acts on_rollout "propose" "Propose what fits this rollout now: promote, pause, retry, undo, scale. The exact patch and the cluster's dry run are shown first.";
+    RolloutAbort "rollout-abort" Rollouts Acts can_abort "ABORT" "Ask at once for this rollout to go back to its stable revision. It is confirmed as its tier demands.";
+    RolloutRequest "rollout-request" Rollouts Reads has_rollout_request "its request" "Open the newest open request about this rollout: to read, approve or run it.";
+    BackupPropose "backup-propose" Backups Acts can_back_up "propose" "Propose a backup of this asset, a restore or a drill.";
+    BackupEvidence "backup-evidence" Backups Reads on_asset "evidence" "What proves the backups of this asset: drills, restores, verified contents.";
+
     Execute "execute" Approvals Acts can_execute "run" "Run an approved request, once.";
     Deny "deny" Decide Acts can_decide "deny" "Refuse the request, with a reason.";
+    OverBudget "over-budget" Decide Acts can_set_aside "over budget" "For a commander: sign although an error budget is closed, with a reason that is recorded.";
     Withdraw "withdraw" Decide Acts can_withdraw "withdraw" "Take your own request back.";
     Reread "reread" Decide Reads has_changed "read anew" "Show the request as it is now, after it changed.";
     TypeName "type-name" Decide Reads asks_for_name "type" "Begin typing what is asked for.";
@@ -412,6 +431,61 @@ fn on_platform(s: &State) -> Result<(), Said> {
     if s.tab.is_platform() { Ok(()) } else { Err(say!("nothing stands beside this list")) }
 }
 
+fn on_rollout(s: &State) -> Result<(), Said> {
+    match health::rollout_in_hand(s) {
+        None => Err(say!("no rollout is under the cursor")),
+        Some(_) if !s.catalogue.iter().any(|a| a.name.starts_with("rollout-")) => {
+            Err(say!("no cluster may be written to (write_kubeconfig in operate.kubernetes)"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn can_abort(s: &State) -> Result<(), Said> {
+    on_rollout(s)?;
+    let Some(r) = health::rollout_in_hand(s) else { return Ok(()) };
+    match health::offer_of(r, RolloutVerb::Abort).map(|o| o.patch) {
+        Some(Err(why)) => Err(Said::of(&why)),
+        _ => Ok(()),
+    }
+}
+
+fn has_rollout_request(s: &State) -> Result<(), Said> {
+    match health::rollout_in_hand(s) {
+        None => Err(say!("no rollout is under the cursor")),
+        Some(r) if health::requests_about(s, r).next().is_none() => Err(say!("no request about it is open")),
+        Some(_) => Ok(()),
+    }
+}
+
+fn on_asset(s: &State) -> Result<(), Said> {
+    if health::asset_in_hand(s).is_some() { Ok(()) } else { Err(say!("nothing is under the cursor")) }
+}
+
+fn can_back_up(s: &State) -> Result<(), Said> {
+    on_asset(s)?;
+    if s.catalogue.iter().any(health::is_backup_act) {
+        Ok(())
+    } else {
+        Err(say!("the catalogue has no action on backups (respond.catalogue)"))
+    }
+}
+
+/// Whether the person may set a budget aside, and there is one to set aside.
+fn can_set_aside(s: &State) -> Result<(), Said> {
+    let Some(Overlay::Decide(d)) = s.overlays.last() else { return Err(say!("open a request first")) };
+    if d.what != Deciding::Approve {
+        return Err(say!("it is not yours to approve now"));
+    }
+    if s.me.as_ref().is_none_or(|p| !p.has(Role::Commander)) {
+        return Err(say!("it takes a commander to set an error budget aside"));
+    }
+    match &d.standing {
+        Some(Ok(found)) if !found.iter().any(|f| f.refuses) => Err(say!("no budget stands against it")),
+        _ => Ok(()),
+    }
+}
+
 fn has_changed(s: &State) -> Result<(), Said> {
     match s.overlays.last() {
         Some(Overlay::Decide(d)) if d.changed.is_some() => Ok(()),
@@ -441,9 +515,9 @@ pub fn scopes(state: &State) -> &'static [Scope] {
             Tab::Approvals => &[Scope::Approvals, Scope::Decide, Scope::List, Scope::Global],
             Tab::Views => &[Scope::Views, Scope::Pane, Scope::List, Scope::Global],
             Tab::Suppressions => &[Scope::Suppressions, Scope::Pane, Scope::List, Scope::Global],
-            Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => {
-                &[Scope::Pane, Scope::List, Scope::Global]
-            }
+            Tab::Rollouts => &[Scope::Rollouts, Scope::Pane, Scope::List, Scope::Global],
+            Tab::Backups => &[Scope::Backups, Scope::Pane, Scope::List, Scope::Global],
+            Tab::Slo | Tab::Sla | Tab::Checklists => &[Scope::Pane, Scope::List, Scope::Global],
             Tab::Status => &[Scope::Status, Scope::List, Scope::Global],
             Tab::Triage => &[Scope::Triage, Scope::List, Scope::Global],
         },

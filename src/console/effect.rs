@@ -70,6 +70,13 @@ impl Runner {
                     async move { Msg::Proposed(desk.propose(&by, draft).await.map(Box::new).map_err(|e| said(&e))) },
                 );
             }
+            Effect::TryOut { by, draft } => {
+                let desk = Arc::clone(&self.desk);
+                self.spawn(async move {
+                    let result = desk.try_draft(&by, draft.clone()).await.map(Box::new).map_err(|e| said(&e));
+                    Msg::Tried { draft, result }
+                });
+            }
             Effect::Execute { by, id } => {
                 let desk = Arc::clone(&self.desk);
                 self.spawn(async move {
@@ -344,6 +351,13 @@ fn perform_more(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
             done(ended.map(drop), say!("suppression ended; what it hid is back in the queue"))
         }
         Effect::Approve { by, id, digest } => decided("approved", desk.approve(&by, &id, &digest)),
+        Effect::ApproveOverBudget { by, id, digest, reason } => {
+            decided("approved", desk.approve_over_budget(&by, &id, &digest, reason))
+        }
+        Effect::Standing { by, id } => {
+            let result = desk.standing(&by, &id).map_err(|e| said(&e));
+            Msg::Standing { id, result }
+        }
         Effect::Deny { by, id, reason } => decided("denied", desk.deny(&by, &id, reason)),
         Effect::Withdraw { by, id } => decided("withdrawn", desk.withdraw(&by, &id)),
         Effect::KillSwitch { by, on } => {

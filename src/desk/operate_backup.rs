@@ -1,5 +1,6 @@
 //! Backups: the reading of all sources, what people hold, and what could be pruned.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +94,16 @@ impl Desk {
         let held = reason.map(|r| format!("{r} ({})", person.id));
         let changed = history::change(store, source, id, now, |b| b.held = held)?;
         changed.ok_or_else(|| DeskError::Usage(format!("{source}/{id} is no longer remembered")))
+    }
+
+    /// `CLUSTER/NAMESPACE` of Velero, by the name of the source in `backups.toml`; none where that cannot be read.
+    pub fn velero_places(&self) -> BTreeMap<String, String> {
+        let sources = self.backup_config().map(|c| c.sources).unwrap_or_default();
+        let place = |s: Source| match s.config {
+            SourceConfig::Velero { cluster, namespace } => Some((s.name, format!("{cluster}/{namespace}"))),
+            _ => None,
+        };
+        sources.into_iter().filter_map(place).collect()
     }
 
     fn backup_config(&self) -> Result<Config> {

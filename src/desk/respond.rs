@@ -8,8 +8,10 @@ use super::Desk;
 use super::Result;
 use crate::model::action::ActionDef;
 use crate::model::action::Draft;
+use crate::model::action::Finding;
 use crate::model::action::Request;
 use crate::model::action::RequestState;
+use crate::model::action::Tried;
 use crate::model::ids::PersonId;
 use crate::model::ids::RequestId;
 use crate::store::Store;
@@ -35,6 +37,17 @@ impl Desk {
     pub async fn propose(&self, by: &PersonId, draft: Draft) -> Result<Request> {
         self.authorise(by)?;
         Ok(self.responder.propose(by, draft, Timestamp::now()).await?)
+    }
+
+    /// What the draft would become if it were proposed now: exact commands and dry run. Nothing is filed.
+    pub async fn try_draft(&self, by: &PersonId, draft: Draft) -> Result<Tried> {
+        self.authorise(by)?;
+        Ok(self.responder.try_draft(by, draft, Timestamp::now()).await?)
+    }
+
+    /// What the policy would say if this person approved it now.
+    pub fn standing(&self, by: &PersonId, id: &RequestId) -> Result<Vec<Finding>> {
+        Ok(self.responder.standing(by, id, Timestamp::now())?)
     }
 
     /// `digest` is the one the approver was shown.

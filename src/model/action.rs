@@ -394,6 +394,17 @@ pub struct Finding {
     pub text: String,
 }
 
+/// What a draft would become if it were proposed now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    pub tier: Tier,
+    pub commands: Vec<Command>,
+    pub approvals_needed: u8,
+    pub preview: Vec<Preview>,
+    /// Those that refuse would stop the proposal.
+    pub findings: Vec<Finding>,
+}
+
 /// A request with all that has happened to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {

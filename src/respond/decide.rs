@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::approve::{APPROVED, BUDGET_OVERRIDE, DENIED, EXPIRED, VOID, WITHDRAWN, still_so};
 use super::evaluate::{Override, Stage};
 use super::request::Event;
-use super::{Ask, Inner, RespondError, Responder, Result, refused, state_words, step};
-use crate::model::action::{Approval, Denial, Request, RequestState};
+use super::{Ask, InForce, Inner, RespondError, Responder, Result, refused, state_words, step};
+use crate::model::action::{Approval, Denial, Finding, Request, RequestState};
 use crate::model::audit::AuditRecord;
 use crate::model::ids::{PersonId, RequestId};
 use crate::model::person::Role;
@@ -37,6 +37,16 @@ impl Responder {
             return refused(format!("{by} may not set an error budget aside: it takes the role commander"));
         }
         self.inner.approve(by, id, digest, Some(Override { by: by.clone(), reason }), now)
+    }
+
+    /// What the policy would say if this person approved it now. A budget that somebody set aside already is told, not
+    /// refused.
+    pub fn standing(&self, by: &PersonId, id: &RequestId, now: Timestamp) -> Result<Vec<Finding>> {
+        let inner = &self.inner;
+        let rules = inner.in_force()?;
+        let request = inner.request(id)?;
+        let known = inner.set_aside(&rules, &request)?;
+        Ok(inner.findings(&rules, &approving(&request, by, known.as_ref()), now))
     }
 
     /// Says no: to a waiting request, or to an approved one that has not begun.
@@ -172,20 +182,8 @@ impl Inner {
         if let Err(why) = still_so(&request, &self.world(&rules)) {
             return Err(self.make_void(&request, &why, now));
         }
-        let b = &request.body;
-        // An earlier approver may have set the budget aside.
-        let known = match super::evaluate::budgets_asked(&rules.policy, &b.action).is_empty() {
-            true => None,
-            false => overridden(self, &request, &super::run::trail(self, &request)?),
-        };
-        let ask = |overridden| Ask {
-            stage: Stage::Approve,
-            action: &b.action,
-            tier: b.tier,
-            targets: &b.targets,
-            by,
-            overridden,
-        };
+        let known = self.set_aside(&rules, &request)?;
+        let ask = |overridden| approving(&request, by, overridden);
         let mut findings = self.findings(&rules, &ask(known.as_ref()), now);
         let closed: Vec<String> = findings.iter().filter(|f| f.refuses).map(|f| f.text.clone()).collect();
         let mut told = Vec::new();
@@ -211,6 +209,14 @@ impl Inner {
         })?;
         self.note(&approved, Some(by), now, "approved");
         Ok(approved)
+    }
+
+    /// An earlier approver may have set the budget aside.
+    fn set_aside(&self, rules: &InForce, request: &Request) -> Result<Option<Override>> {
+        if super::evaluate::budgets_asked(&rules.policy, &request.body.action).is_empty() {
+            return Ok(None);
+        }
+        Ok(overridden(self, request, &super::run::trail(self, request)?))
     }
 
     /// Writes the record a change of this request needs first.
@@ -248,6 +254,12 @@ impl Inner {
             Err(e) => e,
         }
     }
+}
+
+/// The question whether this person may approve it.
+fn approving<'a>(r: &'a Request, by: &'a PersonId, overridden: Option<&'a Override>) -> Ask<'a> {
+    let b = &r.body;
+    Ask { stage: Stage::Approve, action: &b.action, tier: b.tier, targets: &b.targets, by, overridden }
 }
 
 /// Everything that can be said without the policy. `Ok`: whether with this one there are enough.

@@ -40,6 +40,7 @@ pub use catalogue::Catalogue;
 pub use execute::Clusters;
 pub use execute::Secrets;
 pub use execute::kubernetes::catalogue as rollout_actions;
+pub use execute::kubernetes::offered;
 pub use leftover::is_drill;
 pub use policy::Policy;
 

@@ -11,7 +11,7 @@ use super::evaluate::{self, Stage};
 use super::execute::{self, DryRun};
 use super::{Ask, InForce, Inner, RespondError, Responder, Result, digest, refused, value};
 use crate::config::fault::nearest;
-use crate::model::action::{ActionDef, Draft, Finding, Request, RequestBody, RequestState};
+use crate::model::action::{ActionDef, Draft, Finding, Request, RequestBody, RequestState, Tried};
 use crate::model::ids::{PersonId, RequestId};
 use crate::model::query::Glob;
 use crate::text::{Untrusted, clean};
@@ -23,6 +23,31 @@ impl Responder {
     /// Makes a request of a draft: targets and parameters are checked, the policy is asked, the exact commands are
     /// made and tried without effect, and it is recorded and stored. It waits for approval, unless none is needed.
     pub async fn propose(&self, by: &PersonId, draft: Draft, now: Timestamp) -> Result<Request> {
+        let (prepared, dry) = self.tried(by, draft, now).await?;
+        let inner = self.inner.clone();
+        spawn_blocking(move || finish(&inner, prepared, dry, now)).await.map_err(lost)?
+    }
+
+    /// What `propose` would file: the exact commands, and what the dry run says of them. Nothing is recorded or stored,
+    /// and a reason is not needed yet.
+    pub async fn try_draft(&self, by: &PersonId, mut draft: Draft, now: Timestamp) -> Result<Tried> {
+        if draft.reason.expose().trim().is_empty() {
+            draft.reason = "not given yet".into();
+        }
+        let (prepared, dry) = self.tried(by, draft, now).await?;
+        let Prepared { body, mut findings, .. } = prepared;
+        findings.extend(dry.findings);
+        Ok(Tried {
+            tier: body.tier,
+            commands: body.commands,
+            approvals_needed: body.approvals_needed,
+            preview: dry.preview,
+            findings,
+        })
+    }
+
+    /// Checked, with its commands, and tried without effect.
+    async fn tried(&self, by: &PersonId, draft: Draft, now: Timestamp) -> Result<(Prepared, DryRun)> {
         let (inner, who) = (self.inner.clone(), by.clone());
         let mut prepared = spawn_blocking(move || prepare(&inner, &who, draft, now)).await.map_err(lost)??;
         let planned = execute::plan(&prepared.def, &prepared.body, &self.inner.clusters).await;
@@ -30,8 +55,7 @@ impl Responder {
             prepared.body.commands = commands;
         }
         let dry = self.try_out(&prepared).await;
-        let inner = self.inner.clone();
-        spawn_blocking(move || finish(&inner, prepared, dry, now)).await.map_err(lost)?
+        Ok((prepared, dry))
     }
 
     async fn try_out(&self, p: &Prepared) -> DryRun {

@@ -2,148 +2,43 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
-use serde_json::{Value, json};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 use watchfloor::config::settings::KubernetesSettings;
 use watchfloor::operate::cluster::{As, connect};
 
+use super::cluster::{Cluster, healthy, paused_at, script};
 use super::*;
 
-fn script(args: &[&str]) -> std::process::Output {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/kubernetes.sh");
-    let mut bash = Command::new("bash");
-    bash.arg(path).args(args).env("WATCHFLOOR_TEST_OWNER", std::process::id().to_string());
-    bash.env("WATCHFLOOR_TEST_BUILD", "1").output().unwrap()
-}
-
-/// A cluster that ends with the test.
-struct Cluster {
-    dir: tempfile::TempDir,
-    admin: kube::Client,
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        script(&["stop", self.dir.path().to_str().unwrap()]);
-    }
-}
-
-impl Cluster {
-    async fn start() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path().to_str().unwrap().to_owned();
-        for args in [["start", &at], ["argo", &at]] {
-            let out = script(&args);
-            if out.status.code() == Some(77) {
-                println!("skipped: {}", String::from_utf8_lossy(&out.stderr).trim());
-                return None;
-            }
-            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        }
-        let settings =
-            KubernetesSettings { kubeconfig: Some(dir.path().join("admin.kubeconfig")), ..Default::default() };
-        let admin = connect("admin", &settings, As::Reader).await.unwrap();
-        Some(Self { dir, admin })
-    }
-
-    fn desk(&self, dir: &Path, writer: &str) -> Desk {
-        let settings = KubernetesSettings {
-            kubeconfig: Some(self.dir.path().join("reader.kubeconfig")),
-            write_kubeconfig: (!writer.is_empty()).then(|| self.dir.path().join(format!("{writer}.kubeconfig"))),
-            ..Default::default()
-        };
-        fs::create_dir_all(dir).unwrap();
-        fs::write(dir.join("actions.toml"), DEMO).unwrap();
-        fs::write(dir.join("policy.toml"), "").unwrap();
-        open_with(
-            dir,
-            Arc::new(move |name| {
-                let (name, settings) = (name.to_owned(), settings.clone());
-                Box::pin(async move { connect(&name, &settings, As::Writer).await })
-            }),
-        )
-    }
-
-    fn api(&self, group: &str, version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
-        let r = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-        Api::namespaced_with(self.admin.clone(), "demo", &r)
-    }
-
-    fn rollouts(&self) -> Api<DynamicObject> {
-        self.api("argoproj.io", "v1alpha1", "Rollout", "rollouts")
-    }
-
-    async fn rollout(&self) -> Value {
-        serde_json::to_value(self.rollouts().get("web").await.unwrap()).unwrap()
-    }
-
-    /// Waits until the rollout is so.
-    async fn until(&self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
-        let start = Instant::now();
-        loop {
-            let r = self.rollout().await;
-            if so(&r) {
-                return r;
-            }
-            assert!(start.elapsed() < Duration::from_secs(60), "never {what}: {:#}", r["status"]);
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    /// Replicas wanted by ReplicaSet, smallest first.
-    async fn sizes(&self) -> Vec<i64> {
-        let sets = self.api("apps", "v1", "ReplicaSet", "replicasets").list(&Default::default()).await.unwrap();
-        let mut all: Vec<i64> = sets.items.iter().filter_map(|s| s.data["spec"]["replicas"].as_i64()).collect();
-        all.sort_unstable();
-        all
-    }
-
-    async fn image(&self, image: &str) {
-        let patch =
-            json!({ "spec": { "template": { "spec": { "containers": [{ "name": "web", "image": image }] } } } });
-        self.rollouts().patch("web", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
-    }
-
-    async fn create(&self) {
-        let steps = json!([
-            { "setWeight": 5 }, { "pause": {} }, { "setWeight": 25 }, { "pause": {} }, { "setWeight": 50 }, { "pause": {} }
-        ]);
-        let pods = json!({ "metadata": { "labels": { "app": "web" } },
-            "spec": { "containers": [{ "name": "web", "image": "web:1" }] } });
-        let web = json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": { "name": "web" },
-            "spec": { "replicas": 20, "selector": { "matchLabels": { "app": "web" } }, "template": pods,
-                "strategy": { "canary": { "steps": steps } } } });
-        let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
-            "spec": { "selector": { "app": "web", "version": "blue" }, "ports": [{ "port": 80 }] } });
-        let post = PostParams::default();
-        self.rollouts().create(&post, &serde_json::from_value(web).unwrap()).await.unwrap();
-        let services = self.api("", "v1", "Service", "services");
-        services.create(&post, &serde_json::from_value(service).unwrap()).await.unwrap();
-    }
+fn desk_on(cluster: &Cluster, dir: &Path, writer: &str) -> Desk {
+    let settings = KubernetesSettings {
+        kubeconfig: Some(cluster.dir.path().join("reader.kubeconfig")),
+        write_kubeconfig: (!writer.is_empty()).then(|| cluster.dir.path().join(format!("{writer}.kubeconfig"))),
+        ..Default::default()
+    };
+    fs::create_dir_all(dir).unwrap();
+    fs::write(dir.join("actions.toml"), DEMO).unwrap();
+    fs::write(dir.join("policy.toml"), "").unwrap();
+    open_with(
+        dir,
+        Arc::new(move |name| {
+            let (name, settings) = (name.to_owned(), settings.clone());
+            Box::pin(async move { connect(&name, &settings, As::Writer).await })
+        }),
+    )
 }
 
 fn act(action: &str, params: &[(&str, &str)]) -> Draft {
     draft(action, &["prod/demo/web"], params)
 }
 
-fn paused_at(step: i64) -> impl Fn(&Value) -> bool {
-    move |r| r["status"]["phase"] == "Paused" && r["status"]["currentStepIndex"] == step
-}
-
-fn healthy(r: &Value) -> bool {
-    let s = &r["status"];
-    s["phase"] == "Healthy" && s["currentPodHash"] == s["stableRS"] && s["availableReplicas"] == 20
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_goes_from_5_to_100_by_approvals_and_another_is_aborted() {
     let Some(cluster) = Cluster::start().await else { return };
     let dir = tempfile::tempdir().unwrap();
-    let desk = cluster.desk(&dir.path().join("desk"), "writer");
+    let desk = desk_on(&cluster, &dir.path().join("desk"), "writer");
     cluster.create().await;
     cluster.until("healthy", healthy).await;
 
@@ -219,11 +114,11 @@ async fn switched(cluster: &Cluster, desk: &Desk) {
 /// Identities that may not, clusters that are not there, names that are none.
 async fn others(cluster: &Cluster, desk: &Desk, dir: &Path) {
     let scale = act("rollout-scale", &[("replicas", "4")]);
-    let reader = cluster.desk(&dir.join("reader"), "reader");
+    let reader = desk_on(cluster, &dir.join("reader"), "reader");
     refused(reader.propose(scale.clone()).await, "403");
-    let none = cluster.desk(&dir.join("none"), "");
+    let none = desk_on(cluster, &dir.join("none"), "");
     refused(none.propose(scale.clone()).await, "can only be read");
-    let nobody = cluster.desk(&dir.join("nobody"), "nobody");
+    let nobody = desk_on(cluster, &dir.join("nobody"), "nobody");
     refused(nobody.propose(scale.clone()).await, "this identity may not");
     refused(desk.propose(draft("rollout-abort", &["prod/demo/absent"], &[])).await, "there is no");
     assert!(desk.propose(draft("rollout-abort", &["prod/demo"], &[])).await.is_err());

@@ -4,6 +4,7 @@
 mod backup;
 mod bars;
 mod checklist;
+mod hand;
 mod rollout;
 mod sla;
 mod slo;
@@ -15,6 +16,7 @@ use super::theme::Role;
 use super::words::{Said, say};
 use crate::desk::Platform;
 use crate::model::health::Tri;
+pub use hand::{asset_in_hand, is_backup_act, offer_of, offer_words, requests_about, rollout_in_hand};
 pub use rollout::strip;
 pub use summary::{badge, empty, sources, summary, trouble};
 

@@ -7,10 +7,13 @@ use super::super::state::doc::DocRow;
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::bars::spark;
-use super::{Cells, Col, Page, col, maybe, number, since, tri};
+use super::hand::{offer_words, requests_about};
+use super::{Cells, Col, Page, col, maybe, number, percent, since, slo, tri};
+use crate::desk::offers;
 use crate::model::action::RequestState;
 use crate::model::health::Tri;
 use crate::model::rollout::{Gate, Revision, Rollout, RolloutPhase, Step};
+use crate::model::slo::ChangeClass;
 
 pub const COLUMNS: &[Col] = &[
     col("ROLLOUT", 0, 0),
@@ -143,8 +146,9 @@ pub fn detail(s: &State, r: &Rollout, width: usize) -> Vec<DocRow> {
     if let Some(active) = &r.active {
         p.pair("active", &Said::of(active), Role::Text);
     }
-    gate_cards(&mut p, s, r);
+    next(&mut p, s, r);
     waiting(&mut p, s, r);
+    gate_cards(&mut p, s, r);
     tree(&mut p, s, r);
     zones(&mut p, r);
     p.heading(say!("OBJECT"));
@@ -175,11 +179,11 @@ fn head(p: &mut Page, s: &State, r: &Rollout) {
     if let Some(until) = r.fast_rollback_until {
         let left = until.as_second() - s.now.as_second();
         let (words, role) = if left > 0 {
-            (say!("open for ", Said::countdown(left), ": the old pods are still there"), Role::Good)
+            (say!("fast for ", Said::countdown(left), ": the old pods are still there"), Role::Good)
         } else {
-            (say!("closed: the old pods are gone, going back starts new ones"), Role::Warn)
+            (say!("slow: the old pods are gone, going back starts new ones"), Role::Warn)
         };
-        p.pair("fast rollback", &words, role);
+        p.pair("way back", &words, role);
     }
 }
 
@@ -190,11 +194,11 @@ fn gate_cards(p: &mut Page, s: &State, r: &Rollout) {
     }
     for g in &r.gates {
         let (word, role) = tri(g.answer);
-        p.row(vec![
-            (say!("  ", Said::of(&g.name).fit(22, "~").padded(23)), Role::Text),
-            (word.padded(9), role),
-            (figures(s, g), Role::Text),
-        ]);
+        p.row(vec![(say!("  ", Said::of(&g.name).fit(22, "~").padded(23)), Role::Text), (word, role)]);
+        let figures = figures(s, g);
+        if !figures.is_empty() {
+            p.text(4, &figures, Role::Text);
+        }
         p.text(4, &Said::of(&g.why), if g.answer == Tri::Pass { Role::Dim } else { role });
         if g.history.len() > 1 {
             let values: Vec<Option<f64>> = g.history.iter().map(|(_, v)| *v).collect();
@@ -229,20 +233,61 @@ fn figures(s: &State, g: &Gate) -> Said {
 
 /// Requests about it that somebody has to decide or run.
 fn waiting(p: &mut Page, s: &State, r: &Rollout) {
-    let id = r.id.to_string();
-    let about = |t: &String| *t == id || *t == r.id.name || *t == format!("{}/{}", r.id.namespace, r.id.name);
-    let open = s.requests.rows.iter().filter(|q| matches!(q.state, RequestState::Pending | RequestState::Approved));
-    let mut first = true;
-    for q in open.filter(|q| q.body.action.starts_with("rollout-") && q.body.targets.iter().any(about)) {
-        if first {
-            p.heading(say!("REQUESTS about it"));
-            first = false;
-        }
+    let mut all = requests_about(s, r).peekable();
+    if all.peek().is_none() {
+        return;
+    }
+    p.heading(say!("REQUESTS about it"));
+    for q in all {
+        let left = usize::from(q.body.approvals_needed).saturating_sub(q.approvals.len());
+        let span = |until: Timestamp| Said::span((until.as_second() - s.now.as_second()).max(0));
+        let next = match q.state {
+            RequestState::Pending => say!("needs ", left, " more, ", span(q.body.approve_by), " left"),
+            RequestState::Approved => say!("to be run within ", span(q.body.execute_by)),
+            _ => Said::new(),
+        };
         p.row(vec![
             (say!("  ", Said::of(&q.body.action), "  "), Role::Text),
             (say!(q.state.word()), Role::Warn),
-            (say!("  by ", q.body.requester), Role::Dim),
+            (say!("  by ", q.body.requester, "  ", next), Role::Dim),
         ]);
+    }
+}
+
+/// What the budgets leave, and what the key that proposes would send.
+fn next(p: &mut Page, s: &State, r: &Rollout) {
+    let normal = s.platform.gate.iter().find(|g| g.class == ChangeClass::Normal);
+    let left = s.platform.slos.iter().filter_map(|(d, x)| Some((d, x.left.filter(|_| x.state.is_known())?)));
+    let lowest = left.min_by(|a, b| a.1.total_cmp(&b.1));
+    if normal.is_some() || lowest.is_some() {
+        let (word, role) = match normal.map(|g| g.answer) {
+            Some(Tri::Pass) => ("open for normal changes", Role::Good),
+            Some(Tri::Fail) => ("CLOSED for normal changes", Role::Bad),
+            Some(Tri::Unknown) | None => ("not known for normal changes", Role::Warn),
+        };
+        let least =
+            lowest.map_or_else(Said::new, |(d, l)| say!("; least left: ", percent(Some(l), 0), " of ", slo::name(d)));
+        p.pair("budget", &say!(word, least), role);
+        if let Some(why) = normal.filter(|g| g.answer != Tri::Pass).and_then(|g| g.reasons.first()) {
+            p.text(13, &Said::of(why), Role::Dim);
+        }
+    }
+    let fits: Vec<_> = offers(r).into_iter().filter(|o| o.patch.is_ok()).collect();
+    let Some(first) = fits.first() else {
+        p.pair("can be done", &say!("nothing from here"), Role::Dim);
+        return;
+    };
+    p.pair("can be done", &offer_words(r, first), Role::Text);
+    if let Some(patch) = first.patch.as_ref().ok().filter(|patch| !patch.is_empty()) {
+        p.text(13, &say!("sends ", Said::of(patch)), Role::Dim);
+    }
+    let mut also = Said::new();
+    for o in fits.iter().skip(1) {
+        let word = if o.full { "promote in full" } else { o.verb.word() };
+        also.push(&say!(if also.is_empty() { "also " } else { ", " }, word));
+    }
+    if !also.is_empty() {
+        p.text(13, &also, Role::Dim);
     }
 }
 

@@ -9,15 +9,19 @@ use super::{Cells, Col, Page, col, maybe, number, percent, since, span, tri};
 use crate::model::health::Tri;
 use crate::model::slo::{BurnAlert, Slo, SloState, SloStatus, Window};
 
+/// Cells of the burn rate over the window.
+const TREND: usize = 5;
+
 pub const COLUMNS: &[Col] = &[
     col("SLO", 0, 0),
     col("TARGET", 8, 3),
     col("NOW", 8, 0),
     col("LEFT", 8, 1),
-    col("", 7, 0),
-    col("BURN 1h/6h", 11, 2),
+    col("", 6, 0),
+    col("TREND", TREND as u16, 1),
+    col("BURN 1h/6h", 10, 2),
     col("OUT IN", 6, 0),
-    col("STATE", 10, 0),
+    col("STATE", 9, 0),
 ];
 
 pub fn state_role(state: SloState) -> Role {
@@ -50,13 +54,14 @@ pub fn line(d: &Slo, x: &SloStatus, ascii: bool) -> Cells {
     let role = state_role(x.state);
     let known = x.left.filter(|_| x.state.is_known());
     let left = known.map_or_else(|| say!("?"), |l| bar(l, 6, ascii));
-    let burns = say!(maybe(burn_over(x, 3600), 1), " / ", maybe(burn_over(x, 21_600), 1));
+    let burns = say!(maybe(burn_over(x, 3600), 1), "/", maybe(burn_over(x, 21_600), 1));
     vec![
         (name(d), Role::Text),
         (percent(Some(x.target), 4), Role::Dim),
         (percent(x.sli, 3), if x.sli.is_some_and(|v| v < x.target) { Role::Bad } else { Role::Text }),
         (left, role),
         (known.map_or_else(Said::new, |l| percent(Some(l), 0)), role),
+        (spark(&x.points.iter().map(|q| q.burn).collect::<Vec<_>>(), TREND, ascii), Role::Info),
         (burns, Role::Text),
         (out_in(x), Role::Text),
         (say!(x.state.word()), role),

@@ -102,23 +102,21 @@ fn rollouts(p: &Platform) -> Option<(Said, Role)> {
 
 // --- panes with nothing to show ----------------------------------------------------------------
 
-/// The sources a tab reads from, as far as their kind tells.
+/// The tab that is filled from sources of this kind. A kind in several words begins with the one that counts
+/// (`kubernetes Pod`).
+fn tab_of(kind: &str) -> Tab {
+    match kind.split_whitespace().next().unwrap_or_default() {
+        "prometheus" | "file" | "query_range" | "openmetrics" | "slo" | "desk" => Tab::Slo,
+        "probe" | "agreement" | "sla" => Tab::Sla,
+        "checklist" => Tab::Checklists,
+        "kubernetes" | "argo" | "flagger" | "rollouts" => Tab::Rollouts,
+        _ => Tab::Backups,
+    }
+}
+
+/// The sources a tab reads from.
 pub fn sources(p: &Platform, tab: Tab) -> Vec<&SourceState> {
-    let of = |s: &&SourceState| {
-        let kind = s.kind.as_str();
-        let cluster = kind.contains("kube") || kind.contains("argo") || kind.contains("flagger");
-        let metrics = kind.contains("prom") || kind.contains("metrics") || kind.contains("slo");
-        let probes = kind.contains("probe") || kind.contains("sla") || kind == "agreement";
-        match tab {
-            Tab::Slo => metrics,
-            Tab::Sla => probes,
-            Tab::Checklists => kind.contains("checklist"),
-            Tab::Rollouts => cluster || kind.contains("rollout"),
-            Tab::Backups => !cluster && !metrics && !probes && !kind.contains("checklist"),
-            _ => false,
-        }
-    };
-    p.sources.iter().filter(of).collect()
+    p.sources.iter().filter(|s| tab_of(&s.kind) == tab).collect()
 }
 
 fn broken(s: &SourceState) -> bool {

@@ -279,6 +279,8 @@ pub struct State {
     pub roster: Arc<Roster>,
     pub switchable: Vec<Person>,
     pub catalogue: Arc<Vec<ActionDef>>,
+    /// `CLUSTER/NAMESPACE` of Velero, by the name of the source that is read from it.
+    pub velero: BTreeMap<String, String>,
     pub environment: Said,
     /// `normal`, `caution` or `danger`.
     pub environment_role: Role,
@@ -321,6 +323,8 @@ pub struct State {
     pub lists_asked: bool,
     /// Acts sent whose answer is awaited.
     pub acting: usize,
+    /// The abort of a rollout was asked for, and the answer is awaited.
+    pub aborting: bool,
     pub quitting: bool,
     /// Draw the whole screen anew once.
     pub repaint: bool,
@@ -336,6 +340,7 @@ pub struct Start {
     pub roster: Arc<Roster>,
     pub switchable: Vec<Person>,
     pub catalogue: Arc<Vec<ActionDef>>,
+    pub velero: BTreeMap<String, String>,
     pub environment: String,
     pub environment_class: String,
     pub desk_name: String,
@@ -357,6 +362,7 @@ impl State {
             roster: start.roster,
             switchable: start.switchable,
             catalogue: start.catalogue,
+            velero: start.velero,
             environment: Said::of(&start.environment),
             environment_role: match start.environment_class.as_str() {
                 "danger" => Role::Critical,
@@ -391,6 +397,7 @@ impl State {
             history: BTreeMap::new(),
             lists_asked: false,
             acting: 0,
+            aborting: false,
             quitting: false,
             repaint: false,
         }

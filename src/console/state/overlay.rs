@@ -1,5 +1,6 @@
 //! What can stand over a pane: forms, lists to pick from, the decision screen, raw bytes, help.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use super::doc::Doc;
 use super::evidence::Mark;
 use super::input::Input;
 use crate::model::act::Act;
-use crate::model::action::Request;
+use crate::model::action::{Draft, Finding, Request, Tried};
 use crate::model::alert::AlertRow;
 use crate::model::ids::{AlertId, CaseId, PersonId, RequestId};
 use crate::model::query::{Count, Query, QueryError};
@@ -68,6 +69,8 @@ pub enum Purpose {
     SaveView,
     Suppress,
     Deny(RequestId),
+    /// Why a closed error budget is set aside for this request.
+    OverBudget(RequestId),
     KillSwitch {
         on: bool,
     },
@@ -82,6 +85,17 @@ pub enum Purpose {
     /// A question about an alert.
     Ask,
     Columns,
+}
+
+/// What a proposal would become, found out while the form is filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// What was asked about, without its reason.
+    pub draft: Draft,
+    pub since: Timestamp,
+    /// The answer to this or an earlier one is awaited.
+    pub in_flight: bool,
+    pub result: Option<Result<Box<Tried>, Said>>,
 }
 
 /// How many alerts a suppression would hide, and some of them.
@@ -102,6 +116,8 @@ pub struct Form {
     pub alerts: Vec<AlertId>,
     /// For a suppression: what it would hide.
     pub preview: Option<(String, Preview)>,
+    /// For a proposal that is tried out before it is made.
+    pub trial: Option<Trial>,
 }
 
 impl Form {
@@ -116,6 +132,7 @@ impl Form {
             busy: None,
             alerts: Vec::new(),
             preview: None,
+            trial: None,
         }
     }
 
@@ -175,6 +192,12 @@ pub enum Pick {
     Theme(String),
     Sort(crate::model::query::SortKey),
     Action(String),
+    /// An action with what it is for, known beforehand.
+    ActOn {
+        action: String,
+        targets: Vec<String>,
+        params: BTreeMap<String, String>,
+    },
     OpenAlert(AlertId),
     Copy(String),
 }
@@ -280,6 +303,18 @@ pub struct Decide {
     pub scroll: usize,
     pub error: Option<Said>,
     pub busy: bool,
+    /// What the policy would say to this person's approval now. `None`: not asked, or no answer yet.
+    pub standing: Option<Result<Vec<Finding>, Said>>,
+    /// Why a closed error budget is set aside: the next signature is one over it.
+    pub over: Option<String>,
+}
+
+impl Decide {
+    /// What stands against signing it now.
+    pub fn against(&self) -> Vec<&str> {
+        let Some(Ok(found)) = &self.standing else { return Vec::new() };
+        found.iter().filter(|f| f.refuses).map(|f| f.text.as_str()).collect()
+    }
 }
 
 /// Ways to look at a record.

@@ -5,11 +5,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::keymap::{Code, Key};
 use super::super::state::overlay::{Decide, Deciding};
-use super::super::state::{Overlay, State};
+use super::super::state::{Overlay, State, own_words};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{Effect, Out, forms};
-use crate::model::action::{Request, RequestState, Tier};
+use crate::model::action::{Finding, Request, RequestState, Tier};
+use crate::model::ids::RequestId;
 
 /// Input is ignored this long after the screen opens.
 pub const HOLD_MS: i64 = 400;
@@ -20,10 +21,14 @@ const ALPHABET: &[u8] = b"acefhmnptxz3479";
 
 pub fn open(state: &mut State, execute: bool, out: &mut Out) {
     let Some(request) = state.request_in_hand().cloned() else { return };
+    // From the screen of the request itself: that one is done with.
+    if matches!(state.overlays.last(), Some(Overlay::Decide(_))) {
+        state.overlays.pop();
+    }
     show(state, request, execute, out);
 }
 
-fn show(state: &mut State, request: Request, execute: bool, out: &mut Out) {
+pub fn show(state: &mut State, request: Request, execute: bool, out: &mut Out) {
     let mine = state.my_id().is_some_and(|me| *me == request.body.requester);
     let signed = state.my_id().is_some_and(|me| request.approvals.iter().any(|a| a.by == *me));
     let what = match request.state {
@@ -45,8 +50,46 @@ fn show(state: &mut State, request: Request, execute: bool, out: &mut Out) {
         scroll: 0,
         error: None,
         busy: false,
+        standing: None,
+        over: None,
     })));
     out.push(Effect::Wait(HOLD_MS as u64 + 10));
+    ask_standing(state, out);
+}
+
+/// Asks what the policy would say, while somebody decides whether to approve.
+pub fn ask_standing(state: &State, out: &mut Out) {
+    let top = state.overlays.iter().rev().find_map(|o| if let Overlay::Decide(d) = o { Some(d) } else { None });
+    if let (Some(d), Some(by)) = (top.filter(|d| d.what == Deciding::Approve), state.my_id()) {
+        out.push(Effect::Standing { by: by.clone(), id: d.request.body.id.clone() });
+    }
+}
+
+pub fn standing(state: &mut State, id: &RequestId, result: Result<Vec<Finding>, Said>) {
+    for overlay in &mut state.overlays {
+        if let Overlay::Decide(d) = overlay
+            && d.request.body.id == *id
+        {
+            d.standing = Some(result.clone());
+        }
+    }
+}
+
+/// The next signature of this request is one over its closed budget, for this reason.
+pub fn set_aside(state: &mut State, id: &RequestId, reason: &str, out: &mut Out) {
+    let now = state.now;
+    out.push(Effect::Wait(HOLD_MS as u64 + 10));
+    for overlay in &mut state.overlays {
+        if let Overlay::Decide(d) = overlay
+            && d.request.body.id == *id
+        {
+            d.over = Some(reason.to_owned());
+            d.error = None;
+            d.typed.clear();
+            // The keys of the form must not count here.
+            (d.opened, d.last_key, d.armed) = (now, now, false);
+        }
+    }
 }
 
 /// Three characters that nobody could have typed ahead.
@@ -118,7 +161,10 @@ pub fn key(state: &mut State, key: Key, out: &mut Out) -> bool {
     let digest = d.request.digest.clone();
     out.push(match d.what {
         Deciding::Execute => Effect::Execute { by, id },
-        _ => Effect::Approve { by, id, digest },
+        _ => match d.over.take() {
+            Some(reason) => Effect::ApproveOverBudget { by, id, digest, reason: own_words(&reason) },
+            None => Effect::Approve { by, id, digest },
+        },
     });
     true
 }
@@ -214,12 +260,23 @@ pub fn withdraw(state: &mut State, out: &mut Out) {
 }
 
 pub fn proposed(state: &mut State, result: Result<Box<Request>, Said>, out: &mut Out) {
+    let aborting = std::mem::take(&mut state.aborting);
     match result {
         Ok(request) => {
+            // Nothing comes up over what somebody has turned to meanwhile.
+            let awaited = match state.overlays.last() {
+                Some(Overlay::Form(f)) => f.busy.is_some(),
+                Some(_) => false,
+                None => aborting,
+            };
             forms::finish(state);
             let needed = request.body.approvals_needed;
             out.push(Effect::Requests);
-            show(state, *request, false, out);
+            if awaited {
+                // An abort that needs nobody else is confirmed here and runs.
+                let run = aborting && request.state == RequestState::Approved;
+                show(state, *request, run, out);
+            }
             state.tell(
                 Role::Good,
                 if needed == 0 {

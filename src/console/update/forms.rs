@@ -5,7 +5,7 @@ use super::super::state::overlay::{FieldKind, Form, Purpose};
 use super::super::state::{Overlay, State};
 use super::super::theme::Role;
 use super::super::words::Said;
-use super::{Effect, Out};
+use super::{Effect, Out, acts};
 use crate::model::alert::AlertRow;
 use crate::model::query::Count;
 
@@ -51,9 +51,13 @@ pub fn key(state: &mut State, key: Key, out: &mut Out) {
     }
 }
 
-/// A suppression shows what it would hide, as it is typed.
+/// A suppression shows what it would hide, and a proposal what it would do, as they are typed.
 pub fn edited(state: &mut State, out: &mut Out) {
     let Some(form) = top(state) else { return };
+    if form.trial.is_some() {
+        acts::try_form(state, out);
+        return;
+    }
     if form.purpose != Purpose::Suppress {
         return;
     }

@@ -10,7 +10,7 @@ use super::super::state::queue::MARK_CAP;
 use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
-use super::{Effect, Out, approvals, forms, go_to, lists, open, platform, queue, refresh, submit, triage};
+use super::{Effect, Out, acts, approvals, forms, go_to, lists, open, platform, queue, refresh, submit, triage};
 use crate::model::act::Act;
 
 pub fn key(state: &mut State, key: Key, out: &mut Out) {
@@ -273,7 +273,13 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
             }
         }
         Do::Related => open::related(state),
+        Do::RolloutPropose => acts::on_rollout(state),
+        Do::RolloutAbort => acts::abort(state, out),
+        Do::RolloutRequest => acts::its_request(state, out),
+        Do::BackupPropose => acts::on_backup(state),
+        Do::BackupEvidence => acts::evidence(state),
         Do::Execute => approvals::open(state, true, out),
+        Do::OverBudget => open::over_budget(state),
         Do::Deny => open::deny(state),
         Do::Withdraw => approvals::withdraw(state, out),
         Do::Reread => approvals::reread(state, out),

@@ -1,9 +1,11 @@
 //! `update(&mut State, now, Msg) -> Vec<Effect>`: pure and total. What has to be done outside comes back as effects.
 
+mod acts;
 mod approvals;
 mod forms;
 mod keys;
 mod lists;
+mod msg;
 mod open;
 mod platform;
 mod queue;
@@ -17,255 +19,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::keymap::Key;
 use super::layout;
-use super::state::{Facts, Live, Load, Overlay, State, Tab, ViewRow};
+use super::state::{Facts, Live, Load, Overlay, State, Tab};
 use super::theme::Role;
 use super::words::{Said, say};
 use crate::desk::Detail;
-use crate::desk::Platform;
-use crate::model::act::{Act, ActReport};
-use crate::model::action::{Draft, Request};
-use crate::model::alert::AlertRow;
-use crate::model::case::{Case, SavedView, Suppression};
-use crate::model::ids::{AlertId, PersonId, RequestId, SuppressionId};
-use crate::model::opinion::{Answered, Exchange, Review, TriageStats};
-use crate::model::query::{Count, Page, Query, QueryError, SortKey};
-use crate::model::verdict::{Verdict, VerdictKind};
-use crate::text::Untrusted;
-
-/// What happened.
-#[derive(Debug)]
-pub enum Msg {
-    Key(Key),
-    Paste(String),
-    Wheel {
-        up: bool,
-    },
-    Click {
-        x: u16,
-        y: u16,
-    },
-    Resize(u16, u16),
-    /// Time passed: a clock on screen, or a wait that was asked for.
-    Tick,
-    /// Back from the shell.
-    Resumed,
-    // --- from the desk -----------------------------------------------------------------------
-    Changed {
-        alerts: Vec<AlertId>,
-        overflow: bool,
-        others: bool,
-    },
-    Facts(Facts),
-    /// A new reading of the platform's health.
-    Platform(Arc<Platform>),
-    /// The store stopped answering, or answers again.
-    Link(Result<(), Said>),
-    Parsed {
-        text: String,
-        apply: bool,
-        result: Result<Query, QueryError>,
-    },
-    Rows {
-        generation: u64,
-        page: Page,
-        limit: usize,
-        result: Result<(Vec<AlertRow>, u64), Said>,
-    },
-    Refreshed(Result<Vec<AlertRow>, Said>),
-    Counted {
-        generation: u64,
-        cursor: Option<AlertId>,
-        result: Result<(Count, Option<Count>), Said>,
-    },
-    Detail {
-        id: AlertId,
-        result: Result<Option<Box<Detail>>, Said>,
-    },
-    Raw {
-        id: AlertId,
-        result: Result<Option<Arc<Vec<u8>>>, Said>,
-    },
-    AllIds {
-        generation: u64,
-        result: Result<(Vec<AlertId>, bool), Said>,
-    },
-    Acted {
-        act: Act,
-        result: Result<ActReport, Said>,
-    },
-    Undone(Result<(String, ActReport), Said>),
-    Cases(Result<Vec<Case>, Said>),
-    Requests(Result<Vec<Request>, Said>),
-    Views(Result<Vec<ViewRow>, Said>),
-    Suppressions(Result<Vec<Suppression>, Said>),
-    Preview {
-        query: String,
-        result: Result<(Count, Vec<AlertRow>), Said>,
-    },
-    /// A small write was done, or refused.
-    Done(Result<Said, Said>),
-    Proposed(Result<Box<Request>, Said>),
-    /// Approved, denied, withdrawn or executed.
-    Decided {
-        what: &'static str,
-        result: Result<Box<Request>, Said>,
-    },
-    /// A piece of an opinion, or of an answer to a question.
-    Progress {
-        id: AlertId,
-        question: bool,
-        text: Untrusted,
-    },
-    Judged {
-        id: AlertId,
-        result: Result<Box<Verdict>, Said>,
-    },
-    Answered {
-        id: AlertId,
-        result: Result<Box<Answered>, Said>,
-    },
-    Reviewed {
-        id: AlertId,
-        result: Result<Review, Said>,
-    },
-    /// How many were put into the triage queue, and whether more matched.
-    Queued(Result<(usize, bool), Said>),
-    Unqueued(Result<usize, Said>),
-    Stats(Result<Box<TriageStats>, Said>),
-    Exchanges {
-        id: AlertId,
-        result: Result<Vec<Exchange>, Said>,
-    },
-    /// A second passed, as was asked for.
-    Beat,
-    Copied(Result<(), Said>),
-}
-
-/// What is to be done outside.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    Parse {
-        text: String,
-        apply: bool,
-    },
-    Rows {
-        generation: u64,
-        query: Query,
-        sort: SortKey,
-        page: Page,
-        limit: usize,
-    },
-    Refresh(Vec<AlertId>),
-    Count {
-        generation: u64,
-        query: Query,
-        sort: SortKey,
-        cursor: Option<AlertId>,
-    },
-    Detail(AlertId),
-    Raw(AlertId),
-    AllIds {
-        generation: u64,
-        query: Query,
-        sort: SortKey,
-    },
-    Act {
-        by: PersonId,
-        act: Act,
-        ids: Vec<AlertId>,
-    },
-    Undo {
-        by: PersonId,
-    },
-    Cases,
-    Requests,
-    Views,
-    PutView(SavedView),
-    DropView(String),
-    Suppressions,
-    PreviewSuppression(String),
-    AddSuppression {
-        by: PersonId,
-        query: String,
-        reason: Untrusted,
-        expires: Timestamp,
-    },
-    EndSuppression {
-        by: PersonId,
-        id: SuppressionId,
-    },
-    Propose {
-        by: PersonId,
-        draft: Draft,
-    },
-    Approve {
-        by: PersonId,
-        id: RequestId,
-        digest: String,
-    },
-    Deny {
-        by: PersonId,
-        id: RequestId,
-        reason: Untrusted,
-    },
-    Withdraw {
-        by: PersonId,
-        id: RequestId,
-    },
-    Execute {
-        by: PersonId,
-        id: RequestId,
-    },
-    KillSwitch {
-        by: PersonId,
-        on: bool,
-    },
-    Triage {
-        by: PersonId,
-        id: AlertId,
-        backend: Option<&'static str>,
-    },
-    Ask {
-        by: PersonId,
-        id: AlertId,
-        text: Untrusted,
-        before: Vec<(Untrusted, Untrusted)>,
-    },
-    CancelRun {
-        id: AlertId,
-        question: bool,
-    },
-    Review {
-        by: PersonId,
-        id: AlertId,
-        request: String,
-        kind: VerdictKind,
-        reason: Untrusted,
-    },
-    Enqueue {
-        by: PersonId,
-        ids: Vec<AlertId>,
-    },
-    EnqueueMatching {
-        by: PersonId,
-        query: Query,
-        sort: SortKey,
-    },
-    CancelQueue {
-        by: PersonId,
-    },
-    TriageStats,
-    Exchanges(AlertId),
-    /// A `Beat` after a second.
-    Beat,
-    /// To the terminal's clipboard; text that is safe to show.
-    Copy(Said),
-    Suspend,
-    /// A `Tick` after so many milliseconds.
-    Wait(u64),
-}
+use crate::model::ids::AlertId;
+pub use msg::{Effect, Msg};
 
 type Out = Vec<Effect>;
 
@@ -315,7 +75,13 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
                 triage::load_stats(state, out);
             }
         }
-        Msg::Platform(reading) => platform::taken(state, reading),
+        Msg::Platform(reading) => {
+            let gate = state.platform.gate != reading.gate;
+            platform::taken(state, reading);
+            if gate {
+                approvals::ask_standing(state, out);
+            }
+        }
         Msg::Link(Ok(())) => {
             let was_stale = matches!(state.live, Live::Stale { .. });
             if !matches!(state.live, Live::Paused) {
@@ -346,6 +112,8 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
         Msg::Preview { query, result } => forms::preview(state, query, result),
         Msg::Done(r) => forms::done(state, r, out),
         Msg::Proposed(r) => approvals::proposed(state, r, out),
+        Msg::Tried { draft, result } => acts::tried(state, &draft, result, out),
+        Msg::Standing { id, result } => approvals::standing(state, &id, result),
         Msg::Decided { what, result } => approvals::decided(state, what, result, out),
         other => take_triage(state, other, out),
     }

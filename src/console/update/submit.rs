@@ -9,7 +9,7 @@ use super::super::state::overlay::{FieldKind, Form, Pick, Purpose};
 use super::super::state::{Overlay, State, own_words};
 use super::super::theme::{Role, Theme};
 use super::super::words::{Said, say};
-use super::{Effect, Out, forms, keys, open, queue, triage};
+use super::{Effect, Out, acts, approvals, forms, keys, open, queue, triage};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Suggested};
 use crate::model::alert::Disposition;
@@ -127,6 +127,11 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
             let by = by.ok_or(say!("the roster does not know you"))?;
             out.push(Effect::Deny { by, id: id.clone(), reason: own_words(&reason) });
         }
+        Purpose::OverBudget(id) => {
+            // It is signed on the screen behind, as its tier demands.
+            approvals::set_aside(state, id, &reason, out);
+            return Ok(false);
+        }
         Purpose::KillSwitch { on } => {
             let word = if *on { "stop" } else { "resume" };
             if form.text_of("word").trim() != word {
@@ -137,6 +142,9 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
         }
         Purpose::Propose { action } => {
             let by = by.ok_or(say!("the roster does not know you"))?;
+            if let Some(why) = form.trial.as_ref().and_then(acts::not_tried) {
+                return Err(why);
+            }
             let mut draft = draft(form, action.clone(), &reason);
             if open::suggested_by_model(state, action) {
                 draft.suggested_by = Suggested::Model;
@@ -174,7 +182,7 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
     Ok(true)
 }
 
-fn draft(form: &Form, action: String, reason: &str) -> Draft {
+pub fn draft(form: &Form, action: String, reason: &str) -> Draft {
     let targets =
         form.text_of("targets").split([' ', ',', ';', '\n']).filter(|s| !s.is_empty()).map(String::from).collect();
     let params = form
@@ -277,7 +285,8 @@ pub fn take(state: &mut State, out: &mut Out) {
             }
         }
         Pick::Sort(key) => queue::sort(state, key, out),
-        Pick::Action(name) => open::propose_form(state, &name, ids),
+        Pick::Action(name) => open::propose_form(state, &name, ids, out),
+        Pick::ActOn { action, targets, params } => open::propose_on(state, &action, &targets, &params, out),
         Pick::OpenAlert(id) => {
             state.queue.follow = false;
             state.queue.cursor = Some(id);

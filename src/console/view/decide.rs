@@ -48,16 +48,19 @@ pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
     let gap = usize::from(band.width).saturating_sub(text.width() + have.width() + 3).max(2);
     c.band(band, role, &say!(text, Said::repeat(" ", gap), have));
 
-    let foot = 3;
+    // A refusal is said whole.
+    let room = usize::from(body.width.saturating_sub(2));
+    let said: Vec<Said> = d.error.iter().flat_map(|e| e.wrap(room)).take(4).collect();
+    let foot = 2 + said.len().max(1) as u16;
     let text = Rect::new(body.x + 1, body.y + 1, body.width.saturating_sub(2), body.height.saturating_sub(foot + 1));
-    let doc = lay_out(r, usize::from(text.width));
+    let doc = lay_out(d, usize::from(text.width));
     let scroll = d.scroll.min(doc.rows.len().saturating_sub(usize::from(text.height)));
     doc_rows(c, text, &doc.rows, scroll);
     if doc.rows.len() > usize::from(text.height) {
         let more = super::extent(scroll, usize::from(text.height), doc.rows.len());
         c.put_right(text.x, text.bottom(), text.width, &more, Role::Dim);
     }
-    decision(c, d, Rect::new(body.x, body.bottom() - foot, body.width, foot));
+    decision(c, d, &said, Rect::new(body.x, body.bottom() - foot, body.width, foot));
 }
 
 /// The last letters of an id: what people say to each other.
@@ -65,7 +68,8 @@ fn tail(id: &str) -> &str {
     id.get(id.len().saturating_sub(6)..).unwrap_or(id)
 }
 
-fn lay_out(r: &Request, width: usize) -> Doc {
+fn lay_out(d: &Decide, width: usize) -> Doc {
+    let r = &d.request;
     let b = &r.body;
     let mut doc = Doc::new(width);
     let by = match b.suggested_by {
@@ -93,6 +97,7 @@ fn lay_out(r: &Request, width: usize) -> Doc {
         let (word, role) = if f.refuses { ("REFUSED", Role::Bad) } else { ("POLICY", Role::Warn) };
         doc.pair(say!(word), &Said::of(&f.text), role);
     }
+    standing(&mut doc, d);
     let head = b.audit_head.split(':').next().unwrap_or("?");
     let digest = say!(
         "sha256 ",
@@ -133,6 +138,24 @@ fn lay_out(r: &Request, width: usize) -> Doc {
         );
     }
     doc
+}
+
+/// What the policy would say to this person's approval now.
+fn standing(doc: &mut Doc, d: &Decide) {
+    match &d.standing {
+        None => {}
+        Some(Err(e)) => doc.pair(say!("NOW"), &say!("what the policy says is not known: ", e), Role::Warn),
+        Some(Ok(found)) => {
+            let known = |text: &str| d.request.findings.iter().any(|f| !f.refuses && f.text == text);
+            for f in found.iter().filter(|f| f.refuses || !known(&f.text)) {
+                let (word, role) = if f.refuses { ("BLOCKED", Role::Bad) } else { ("NOW", Role::Warn) };
+                doc.pair(say!(word), &Said::of(&f.text), role);
+            }
+        }
+    }
+    if let Some(why) = &d.over {
+        doc.pair(say!("OVERRIDE"), &say!("you set the error budget aside: ", Said::of(why)), Role::Critical);
+    }
 }
 
 fn changes(doc: &mut Doc, r: &Request) {
@@ -193,12 +216,12 @@ fn fence(doc: &mut Doc, title: &'static str, text: &Said, width: usize) {
 }
 
 /// What can be done now, and how. Only our words.
-fn decision(c: &mut Canvas<'_>, d: &Decide, area: Rect) {
+fn decision(c: &mut Canvas<'_>, d: &Decide, error: &[Said], area: Rect) {
     let s = c.state;
     c.rule(Rect::new(area.x, area.y, area.width, 1));
     let (x, y, room) = (area.x + 1, area.y + 1, area.width.saturating_sub(2));
-    if let Some(e) = &d.error {
-        c.put(x, y + 1, room, e, Role::Bad);
+    for (i, line) in error.iter().enumerate() {
+        c.put(x, y + 1 + i as u16, room, line, Role::Bad);
     }
     if d.changed.is_some() {
         let text = say!(
@@ -225,6 +248,9 @@ fn decision(c: &mut Canvas<'_>, d: &Decide, area: Rect) {
     if !d.armed && waited < approvals_hold_ms() {
         c.put(x, y, room, &say!("read it first"), Role::Dim);
         return;
+    }
+    if error.is_empty() && d.what == Deciding::Approve {
+        blocked(c, d, x, y + 1, room);
     }
     match d.request.body.tier {
         Tier::T0 | Tier::T1 => {
@@ -253,6 +279,18 @@ fn decision(c: &mut Canvas<'_>, d: &Decide, area: Rect) {
     }
 }
 
+/// Below the way to sign: that it would be refused, and what a commander can do.
+fn blocked(c: &mut Canvas<'_>, d: &Decide, x: u16, y: u16, room: u16) {
+    let s = c.state;
+    if d.over.is_some() {
+        c.put(x, y, room, &say!("this signs it OVER THE ERROR BUDGET, in your name"), Role::Critical);
+    } else if !d.against().is_empty() {
+        let may = Do::OverBudget.enabled(s).is_ok() && d.against().iter().any(|t| t.contains("error budget"));
+        let more = if may { say!("; ", key_of(s, Do::OverBudget), " sets the budget aside") } else { Said::new() };
+        c.put(x, y, room, &say!("BLOCKED as it stands, signing it is refused", more), Role::Bad);
+    }
+}
+
 fn look_words(c: &Canvas<'_>, r: &Request) -> Said {
     let s = c.state;
     let mine = s.my_id().is_some_and(|me| *me == r.body.requester);
@@ -263,7 +301,7 @@ fn look_words(c: &Canvas<'_>, r: &Request) -> Said {
         }
         RequestState::Pending if signed => say!("you have approved it; another person is needed"),
         RequestState::Pending => say!("it waits for approval"),
-        RequestState::Approved => say!("approved: in the list, ", key_of(s, Do::Execute), " runs it, once"),
+        RequestState::Approved => say!("approved: ", key_of(s, Do::Execute), " runs it, once"),
         RequestState::Executing => say!("it is running"),
         state => say!("it is ", state.word(), ": nothing more can happen to it"),
     }

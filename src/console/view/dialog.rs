@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::super::action::Do;
 use super::super::layout;
-use super::super::state::overlay::{Field, FieldKind, FilterInput, Form, Picker, Preview, Sheet};
+use super::super::state::overlay::{Field, FieldKind, FilterInput, Form, Picker, Preview, Sheet, Trial};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::paint::Canvas;
@@ -73,7 +73,8 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
     let inner = usize::from(width.saturating_sub(4));
     let lead: Vec<(Said, Role)> =
         f.lead.iter().flat_map(|(t, r)| t.wrap(inner).into_iter().map(|l| (l, *r))).take(6).collect();
-    let preview = if f.preview.is_some() { 6 } else { 0 };
+    let trial = f.trial.as_ref().map(|t| trial_rows(t, s.now, inner)).unwrap_or_default();
+    let preview = if f.preview.is_some() { 6 } else { trial.len() as u16 };
     let fields: u16 = f.fields.iter().map(|f| height(f, inner as u16)).sum();
     let want = lead.len() as u16 + fields + preview + 4;
     let area = layout::centred(s, width, want);
@@ -112,6 +113,15 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
     if let Some((query, result)) = &f.preview {
         suppression_preview(c, Rect::new(x, y, room, last.saturating_sub(y)), query, result);
     }
+    let shown = usize::from(last.saturating_sub(y));
+    for (i, (text, role)) in trial.iter().take(shown).enumerate() {
+        let more = (i + 1 == shown && trial.len() > shown).then(|| trial.len() - i);
+        match more {
+            Some(n) => c.put(x, y, room, &say!("... and ", n, " lines more: the request shows all"), Role::Dim),
+            None => c.put(x, y, room, text, *role),
+        };
+        y += 1;
+    }
     let foot = area.bottom().saturating_sub(2);
     if let Some(since) = f.busy {
         let waited = s.now.as_second() - since.as_second();
@@ -119,6 +129,63 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
     } else if let Some(e) = &f.error {
         c.put(x, foot, room, e, Role::Bad);
     }
+}
+
+/// What a proposal would send, and what it would change: before it is made.
+fn trial_rows(t: &Trial, now: jiff::Timestamp, width: usize) -> Vec<(Said, Role)> {
+    let mut rows: Vec<(Said, Role)> = Vec::new();
+    let mut add = |text: &Said, role: Role| rows.extend(text.wrap(width).into_iter().map(|l| (l, role)));
+    let tried = match &t.result {
+        None if t.in_flight => {
+            let waited = (now.as_second() - t.since.as_second()).clamp(0, 3600);
+            add(&say!("finding out what it would do, for ", Said::span(waited)), Role::Accent);
+            return rows;
+        }
+        None => {
+            add(&say!("what it would do is shown here once the fields are filled in"), Role::Dim);
+            return rows;
+        }
+        Some(Err(e)) => {
+            add(&say!("CANNOT BE PROPOSED: ", e), Role::Bad);
+            return rows;
+        }
+        Some(Ok(tried)) => tried,
+    };
+    for f in &tried.findings {
+        let (word, role) = if f.refuses { ("REFUSED: ", Role::Bad) } else { ("policy: ", Role::Warn) };
+        add(&say!(word, Said::of(&f.text)), role);
+    }
+    let needs = tried.approvals_needed;
+    let who =
+        if needs == 0 { say!("needs nobody else") } else { say!("needs ", needs, " approval(s) by somebody else") };
+    for command in &tried.commands {
+        // What was seen of the object (the fourth part) is for the machine; the decision screen shows it.
+        add(
+            &say!("SENDS  ", Said::of(&command.argv.iter().take(3).cloned().collect::<Vec<_>>().join(" "))),
+            Role::Text,
+        );
+    }
+    if tried.preview.is_empty() {
+        add(&say!("no dry run: the executor cannot tell beforehand; ", who), Role::Warn);
+    }
+    for p in &tried.preview {
+        let (word, role) = match (p.failed, p.would_change) {
+            (true, _) => ("the dry run FAILED", Role::Bad),
+            (_, Some(0)) => ("the dry run changes nothing", Role::Warn),
+            (_, None) => ("the dry run does not know what changes", Role::Warn),
+            (_, Some(_)) => ("the dry run changes", Role::Heading),
+        };
+        add(&say!(word, "; it ", who), role);
+        for line in p.diff.expose().lines() {
+            let role = match line.as_bytes().first() {
+                Some(b'+') => Role::Good,
+                Some(b'-') => Role::Bad,
+                _ => Role::Text,
+            };
+            add(&say!("  ", Said::of(line)), role);
+        }
+    }
+    rows
 }
 
 /// The box below an alert into which a question is typed.

@@ -7,6 +7,8 @@ mod lists;
 pub mod paint;
 mod platform;
 #[cfg(test)]
+pub mod platform_sample;
+#[cfg(test)]
 mod platform_tests;
 mod queue;
 mod raw;
@@ -293,7 +295,9 @@ fn hints(s: &State) -> &'static [Do] {
         }
         Some(Overlay::Form(_)) => &[Do::FormEnter, Do::FormNewline, Do::FormOlder, Do::Back],
         Some(Overlay::Picker(_)) => &[Do::PickTake, Do::PickDown, Do::PickUp, Do::Back],
-        Some(Overlay::Decide(_)) => &[Do::Back, Do::Deny, Do::Withdraw, Do::Reread, Do::Down],
+        Some(Overlay::Decide(_)) => {
+            &[Do::Back, Do::Execute, Do::Deny, Do::OverBudget, Do::Withdraw, Do::Reread, Do::Down]
+        }
         Some(Overlay::Raw(_)) => {
             &[Do::Back, Do::Evidence, Do::EvidenceBefore, Do::Raw, Do::Hex, Do::Fields, Do::PageDown, Do::Help]
         }
@@ -335,10 +339,36 @@ fn hints(s: &State) -> &'static [Do] {
             ],
             Tab::Cases => &[Do::Open, Do::Refresh, Do::Palette, Do::Help, Do::Back],
             Tab::Approvals => &[Do::Open, Do::Execute, Do::Deny, Do::Withdraw, Do::KillSwitch, Do::Palette, Do::Help],
-            Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups if s.full => {
+            Tab::Rollouts if s.full => &[
+                Do::Back,
+                Do::RolloutPropose,
+                Do::RolloutAbort,
+                Do::RolloutRequest,
+                Do::Down,
+                Do::PageDown,
+                Do::NextItem,
+                Do::Help,
+            ],
+            Tab::Rollouts => &[
+                Do::Open,
+                Do::RolloutPropose,
+                Do::RolloutAbort,
+                Do::RolloutRequest,
+                Do::DetailDown,
+                Do::Palette,
+                Do::Help,
+                Do::Back,
+            ],
+            Tab::Backups if s.full => {
+                &[Do::Back, Do::BackupPropose, Do::BackupEvidence, Do::Down, Do::PageDown, Do::NextItem, Do::Help]
+            }
+            Tab::Backups => {
+                &[Do::Open, Do::BackupPropose, Do::BackupEvidence, Do::DetailDown, Do::Palette, Do::Help, Do::Back]
+            }
+            Tab::Slo | Tab::Sla | Tab::Checklists if s.full => {
                 &[Do::Back, Do::Down, Do::PageDown, Do::NextItem, Do::PreviousItem, Do::Palette, Do::Help]
             }
-            Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => {
+            Tab::Slo | Tab::Sla | Tab::Checklists => {
                 &[Do::Open, Do::NextPage, Do::DetailDown, Do::Refresh, Do::Palette, Do::Help, Do::Back]
             }
             Tab::Views => &[Do::Open, Do::NextPage, Do::DropView, Do::Palette, Do::Help, Do::Back],

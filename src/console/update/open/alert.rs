@@ -208,4 +208,18 @@ pub fn deny(state: &mut State) {
     form(state, f, Vec::new());
 }
 
+/// For a commander: why a closed error budget is set aside.
+pub fn over_budget(state: &mut State) {
+    let Some(Overlay::Decide(d)) = state.overlays.last() else { return };
+    let id = d.request.body.id.clone();
+    let mut f = Form::new(Purpose::OverBudget(id), say!("Over the error budget: ", Said::of(&d.request.body.action)));
+    for why in d.against() {
+        f = f.lead(Said::of(why), Role::Bad);
+    }
+    let f = f
+        .lead(say!("It is recorded with your name. You sign on the screen behind this, as always."), Role::Dim)
+        .text("reason", Input::line(""), say!("why it cannot wait"), true);
+    form(state, f, Vec::new());
+}
+
 // --- proposing ---------------------------------------------------------------------------------

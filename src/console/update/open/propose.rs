@@ -1,10 +1,13 @@
 //! Proposing an action: which one, on what, why.
 
+use std::collections::BTreeMap;
+
 use super::super::super::state::State;
 use super::super::super::state::input::Input;
-use super::super::super::state::overlay::{Field, FieldKind, Form, Pick, PickItem, Purpose};
+use super::super::super::state::overlay::{Field, FieldKind, Form, Pick, PickItem, Purpose, Trial};
 use super::super::super::theme::Role;
 use super::super::super::words::{Said, say};
+use super::super::{Out, acts, submit};
 use super::{form, item, pick, which};
 use crate::model::action::{ActionDef, ParamType};
 use crate::model::alert::{AlertFields, ObservableKind};
@@ -79,7 +82,8 @@ pub fn propose(state: &mut State) {
     pick(state, say!("Propose for ", which(&ids)), items.into_iter().map(|(_, i)| i).collect(), ids);
 }
 
-pub fn propose_form(state: &mut State, name: &str, ids: Vec<AlertId>) {
+/// For the alerts in hand.
+pub fn propose_form(state: &mut State, name: &str, ids: Vec<AlertId>, out: &mut Out) {
     let Some(def) = state.catalogue.iter().find(|a| a.name == name).cloned() else { return };
     let known = fields_in_hand(state).map(|f| entities(f, &def.targets.kind)).unwrap_or_default();
     // One target at first: a second one is a decision. Of an action that a model suggested, the first one is too.
@@ -90,33 +94,64 @@ pub fn propose_form(state: &mut State, name: &str, ids: Vec<AlertId>) {
     };
     let also: Vec<&String> = known.iter().filter(|t| **t != first).collect();
     let hint = if also.is_empty() {
-        say!("at most ", def.targets.max, ", with spaces between")
+        many(&def)
     } else {
         say!(
             if first.is_empty() { "seen: " } else { "also seen: " },
             Said::of(&also.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" "))
         )
     };
+    let made = proposal(&def, &first, hint, &BTreeMap::new());
+    form(state, made, ids);
+    acts::try_form(state, out);
+}
+
+/// For something other than an alert: what it is for is known.
+pub fn propose_on(state: &mut State, name: &str, targets: &[String], params: &BTreeMap<String, String>, out: &mut Out) {
+    let Some(def) = state.catalogue.iter().find(|a| a.name == name).cloned() else { return };
+    let made = proposal(&def, &targets.join(" "), many(&def), params);
+    form(state, made, Vec::new());
+    acts::try_form(state, out);
+}
+
+fn many(def: &ActionDef) -> Said {
+    match def.targets.max {
+        1 => say!("one"),
+        n => say!("at most ", n, ", with spaces between"),
+    }
+}
+
+fn proposal(def: &ActionDef, targets: &str, hint: Said, given: &BTreeMap<String, String>) -> Form {
     let mut f = Form::new(Purpose::Propose { action: def.name.clone() }, say!("Propose ", Said::of(&def.title)))
-        .lead(say!(def.tier.word(), ", run by ", def.executor.word(), "; undo: ", undo_words(&def)), Role::Text);
+        .lead(say!(def.tier.word(), ", run by ", def.executor.word(), "; undo: ", undo_words(def)), Role::Text);
     if !def.help.is_empty() {
         f = f.lead(Said::of(&def.help), Role::Dim);
     }
-    f = f.text("targets", Input::line(&first), hint, true);
+    f = f.text("targets", Input::line(targets), hint, true);
     for p in &def.params {
         let hint = Said::of(&p.help);
+        let value = given.get(&p.name).or(p.default.as_ref());
         let kind = match &p.kind {
             ParamType::Choice { of } => FieldKind::Choice {
                 options: of.iter().zip(('1'..='9').chain('a'..='z')).map(|(o, k)| (k, Said::of(o))).collect(),
-                chosen: p.default.as_ref().and_then(|d| of.iter().position(|o| o == d)),
+                chosen: value.and_then(|d| of.iter().position(|o| o == d)),
             },
-            _ => FieldKind::Text(Input::line(p.default.as_deref().unwrap_or_default())),
+            _ => FieldKind::Text(Input::line(value.map_or("", String::as_str))),
         };
         f.fields.push(Field { label: "", name: Some(p.name.clone()), kind, hint, required: p.default.is_none() });
     }
     let mut f = f.text("reason", Input::line(""), say!("the approver reads it"), true);
-    f.focus = if first.is_empty() { 0 } else { f.fields.len() - 1 };
-    form(state, f, ids);
+    // Where something is missing, first.
+    let lacks = |field: &Field| match &field.kind {
+        FieldKind::Text(i) => field.required && i.text().is_empty(),
+        FieldKind::Choice { chosen, .. } => chosen.is_none(),
+    };
+    f.focus = f.fields.iter().position(lacks).unwrap_or(f.fields.len() - 1);
+    if acts::is_tried(def) {
+        let draft = submit::draft(&f, def.name.clone(), "");
+        f.trial = Some(Trial { draft, since: jiff::Timestamp::UNIX_EPOCH, in_flight: false, result: None });
+    }
+    f
 }
 
 fn private(ip: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Tables of messages in, state and effects out; and the fixtures the view tests share.
 
+mod acts;
 mod decide;
 mod queue;
 mod triage;
@@ -395,6 +396,7 @@ pub fn bare(size: (u16, u16), look: Look) -> State {
         roster: Arc::new(Roster { people: vec![alice.clone(), bob.clone()] }),
         switchable: vec![alice, bob],
         catalogue: Arc::new(catalogue()),
+        velero: BTreeMap::new(),
         environment: "PROD-EU".into(),
         environment_class: "danger".into(),
         desk_name: "soc-desk-1".into(),

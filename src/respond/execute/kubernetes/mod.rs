@@ -19,7 +19,7 @@ use super::{DryRun, Job, bounded};
 use crate::model::action::{
     ActionDef, Command, ParamDef, ParamType, Preview, ReceiptState, RequestBody, TargetRule, Tier,
 };
-use crate::model::rollout::RolloutVerb;
+use crate::model::rollout::{Rollout, RolloutKind, RolloutPhase, RolloutVerb};
 use crate::text::{Untrusted, clean};
 use patch::{Earlier, Kind, Patch, Seen};
 
@@ -88,6 +88,36 @@ fn entry(verb: RolloutVerb) -> ActionDef {
         contains: false,
         executor: crate::model::action::Executor::Kubernetes { verb },
     }
+}
+
+/// The patch an act on this rollout would send, as far as the reading tells, or why there is none: what a person is
+/// offered. What is proposed is made from a reading of its own.
+pub fn offered(r: &Rollout, verb: RolloutVerb, params: &BTreeMap<String, String>) -> Result<String, String> {
+    let kind = match r.kind {
+        RolloutKind::Argo => Kind::Rollout,
+        RolloutKind::Rolling => Kind::Deployment,
+        RolloutKind::Flagger => return Err("Flagger's canaries are only read: Flagger moves them".into()),
+        RolloutKind::BlueGreen | RolloutKind::ReplicaCanary => {
+            return Err("it is two Deployments: name the one that is meant, or its Service".into());
+        }
+    };
+    let newer = r.revisions.iter().any(|v| matches!(v.role.as_str(), "canary" | "preview"));
+    let seen = Seen {
+        kind,
+        uid: r.uid.clone(),
+        generation: r.generation,
+        hash: Some(if newer { "new" } else { "old" }.into()),
+        stable: Some("old".into()),
+        step: r.step.and_then(|s| i64::try_from(s).ok()),
+        steps: r.steps.len(),
+        aborted: r.aborted,
+        paused: r.phase == RolloutPhase::Paused && r.paused_since.is_none(),
+        holds: r.paused_since.is_some(),
+        replicas: Some(i64::from(r.replicas)),
+        selector: BTreeMap::new(),
+        earlier: None,
+    };
+    Ok(patch::make(verb, &seen, params)?.body.to_string())
 }
 
 /// `CLUSTER/NAMESPACE/NAME`.

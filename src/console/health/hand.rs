@@ -1,0 +1,68 @@
+//! What the cursor stands on, and what can be done with it.
+
+use super::super::state::{State, Tab};
+use super::super::words::{Said, say};
+use super::index;
+use crate::desk::{Offer, offers};
+use crate::model::action::{ActionDef, Executor, Request, RequestState};
+use crate::model::backup::AssetStatus;
+use crate::model::rollout::{Rollout, RolloutPhase, RolloutVerb, Step};
+
+pub fn rollout_in_hand(s: &State) -> Option<&Rollout> {
+    if s.tab != Tab::Rollouts {
+        return None;
+    }
+    s.platform.rollouts.get(index(s, Tab::Rollouts)?)
+}
+
+pub fn asset_in_hand(s: &State) -> Option<&AssetStatus> {
+    if s.tab != Tab::Backups {
+        return None;
+    }
+    s.platform.assets.get(index(s, Tab::Backups)?)
+}
+
+/// Whether an action takes, restores or tries backups.
+pub fn is_backup_act(def: &ActionDef) -> bool {
+    matches!(def.executor, Executor::OpensearchSnapshot { .. } | Executor::Velero { .. })
+}
+
+pub fn offer_of(r: &Rollout, verb: RolloutVerb) -> Option<Offer> {
+    offers(r).into_iter().find(|o| o.verb == verb)
+}
+
+/// Requests about a rollout that somebody has to decide or run, newest first.
+pub fn requests_about<'s>(s: &'s State, r: &Rollout) -> impl Iterator<Item = &'s Request> {
+    let ids = [r.id.to_string(), r.id.name.clone(), format!("{}/{}", r.id.namespace, r.id.name)];
+    s.requests.rows.iter().filter(move |q| {
+        let open = matches!(q.state, RequestState::Pending | RequestState::Approved | RequestState::Executing);
+        open && q.body.action.starts_with("rollout-") && q.body.targets.iter().any(|t| ids.contains(t))
+    })
+}
+
+/// What an act would do to this rollout.
+pub fn offer_words(r: &Rollout, o: &Offer) -> Said {
+    match (o.verb, o.full) {
+        (RolloutVerb::Promote, true) => say!("promote in full, without the steps left"),
+        (RolloutVerb::Promote, false) if r.phase == RolloutPhase::Paused && r.paused_since.is_none() => {
+            say!("resume it")
+        }
+        (RolloutVerb::Promote, false) => match next_weight(r) {
+            Some(percent) => say!("promote, on to ", percent, " %"),
+            None => say!("promote to the next step"),
+        },
+        (RolloutVerb::Abort, _) => say!("ABORT, back to the stable revision"),
+        (RolloutVerb::Retry, _) => say!("retry it from its first step"),
+        (RolloutVerb::Pause, _) => say!("pause it where it is"),
+        (RolloutVerb::Undo, _) => say!("undo, back to an earlier revision"),
+        (RolloutVerb::Scale, _) => say!("change the number of replicas"),
+        (RolloutVerb::SwitchSelector, _) => say!("point its Service at the other side"),
+    }
+}
+
+/// The weight after the step it waits at.
+fn next_weight(r: &Rollout) -> Option<u32> {
+    let at = r.step.filter(|_| !r.steps.is_empty())?;
+    let weight = |s: &Step| if let Step::Weight { percent } = s { Some(*percent) } else { None };
+    Some(r.steps.iter().skip(at + 1).find_map(weight).unwrap_or(100))
+}

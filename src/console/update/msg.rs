@@ -1,0 +1,280 @@
+//! What comes into `update`, and what comes out of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::keymap::Key;
+use super::super::state::{Facts, ViewRow};
+use super::super::words::Said;
+use crate::desk::Detail;
+use crate::desk::Platform;
+use crate::model::act::{Act, ActReport};
+use crate::model::action::{Draft, Finding, Request, Tried};
+use crate::model::alert::AlertRow;
+use crate::model::case::{Case, SavedView, Suppression};
+use crate::model::ids::{AlertId, PersonId, RequestId, SuppressionId};
+use crate::model::opinion::{Answered, Exchange, Review, TriageStats};
+use crate::model::query::{Count, Page, Query, QueryError, SortKey};
+use crate::model::verdict::{Verdict, VerdictKind};
+use crate::text::Untrusted;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Msg {
+    Key(Key),
+    Paste(String),
+    Wheel {
+        up: bool,
+    },
+    Click {
+        x: u16,
+        y: u16,
+    },
+    Resize(u16, u16),
+    /// Time passed: a clock on screen, or a wait that was asked for.
+    Tick,
+    /// Back from the shell.
+    Resumed,
+    // --- from the desk -----------------------------------------------------------------------
+    Changed {
+        alerts: Vec<AlertId>,
+        overflow: bool,
+        others: bool,
+    },
+    Facts(Facts),
+    /// A new reading of the platform's health.
+    Platform(Arc<Platform>),
+    /// The store stopped answering, or answers again.
+    Link(Result<(), Said>),
+    Parsed {
+        text: String,
+        apply: bool,
+        result: Result<Query, QueryError>,
+    },
+    Rows {
+        generation: u64,
+        page: Page,
+        limit: usize,
+        result: Result<(Vec<AlertRow>, u64), Said>,
+    },
+    Refreshed(Result<Vec<AlertRow>, Said>),
+    Counted {
+        generation: u64,
+        cursor: Option<AlertId>,
+        result: Result<(Count, Option<Count>), Said>,
+    },
+    Detail {
+        id: AlertId,
+        result: Result<Option<Box<Detail>>, Said>,
+    },
+    Raw {
+        id: AlertId,
+        result: Result<Option<Arc<Vec<u8>>>, Said>,
+    },
+    AllIds {
+        generation: u64,
+        result: Result<(Vec<AlertId>, bool), Said>,
+    },
+    Acted {
+        act: Act,
+        result: Result<ActReport, Said>,
+    },
+    Undone(Result<(String, ActReport), Said>),
+    Cases(Result<Vec<Case>, Said>),
+    Requests(Result<Vec<Request>, Said>),
+    Views(Result<Vec<ViewRow>, Said>),
+    Suppressions(Result<Vec<Suppression>, Said>),
+    Preview {
+        query: String,
+        result: Result<(Count, Vec<AlertRow>), Said>,
+    },
+    /// A small write was done, or refused.
+    Done(Result<Said, Said>),
+    Proposed(Result<Box<Request>, Said>),
+    /// What a draft would become.
+    Tried {
+        draft: Draft,
+        result: Result<Box<Tried>, Said>,
+    },
+    /// What the policy would say to an approval now.
+    Standing {
+        id: RequestId,
+        result: Result<Vec<Finding>, Said>,
+    },
+    /// Approved, denied, withdrawn or executed.
+    Decided {
+        what: &'static str,
+        result: Result<Box<Request>, Said>,
+    },
+    /// A piece of an opinion, or of an answer to a question.
+    Progress {
+        id: AlertId,
+        question: bool,
+        text: Untrusted,
+    },
+    Judged {
+        id: AlertId,
+        result: Result<Box<Verdict>, Said>,
+    },
+    Answered {
+        id: AlertId,
+        result: Result<Box<Answered>, Said>,
+    },
+    Reviewed {
+        id: AlertId,
+        result: Result<Review, Said>,
+    },
+    /// How many were put into the triage queue, and whether more matched.
+    Queued(Result<(usize, bool), Said>),
+    Unqueued(Result<usize, Said>),
+    Stats(Result<Box<TriageStats>, Said>),
+    Exchanges {
+        id: AlertId,
+        result: Result<Vec<Exchange>, Said>,
+    },
+    /// A second passed, as was asked for.
+    Beat,
+    Copied(Result<(), Said>),
+}
+
+/// What is to be done outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Parse {
+        text: String,
+        apply: bool,
+    },
+    Rows {
+        generation: u64,
+        query: Query,
+        sort: SortKey,
+        page: Page,
+        limit: usize,
+    },
+    Refresh(Vec<AlertId>),
+    Count {
+        generation: u64,
+        query: Query,
+        sort: SortKey,
+        cursor: Option<AlertId>,
+    },
+    Detail(AlertId),
+    Raw(AlertId),
+    AllIds {
+        generation: u64,
+        query: Query,
+        sort: SortKey,
+    },
+    Act {
+        by: PersonId,
+        act: Act,
+        ids: Vec<AlertId>,
+    },
+    Undo {
+        by: PersonId,
+    },
+    Cases,
+    Requests,
+    Views,
+    PutView(SavedView),
+    DropView(String),
+    Suppressions,
+    PreviewSuppression(String),
+    AddSuppression {
+        by: PersonId,
+        query: String,
+        reason: Untrusted,
+        expires: Timestamp,
+    },
+    EndSuppression {
+        by: PersonId,
+        id: SuppressionId,
+    },
+    Propose {
+        by: PersonId,
+        draft: Draft,
+    },
+    /// Finds out what a draft would become; files nothing.
+    TryOut {
+        by: PersonId,
+        draft: Draft,
+    },
+    /// Asks what the policy would say to an approval now.
+    Standing {
+        by: PersonId,
+        id: RequestId,
+    },
+    Approve {
+        by: PersonId,
+        id: RequestId,
+        digest: String,
+    },
+    /// Approves although the error budgets say no.
+    ApproveOverBudget {
+        by: PersonId,
+        id: RequestId,
+        digest: String,
+        reason: Untrusted,
+    },
+    Deny {
+        by: PersonId,
+        id: RequestId,
+        reason: Untrusted,
+    },
+    Withdraw {
+        by: PersonId,
+        id: RequestId,
+    },
+    Execute {
+        by: PersonId,
+        id: RequestId,
+    },
+    KillSwitch {
+        by: PersonId,
+        on: bool,
+    },
+    Triage {
+        by: PersonId,
+        id: AlertId,
+        backend: Option<&'static str>,
+    },
+    Ask {
+        by: PersonId,
+        id: AlertId,
+        text: Untrusted,
+        before: Vec<(Untrusted, Untrusted)>,
+    },
+    CancelRun {
+        id: AlertId,
+        question: bool,
+    },
+    Review {
+        by: PersonId,
+        id: AlertId,
+        request: String,
+        kind: VerdictKind,
+        reason: Untrusted,
+    },
+    Enqueue {
+        by: PersonId,
+        ids: Vec<AlertId>,
+    },
+    EnqueueMatching {
+        by: PersonId,
+        query: Query,
+        sort: SortKey,
+    },
+    CancelQueue {
+        by: PersonId,
+    },
+    TriageStats,
+    Exchanges(AlertId),
+    /// A `Beat` after a second.
+    Beat,
+    /// To the terminal's clipboard; text that is safe to show.
+    Copy(Said),
+    Suspend,
+    /// A `Tick` after so many milliseconds.
+    Wait(u64),
+}

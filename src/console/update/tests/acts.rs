@@ -1,0 +1,211 @@
+//! Acting on rollouts and backups: what fits, what is tried first, and who signs what.
+
+use super::super::super::view::platform_sample::{canary, sample};
+use super::*;
+use crate::model::action::{Draft, Finding, ParamDef, SnapshotAccess, SnapshotVerb, Tried};
+use crate::model::rollout::{Rollout, RolloutKind, RolloutPhase, RolloutVerb};
+
+/// Actions on rollouts, as every desk with a cluster it may write to has them.
+fn rollout_actions() -> impl Iterator<Item = ActionDef> {
+    RolloutVerb::ALL.into_iter().map(|verb| {
+        let of = vec!["no".to_owned(), "yes".to_owned()];
+        let full = ParamDef {
+            name: "full".into(),
+            kind: ParamType::Choice { of },
+            help: String::new(),
+            default: Some("no".into()),
+        };
+        ActionDef {
+            name: format!("rollout-{}", verb.word()),
+            title: verb.word().into(),
+            help: String::new(),
+            tier: if verb == RolloutVerb::Abort { Tier::T1 } else { Tier::T2 },
+            targets: TargetRule { kind: ParamType::Object, allow: vec![], max: 1 },
+            params: if verb == RolloutVerb::Promote { vec![full] } else { vec![] },
+            undo: None,
+            contains: false,
+            executor: Executor::Kubernetes { verb },
+        }
+    })
+}
+
+/// A console of somebody with this role, before the rollouts.
+fn before(role: Role, r: Rollout) -> State {
+    let mut s = loaded((80, 24), look("dark", false));
+    let mut all = (*s.catalogue).clone();
+    all.extend(rollout_actions());
+    all.push(ActionDef {
+        name: "restore".into(),
+        title: "Restore".into(),
+        help: String::new(),
+        tier: Tier::T2,
+        targets: TargetRule { kind: ParamType::Index, allow: vec![], max: 5 },
+        params: vec![],
+        undo: None,
+        contains: false,
+        executor: Executor::OpensearchSnapshot {
+            verb: SnapshotVerb::Restore,
+            access: SnapshotAccess {
+                url: "https://localhost".into(),
+                repository: "r".into(),
+                username: None,
+                password: None,
+                ca: None,
+                timeout_seconds: 5,
+            },
+        },
+    });
+    s.catalogue = Arc::new(all);
+    s.me = Some(person("alice", "Alice Moreau", role));
+    let mut p = sample();
+    p.rollouts = vec![r];
+    update(&mut s, now(), Msg::Platform(Arc::new(p)));
+    press(&mut s, "5");
+    s
+}
+
+fn tried(findings: Vec<Finding>) -> Box<Tried> {
+    Box::new(Tried {
+        tier: Tier::T2,
+        commands: vec![],
+        approvals_needed: 1,
+        preview: vec![Preview {
+            target: "eu/soc/intake".into(),
+            would_change: Some(1),
+            failed: false,
+            diff: "- /status/pauseConditions: []".into(),
+        }],
+        findings,
+    })
+}
+
+fn drafts(effects: &[Effect]) -> Vec<Draft> {
+    let of = |e: &Effect| if let Effect::TryOut { draft, .. } = e { Some(draft.clone()) } else { None };
+    effects.iter().filter_map(of).collect()
+}
+
+fn proposals(effects: &[Effect]) -> Vec<Draft> {
+    let of = |e: &Effect| if let Effect::Propose { draft, .. } = e { Some(draft.clone()) } else { None };
+    effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn what_does_not_fit_is_offered_with_why_not() {
+    let mut s = before(Role::Analyst, canary());
+    press(&mut s, "p");
+    let Some(Overlay::Picker(p)) = s.overlays.last() else { panic!() };
+    let named = |word: &str| p.items.iter().find(|i| i.label.as_str().starts_with(word)).unwrap();
+    assert_eq!(p.items[0].label.as_str(), "ABORT, back to the stable revision", "a gate fails: the way back first");
+    let on = named("promote, on to 100 %");
+    assert!(on.detail.as_str().contains(r#"{"status":{"pauseConditions":null}}"#), "{on:?}");
+    assert!(named("ABORT").disabled.is_none());
+    assert_eq!(named("retry").disabled.as_ref().unwrap().as_str(), "it is not aborted: there is nothing to retry");
+    let mut done = canary();
+    (done.kind, done.phase) = (RolloutKind::Flagger, RolloutPhase::Progressing);
+    let mut s = before(Role::Analyst, done);
+    press(&mut s, "p");
+    let Some(Overlay::Picker(p)) = s.overlays.last() else { panic!() };
+    assert!(p.items.iter().all(|i| i.disabled.is_some()), "Flagger is only read: {:?}", p.items);
+}
+
+#[test]
+fn nothing_is_proposed_before_it_was_tried() {
+    let mut well = canary();
+    well.gates.clear();
+    let mut s = before(Role::Analyst, well);
+    let first = drafts(&press(&mut s, "p enter"));
+    assert_eq!((first.len(), first[0].targets.as_slice()), (1, &["eu/soc/intake".to_owned()][..]));
+    type_text(&mut s, "it is well");
+    assert!(press(&mut s, "enter").is_empty(), "the answer is awaited");
+    // Another choice while the first answer is on its way: asked for once that is there.
+    assert!(drafts(&press(&mut s, "shift-tab 2")).is_empty());
+    let effects = update(&mut s, now(), Msg::Tried { draft: first[0].clone(), result: Ok(tried(vec![])) });
+    let second = drafts(&effects);
+    assert_eq!(second[0].params["full"], "yes");
+    assert!(press(&mut s, "ctrl-s").is_empty(), "the old answer does not count");
+    let no = Finding { refuses: true, text: "protected".into() };
+    update(&mut s, now(), Msg::Tried { draft: second[0].clone(), result: Ok(tried(vec![no])) });
+    assert!(press(&mut s, "ctrl-s").is_empty(), "it would be refused");
+    let third = drafts(&press(&mut s, "shift-tab 1"));
+    update(&mut s, now(), Msg::Tried { draft: third[0].clone(), result: Ok(tried(vec![])) });
+    let sent = proposals(&press(&mut s, "ctrl-s"));
+    assert_eq!((sent[0].action.as_str(), sent[0].reason.expose()), ("rollout-promote", "it is well"));
+}
+
+#[test]
+fn abort_is_one_key_and_asks_once() {
+    let mut s = before(Role::Analyst, canary());
+    let sent = proposals(&press(&mut s, "a a"));
+    assert_eq!(sent.len(), 1, "a second press asks for nothing more");
+    assert_eq!(sent[0].action, "rollout-abort");
+    assert!(sent[0].reason.expose().contains("error ratio fail"), "{:?}", sent[0].reason);
+    let mut made = request("R9", Tier::T1, RequestState::Approved);
+    (made.body.action, made.body.targets) = ("rollout-abort".into(), vec!["eu/soc/intake".into()]);
+    made.body.requester = PersonId::new("alice").unwrap();
+    update(&mut s, now(), Msg::Proposed(Ok(Box::new(made.clone()))));
+    let Some(Overlay::Decide(d)) = s.overlays.last() else { panic!() };
+    assert_eq!(d.what, Deciding::Execute, "it needs nobody else: confirmed here");
+    // Asked for already: the request is shown, none is added.
+    press(&mut s, "esc");
+    update(&mut s, now(), Msg::Requests(Ok(vec![made])));
+    assert!(proposals(&press(&mut s, "a")).is_empty());
+    assert!(matches!(s.overlays.last(), Some(Overlay::Decide(_))));
+    // An answer does not come up over what somebody turned to meanwhile.
+    let mut s = before(Role::Analyst, canary());
+    press(&mut s, "a ?");
+    update(&mut s, now(), Msg::Proposed(Ok(Box::new(request("R9", Tier::T1, RequestState::Pending)))));
+    assert!(matches!(s.overlays.as_slice(), [Overlay::Sheet(_)]));
+    // Nothing to abort.
+    let mut quiet = canary();
+    (quiet.aborted, quiet.phase) = (true, RolloutPhase::Degraded);
+    let mut s = before(Role::Analyst, quiet);
+    assert!(press(&mut s, "a").is_empty());
+    assert!(notice(&s).contains("aborted already"), "{}", notice(&s));
+}
+
+#[test]
+fn a_closed_budget_is_said_and_only_a_commander_sets_it_aside() {
+    let closed =
+        Finding { refuses: true, text: "the error budget is closed for normal changes: api: 80 % spent".into() };
+    for (role, may) in [(Role::Lead, false), (Role::Commander, true)] {
+        let mut s = before(role, canary());
+        let effects = press(&mut s, "3 enter");
+        assert!(effects.iter().any(|e| matches!(e, Effect::Standing { .. })), "{effects:?}");
+        let id = s.requests.cursor.clone().unwrap();
+        let at = s.now;
+        update(&mut s, at, Msg::Standing { id: id.clone(), result: Ok(vec![closed.clone()]) });
+        press(&mut s, "down b");
+        let form = matches!(s.overlays.last(), Some(Overlay::Form(_)));
+        assert_eq!(form, may, "{role:?}: {}", notice(&s));
+        if !may {
+            assert!(notice(&s).contains("commander"), "{}", notice(&s));
+            continue;
+        }
+        assert!(press(&mut s, "enter").is_empty(), "a reason is needed");
+        type_text(&mut s, "it is the fix");
+        press(&mut s, "enter down");
+        let Some(Overlay::Decide(d)) = s.overlays.last() else { panic!("{:?}", s.overlays.last()) };
+        assert_eq!(d.over.as_deref(), Some("it is the fix"));
+        let code = d.code.clone();
+        let sent = type_text(&mut s, &code);
+        assert!(
+            sent.iter()
+                .any(|e| matches!(e, Effect::ApproveOverBudget { reason, .. } if reason.expose() == "it is the fix")),
+            "{sent:?}"
+        );
+    }
+}
+
+#[test]
+fn backups_are_proposed_with_what_is_known_and_their_proofs_are_shown() {
+    let mut s = before(Role::Analyst, canary());
+    press(&mut s, "6 G p");
+    let Some(Overlay::Picker(p)) = s.overlays.last() else { panic!() };
+    assert_eq!(p.items.len(), 1);
+    let tried = drafts(&press(&mut s, "enter"));
+    assert_eq!(tried[0].targets, ["soc"], "what the asset covers");
+    press(&mut s, "esc e");
+    let Some(Overlay::Sheet(sheet)) = s.overlays.last() else { panic!() };
+    let all: String = sheet.doc.rows.iter().flatten().map(|(t, _)| t.as_str()).collect();
+    assert!(all.contains("drill worked") && all.contains("nothing proves it"), "{all}");
+}
