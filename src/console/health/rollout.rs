@@ -39,6 +39,11 @@ pub fn gates(r: &Rollout) -> Option<Tri> {
     r.gates.iter().map(|g| g.answer).reduce(Tri::and)
 }
 
+/// It stands still because a step of its own says so: a person goes on. That is no fault.
+pub fn waits(r: &Rollout) -> bool {
+    r.phase == RolloutPhase::Paused && r.stuck.as_ref().is_some_and(|(_, at)| r.paused_since == Some(*at))
+}
+
 fn gate_words(r: &Rollout) -> (Said, Role) {
     let n = |t: Tri| r.gates.iter().filter(|g| g.answer == t).count();
     let (fail, unknown, pass) = (n(Tri::Fail), n(Tri::Unknown), n(Tri::Pass));
@@ -65,11 +70,12 @@ pub fn line(r: &Rollout, now: Timestamp) -> Cells {
         Some(at) if !r.steps.is_empty() => say!(at.min(r.steps.len()), "/", r.steps.len()),
         _ => say!("-"),
     };
-    let phase = if r.stuck.is_some() { say!("STUCK") } else { say!(r.phase.word()) };
+    let stuck = r.stuck.is_some() && !waits(r);
+    let phase = if stuck { say!("STUCK") } else { say!(r.phase.word()) };
     vec![
         (Said::of(&r.id.name), Role::Text),
         (say!(r.kind.word()), Role::Dim),
-        (phase, if r.stuck.is_some() { Role::Bad } else { phase_role(r.phase) }),
+        (phase, if stuck { Role::Bad } else { phase_role(r.phase) }),
         (step, Role::Text),
         (say!(weight(r.set_weight), " / ", weight(r.actual_weight), " %"), Role::Text),
         (began(r).map_or_else(|| say!("?"), |t| since(now, t)), Role::Dim),
@@ -168,8 +174,12 @@ fn head(p: &mut Page, s: &State, r: &Rollout) {
         row.push((say!("   ", r.message).fit(p.width.saturating_sub(12), "~"), Role::Dim));
     }
     p.row(row);
-    if let Some((what, since_at)) = &r.stuck {
-        p.pair("STUCK", &say!("for ", since(s.now, *since_at), ": ", what), Role::Bad);
+    match &r.stuck {
+        Some((what, at)) if waits(r) => {
+            p.pair("WAITS", &say!("for a person, since ", since(s.now, *at), ": ", what), Role::Warn);
+        }
+        Some((what, at)) => p.pair("STUCK", &say!("for ", since(s.now, *at), ": ", what), Role::Bad),
+        None => {}
     }
     if let Some(a) = &r.advice {
         let verb = a.verb.map_or("hold", |v| v.word());

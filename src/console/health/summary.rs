@@ -24,7 +24,7 @@ fn slo_tri(x: &SloStatus) -> Tri {
 }
 
 fn rollout_tri(r: &Rollout) -> Tri {
-    if r.stuck.is_some() || r.phase == RolloutPhase::Degraded || r.aborted {
+    if (r.stuck.is_some() && !rollout::waits(r)) || r.phase == RolloutPhase::Degraded || r.aborted {
         return Tri::Fail;
     }
     let moving = matches!(r.phase, RolloutPhase::Progressing | RolloutPhase::Paused);

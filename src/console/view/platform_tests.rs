@@ -174,3 +174,20 @@ fn a_stage_says_how_long_it_still_takes() {
     r.aborted = true;
     assert!(strip(&r).ends_with("ABORTED") && !strip(&r).contains("ok"));
 }
+
+#[test]
+fn a_pause_of_its_own_is_no_fault() {
+    let mut p = sample();
+    p.rollouts.truncate(1);
+    p.rollouts[0].gates.clear();
+    let head = |p: &Platform| {
+        let mut s = loaded((160, 24), look("dark", false));
+        update(&mut s, now(), Msg::Platform(Arc::new(p.clone())));
+        press(&mut s, "5");
+        text(&s)
+    };
+    assert!(head(&p).contains("rollout held") && head(&p).contains("STUCK"), "{}", head(&p));
+    p.rollouts[0].stuck = p.rollouts[0].paused_since.map(|at| ("CanaryPauseStep".into(), at));
+    let t = head(&p);
+    assert!(t.contains("rollout 50 %") && !t.contains("STUCK") && t.contains("for a person, since 6m"), "{t}");
+}
