@@ -8,8 +8,8 @@
 //! key       : key -> keymap -> action id -> guard -> update(State, Msg) -> [Effect]
 //! ```
 //!
-//! Arrows run downwards only: `console` and `cli` see `desk`; `desk` sees `intake`, `triage`, `respond`, `operate`; those see
-//! `store`, `audit`, `config`; all see `model` and `text`. `model` sees `text` alone, `text` nothing of ours.
+//! Arrows run downwards only: `console` and `cli` see `desk`; `desk` sees `intake`, `triage`, `respond`, `operate`, `playbook`;
+//! those see `store`, `audit`, `config`; all see `model` and `text`. `model` sees `text` alone, `text` nothing of ours.
 
 // Tests and benches, which stop at the first surprise, are other crates and not bound by these.
 #![deny(
@@ -30,6 +30,7 @@ pub mod desk;
 pub mod intake;
 pub mod model;
 pub mod operate;
+pub mod playbook;
 pub mod respond;
 pub mod store;
 pub mod text;

@@ -25,7 +25,8 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("triage", &["text", "model", "config", "store", "audit"]),
         ("respond", &["text", "model", "config", "store", "audit"]),
         ("operate", &["text", "model", "config", "store", "audit"]),
-        ("desk", &["text", "model", "config", "store", "audit", "intake", "triage", "respond", "operate"]),
+        ("playbook", &["text", "model", "config", "store", "audit"]),
+        ("desk", &["text", "model", "config", "store", "audit", "intake", "triage", "respond", "operate", "playbook"]),
         ("console", &["text", "model", "config", "desk"]),
         ("cli", &["text", "model", "config", "desk", "console"]),
     ])

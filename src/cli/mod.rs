@@ -25,6 +25,7 @@ pub mod live;
 pub mod model;
 pub mod organise;
 pub mod out;
+pub mod playbook;
 pub mod report;
 pub mod respond;
 pub mod rollout;
@@ -136,6 +137,8 @@ pub enum Command {
     Audit(audit::Args),
     /// Checklists: what is seen, ticked and signed off.
     Checklist(checklist::Args),
+    /// Playbooks: read, checked, suggested, worked step by step.
+    Playbook(playbook::Args),
     /// Reports for others.
     Report(report::Args),
     /// Agreements: exclusions, and one probe of each service.
@@ -194,6 +197,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::KillSwitch(args)) => respond::kill_switch(ctx, args),
         Some(Command::Audit(args)) => audit::run(ctx, args),
         Some(Command::Checklist(args)) => checklist::run(ctx, args),
+        Some(Command::Playbook(args)) => playbook::run(ctx, args),
         Some(Command::Report(args)) => report::run(ctx, args),
         Some(Command::Sla(args)) => sla::run(ctx, args),
         Some(Command::Rollout(args)) => rollout::run(ctx, args),

@@ -117,7 +117,7 @@ impl Inventory {
 }
 
 /// Whether `name` fits `pattern`; both lower case. Time is at most pattern times name.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (p, n): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut i, mut j, mut star) = (0, 0, None);
     while j < n.len() {

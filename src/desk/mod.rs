@@ -24,6 +24,7 @@ pub mod operate_sla;
 mod operate_slo;
 pub mod operate_spec;
 mod platform;
+pub mod playbook;
 mod read;
 mod respond;
 pub mod scenario;

@@ -84,8 +84,9 @@ impl DeskOptions {
             Some(path) => inventory::read(path).map_err(|e| bad(&e))?,
             None => Inventory::default(),
         };
-        let playbooks = match beside(&settings.triage.playbooks, "playbooks") {
-            Some(folder) => Playbooks::read(&folder).map_err(|e| bad(&e))?,
+        settings.triage.playbooks = beside(&settings.triage.playbooks, "playbooks");
+        let playbooks = match &settings.triage.playbooks {
+            Some(folder) => Playbooks::read(folder).map_err(|e| bad(&e))?,
             None => Playbooks::bundled(),
         };
         let known = Known { inventory: Arc::new(inventory), playbooks: Arc::new(playbooks) };

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod keys;
 pub mod opinion;
 pub mod person;
+pub mod playbook;
 pub mod priority;
 pub mod query;
 pub mod recovery;

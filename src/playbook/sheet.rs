@@ -1,0 +1,222 @@
+//! A run sheet in Markdown: to print, to hang up, to follow when nothing else works.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::react;
+use crate::model::playbook::Command;
+use crate::model::playbook::Playbook;
+use crate::model::playbook::Step;
+use crate::model::playbook::StepKind;
+use crate::model::technique;
+use crate::text::Untrusted;
+use crate::text::clean;
+
+/// What happened to a step, for the sheet of a run.
+pub type Happened<'a> = &'a dyn Fn(&Step) -> Vec<String>;
+
+/// The whole playbook. Its marking stands at both ends, as TLP 2.0 asks. `happened`: lines for each step.
+pub fn markdown(book: &Playbook, happened: Option<Happened<'_>>) -> String {
+    let mut out = String::new();
+    let marking = book.tlp.map_or("not marked: keep it in the house", |t| t.word());
+    let _ = writeln!(out, "**{marking}**\n\n# {}\n", said(&book.title));
+    if !book.description.is_empty() {
+        let _ = writeln!(out, "{}\n", block(&book.description, ""));
+    }
+    let _ = writeln!(out, "- Playbook `{}`, version {}, `sha256:{}`", book.key, said(&book.modified), &book.hash[..16]);
+    if !book.techniques.is_empty() {
+        let named = |id: &String| technique::lookup(id).map_or(id.clone(), |t| format!("{id} {}", t.name));
+        let _ = writeln!(out, "- For {}", escape(&book.techniques.iter().map(named).collect::<Vec<_>>().join(", ")));
+    }
+    if !book.restricted.is_empty() {
+        let _ = writeln!(out, "- **Restricted**: only {} and people named for the run", book.restricted.join(", "));
+    }
+    variables(book, &mut out);
+    let numbers: BTreeMap<&str, usize> =
+        book.steps.iter().filter(|s| numbered(s)).enumerate().map(|(i, s)| (s.id.as_str(), i + 1)).collect();
+    let mut phase = None;
+    for step in book.steps.iter().filter(|s| numbered(s)) {
+        if step.phase.is_some() && step.phase != phase {
+            phase = step.phase;
+            if let Some(p) = phase {
+                let _ = writeln!(out, "\n## {} ({})", capital(p.word()), p.csf());
+            }
+        }
+        one(book, step, &numbers, &mut out);
+        for line in happened.map(|h| h(step)).unwrap_or_default() {
+            let _ = writeln!(out, "- > {}", escape(&line));
+        }
+    }
+    let _ = writeln!(out, "\n**{marking}**");
+    out
+}
+
+fn numbered(step: &Step) -> bool {
+    !matches!(step.kind, StepKind::Start | StepKind::End)
+}
+
+fn variables(book: &Playbook, out: &mut String) {
+    let asked: Vec<_> = book.variables.iter().filter(|(_, v)| v.external).collect();
+    if asked.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\nTo be filled in at the start:\n");
+    for (name, v) in asked {
+        let _ = writeln!(out, "- {} ({}): {} ____________", escape(name), escape(&v.kind), said(&v.description));
+    }
+}
+
+fn one(book: &Playbook, step: &Step, numbers: &BTreeMap<&str, usize>, out: &mut String) {
+    let n = numbers.get(step.id.as_str()).copied().unwrap_or_default();
+    let who = step.who.as_ref().map(|w| format!(" ({})", said(w))).unwrap_or_default();
+    let boxed = step.box_ms.or(step.timeout_ms).map(|ms| format!(", within {}", span(ms))).unwrap_or_default();
+    let _ = writeln!(out, "\n### {n}. {}{who}{boxed}\n", said(&step.name));
+    if !step.description.is_empty() {
+        let _ = writeln!(out, "{}\n", block(&step.description, ""));
+    }
+    for c in &step.commands {
+        let _ = writeln!(out, "{}", command(c));
+    }
+    let mut line = |label: &str, text: String| {
+        let _ = writeln!(out, "- {label}: {text}");
+    };
+    if let Some(t) = &step.look_at {
+        line("Look at", said(t));
+    }
+    for t in &step.attach {
+        line("[ ] Attach", said(t));
+    }
+    for name in &step.out_args {
+        line("[ ] Note down", format!("{} ____________", escape(name)));
+    }
+    if let Some(t) = &step.stop_when {
+        line("Stop when", said(t));
+    }
+    if !step.sign_off.is_empty() {
+        line(
+            "[ ] Sign-off",
+            step.sign_off.iter().map(|s| format!("{} ____________", escape(s))).collect::<Vec<_>>().join(", "),
+        );
+    }
+    if let Some(ms) = step.delay_ms {
+        line("Wait first", span(ms));
+    }
+    if !step.react.is_empty() {
+        let named = |id: &String| react::name(id).map_or(id.clone(), |n| format!("{id} {n}"));
+        line("RE&amp;CT", escape(&step.react.iter().map(named).collect::<Vec<_>>().join(", ")));
+    }
+    let to = |id: &str| place(book, id, numbers);
+    match &step.kind {
+        StepKind::Parallel(heads) => {
+            line("At the same time", heads.iter().map(|h| to(h)).collect::<Vec<_>>().join(", "));
+        }
+        StepKind::If { condition, yes, no } => {
+            line("If", format!("{}: {}", said(condition), to(yes)));
+            line("If not", no.as_ref().map_or("go on".to_owned(), |n| to(n)));
+        }
+        StepKind::While { condition, body } => line("As long as", format!("{}: {}", said(condition), to(body))),
+        StepKind::Switch { on, cases } => {
+            for (value, head) in cases {
+                line("If", format!("{} is {}: {}", said(on), escape(value), to(head)));
+            }
+        }
+        StepKind::Playbook(id) => line("Work the playbook", escape(id)),
+        StepKind::Start | StepKind::End | StepKind::Action => {}
+    }
+    if let Some(next) = step.next() {
+        line("Then", to(next));
+    }
+    if let Some(failed) = step.on_failure.as_deref().or(book.exception.as_deref()) {
+        line("If it fails", to(failed));
+    }
+    if matches!(step.kind, StepKind::Action | StepKind::Playbook(_)) {
+        line("[ ] Done", "____:____ by ____________".to_owned());
+    }
+}
+
+fn place(book: &Playbook, id: &str, numbers: &BTreeMap<&str, usize>) -> String {
+    match (numbers.get(id), book.step(id)) {
+        (Some(n), Some(step)) => format!("{n} {}", said(&step.name)).trim_end().to_owned(),
+        (None, Some(step)) if step.kind == StepKind::End && step.name.is_empty() => "end of this branch".to_owned(),
+        (None, Some(step)) if step.kind == StepKind::End => format!("end: {}", said(&step.name)),
+        _ => "a step that is not there".to_owned(),
+    }
+}
+
+fn command(c: &Command) -> String {
+    if c.kind == "manual" {
+        return format!("{}\n", block(&c.text, ""));
+    }
+    let what = match c.kind.as_str() {
+        crate::model::playbook::ACTION => "Propose the action",
+        crate::model::playbook::ANSIBLE => "Ansible",
+        crate::model::playbook::OPENSEARCH => "Search",
+        other => other,
+    };
+    // Indented code: nothing in it is read as Markdown.
+    format!("{}:\n\n{}\n", escape(what), block_code(&c.text))
+}
+
+fn block_code(text: &Untrusted) -> String {
+    lines(text).map(|l| format!("    {l}\n")).collect()
+}
+
+fn lines(text: &Untrusted) -> impl Iterator<Item = String> {
+    text.expose().lines().map(|l| clean(&Untrusted::new(l)).into_owned().as_str().to_owned())
+}
+
+fn block(text: &Untrusted, indent: &str) -> String {
+    lines(text).map(|l| format!("{indent}{}", line_escape(&l))).collect::<Vec<_>>().join("\n")
+}
+
+/// Lists that authors write stay lists.
+fn line_escape(line: &str) -> String {
+    let trimmed = line.trim_start();
+    let indent = &line[..line.len() - trimmed.len()];
+    match trimmed.strip_prefix("- ").or_else(|| trimmed.strip_prefix("* ")) {
+        Some(item) => format!("{indent}- {}", escape(item)),
+        None => format!("{indent}{}", escape(trimmed)),
+    }
+}
+
+fn said(text: &Untrusted) -> String {
+    escape(clean(text).as_str())
+}
+
+/// Shows text as itself in Markdown, whatever it is.
+fn escape(text: &str) -> String {
+    let cleaned = Untrusted::new(text);
+    let mut out = String::with_capacity(text.len());
+    for c in clean(&cleaned).as_str().chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '!' | '~' | '$' => {
+                out.push('\\');
+                out.push(c);
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|c| c.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
+}
+
+/// Milliseconds as people say them.
+pub fn span(ms: u64) -> String {
+    let s = ms.div_ceil(1000);
+    match (s / 86_400, s / 3_600 % 24, s / 60 % 60, s % 60) {
+        (0, 0, 0, s) => format!("{s} s"),
+        (0, 0, m, 0) => format!("{m} min"),
+        (0, 0, m, s) => format!("{m} min {s} s"),
+        (0, h, 0, _) => format!("{h} h"),
+        (0, h, m, _) => format!("{h} h {m} min"),
+        (d, 0, ..) => format!("{d} d"),
+        (d, h, ..) => format!("{d} d {h} h"),
+    }
+}
