@@ -24,7 +24,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Check files of objectives (OpenSLO, Sloth, Pyrra, TOML) without asking any server. Exit 1: there are faults.
+    /// Check files of objectives (OpenSLO, Sloth, Pyrra, TOML), without asking any server. Exit 1: there are faults.
     Lint {
         /// Files and folders. Without any: the folder of the settings.
         paths: Vec<PathBuf>,
@@ -32,6 +32,9 @@ enum What {
         /// bucket in it are faults, too.
         #[arg(long, value_name = "FILE")]
         metrics: Option<PathBuf>,
+        /// Ask the servers of the settings for their buckets instead. Exit 3: one could not be asked.
+        #[arg(long, conflicts_with = "metrics")]
+        live: bool,
     },
     /// How objectives stand: asks the servers now. Worst first.
     Status {
@@ -43,6 +46,9 @@ enum What {
         /// `normal`, `critical` or `emergency`.
         #[arg(long, default_value = "normal", value_parser = class)]
         class: ChangeClass,
+        /// Only objectives whose `service/name` this fits (`*` stands for anything); may be repeated.
+        #[arg(long = "slo", value_name = "NAME")]
+        slos: Vec<String>,
     },
     /// Burn-rate alerts as a rule file for Prometheus, as Sloth writes them: it then pages when this desk shows an alert
     /// fire. Exit 1: not every objective could be written.
@@ -65,9 +71,9 @@ enum What {
 
 pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     match args.what {
-        What::Lint { paths, metrics } => lint(ctx, paths, metrics),
+        What::Lint { paths, metrics, live } => lint(ctx, paths, metrics, live),
         What::Status { id } => status(ctx, id.as_deref()),
-        What::Gate { class } => gate(ctx, class),
+        What::Gate { class, slos } => gate(ctx, class, &slos),
         What::Rules { id, from } => rules(ctx, id.as_deref(), from),
         What::Explain { id, from } => explain(ctx, &id, from),
     }
@@ -83,7 +89,7 @@ fn places(ctx: &Ctx, given: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
 }
 
 /// Faults are the answer here, so they are on stdout.
-fn lint(ctx: &Ctx, paths: Vec<PathBuf>, metrics: Option<PathBuf>) -> Result<Exit, CliError> {
+fn lint(ctx: &Ctx, paths: Vec<PathBuf>, metrics: Option<PathBuf>, live: bool) -> Result<Exit, CliError> {
     let out = ctx.out();
     let metrics = metrics.map(|m| {
         std::fs::read_to_string(&m).map_err(|e| CliError::usage(format!("{} cannot be read: {e}", m.display())))
@@ -94,7 +100,11 @@ fn lint(ctx: &Ctx, paths: Vec<PathBuf>, metrics: Option<PathBuf>) -> Result<Exit
         Err(faults) => (Vec::new(), Some(faults)),
     };
     let warnings: Vec<_> = slos.iter().flat_map(|s| s.notes.iter().map(move |n| (s, n))).collect();
-    let no_buckets = metrics.map_or_else(Vec::new, |m| spec::no_buckets(&slos, &m));
+    let no_buckets = match metrics {
+        Some(m) => spec::no_buckets(&slos, &m),
+        None if live => super::block_on(ctx.desk()?.no_live_buckets(&slos))??,
+        None => Vec::new(),
+    };
     let told = |s: &Slo, message: &str| json!({"id": s.id, "from": s.from, "message": message});
     out.value(&json!({
         "ok": faults.is_none() && no_buckets.is_empty(),
@@ -203,10 +213,10 @@ fn tell(ctx: &Ctx, s: &SloStatus) -> Result<(), CliError> {
     Ok(())
 }
 
-fn gate(ctx: &Ctx, class: ChangeClass) -> Result<Exit, CliError> {
+fn gate(ctx: &Ctx, class: ChangeClass, only: &[String]) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     super::block_on(desk.refresh_slos())??;
-    let answer = desk.gate(class);
+    let answer = desk.gate(class, only);
     let sources = desk.platform().sources.clone();
     ctx.out().value(&json!({ "gate": answer, "sources": sources }))?;
     let word = if answer.answer == Tri::Pass { "may go ahead" } else { "are blocked" };

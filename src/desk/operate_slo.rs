@@ -9,6 +9,7 @@ use tokio::sync::watch as channel;
 use super::Desk;
 use super::DeskError;
 use super::Result;
+use crate::model::query::Glob;
 use crate::model::slo::ChangeClass;
 use crate::model::slo::GateAnswer;
 use crate::model::slo::Slo;
@@ -67,6 +68,18 @@ impl Desk {
         Ok(())
     }
 
+    /// What these objectives ask for that is no bucket of a histogram on their servers now: the objective and a sentence.
+    /// Unreachable when a server could not be asked.
+    pub async fn no_live_buckets<'a>(&self, slos: &'a [Slo]) -> Result<Vec<(&'a Slo, String)>> {
+        let reader = self.slo_reader();
+        let mut out = Vec::new();
+        for slo in slos {
+            let said = reader.no_buckets(slo).await.map_err(DeskError::Unreachable)?;
+            out.extend(said.into_iter().map(|s| (slo, s)));
+        }
+        Ok(out)
+    }
+
     /// Measures before something is decided by it, in a process that does not do so by itself. What cannot be had stays
     /// unknown, and unknown refuses.
     pub async fn know_budgets(&self) {
@@ -93,10 +106,12 @@ impl Desk {
         });
     }
 
-    /// What the budgets say of a change, by the newest reading.
-    pub fn gate(&self, class: ChangeClass) -> GateAnswer {
-        let platform = self.platform();
-        let known = platform.gate.iter().find(|g| g.class == class).cloned();
-        known.unwrap_or_else(|| gate::gate(&platform.slos, class, &gate::bands()))
+    /// What the budgets say of a change, by the newest reading: those of objectives that one of these names (with `*`)
+    /// fits, or all without any.
+    pub fn gate(&self, class: ChangeClass, only: &[String]) -> GateAnswer {
+        let globs: Vec<Glob> = only.iter().map(|p| Glob::new(p)).collect();
+        let mut counted = self.platform().slos.clone();
+        counted.retain(|(slo, _)| globs.is_empty() || globs.iter().any(|g| g.is_match(&slo.id)));
+        gate::gate(&counted, class, &gate::bands())
     }
 }

@@ -86,7 +86,7 @@ fn stories() -> Vec<Story> {
         story("a fast burn of 25 minutes", 420, 1, &["page", "ticket"], |i, code| {
             Grow::By(if (200..225).contains(&i) { burning(i, code, 0.2) } else { calm(i, code) })
         }),
-        story("a slow burn of two and a half days", 5 * 1440, 15, &["ticket"], |i, code| {
+        story("a slow burn of two and a half days", 5 * 1440, 60, &["ticket"], |i, code| {
             Grow::By(if (1440..1440 * 7 / 2).contains(&i) { burning(i, code, 0.009) } else { calm(i, code) })
         }),
         story("restarts in the middle of a burn", 400, 1, &["page"], |i, code| {

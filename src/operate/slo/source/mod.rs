@@ -29,6 +29,7 @@ use super::series::Sample;
 use super::series::Series;
 use super::series::Signal;
 use super::series::Track;
+use super::spec::buckets;
 use super::window;
 use crate::config::settings::OperateSettings;
 use crate::config::settings::PrometheusSettings;
@@ -203,16 +204,36 @@ impl Reader {
         Ok(Need { from, step, asks })
     }
 
-    fn ask(&self, q: &MetricQuery, step: i64, shape: fn(&str) -> Shape) -> Result<(Ask, Shape), String> {
-        let source = match &q.source {
-            Some(name) if self.settings.contains_key(name) => name.clone(),
-            Some(name) => return Err(format!("operate.prometheus has no {name}")),
+    /// The server a question is for.
+    fn source(&self, q: &MetricQuery) -> Result<String, String> {
+        match &q.source {
+            Some(name) if self.settings.contains_key(name) => Ok(name.clone()),
+            Some(name) => Err(format!("operate.prometheus has no {name}")),
             None => match self.settings.len() {
-                1 => self.settings.keys().next().cloned().unwrap_or_default(),
-                0 => return Err("operate.prometheus has no server to ask".into()),
-                _ => return Err("operate.prometheus has several servers: say which one is asked".into()),
+                1 => Ok(self.settings.keys().next().cloned().unwrap_or_default()),
+                0 => Err("operate.prometheus has no server to ask".into()),
+                _ => Err("operate.prometheus has several servers: say which one is asked".into()),
             },
-        };
+        }
+    }
+
+    /// What this objective asks for that is no bucket of the histogram on its server now, a line each. Err: a server
+    /// could not be asked, and which.
+    pub async fn no_buckets(&self, slo: &Slo) -> Result<Vec<String>, String> {
+        let mut known = buckets::Known::new();
+        for (q, metric) in buckets::asked(slo) {
+            let source = self.source(q)?;
+            let Some(settings) = self.settings.get(&source).filter(|s| s.file.is_none()) else { continue };
+            let said = |f: Fault| format!("{source}: {}", f.why);
+            let server = self.server(&source, settings).await.map_err(said)?;
+            let values = server.label_values("le", &metric).await.map_err(said)?;
+            known.insert(metric, values.iter().filter_map(|v| prometheus::number(v)).collect());
+        }
+        Ok(buckets::check(slo, &known))
+    }
+
+    fn ask(&self, q: &MetricQuery, step: i64, shape: fn(&str) -> Shape) -> Result<(Ask, Shape), String> {
+        let source = self.source(q)?;
         let shape = shape(&q.query);
         let query = match &shape {
             Shape::Selector(q) | Shape::Rate(q) | Shape::Other(q) => q.clone(),

@@ -68,6 +68,15 @@ struct Answer {
 }
 
 #[derive(Deserialize)]
+struct Values {
+    status: String,
+    #[serde(default)]
+    data: Vec<String>,
+    #[serde(default)]
+    error: String,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Data {
     result_type: String,
@@ -149,8 +158,6 @@ impl Server {
         step: i64,
         notes: &mut Vec<String>,
     ) -> Result<Tracks, Fault> {
-        let lost = |why: String| Fault::new(SourceWord::Lost, why);
-        let _turn = self.turns.acquire().await.map_err(|_| lost("shutting down".into()))?;
         let stamp = |ms: i64| format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000));
         let form = form(&[("query", query), ("start", &stamp(start)), ("end", &stamp(end)), ("step", &stamp(step))]);
         let request = self
@@ -158,6 +165,24 @@ impl Server {
             .post(format!("{}/api/v1/query_range", self.url))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form);
+        let (status, body) = self.send(request).await?;
+        match serde_json::from_slice::<Answer>(&body) {
+            Ok(answer) => {
+                for warning in &answer.warnings {
+                    if !notes.contains(warning) && notes.len() < 8 {
+                        notes.push(crate::text::front(warning, SAID_MAX).to_owned());
+                    }
+                }
+                read(answer)
+            }
+            Err(_) if status.is_server_error() => Err(Fault::new(SourceWord::Lost, format!("HTTP {status}"))),
+            Err(e) => Err(Fault::new(SourceWord::Unreadable, format!("HTTP {status}, no answer of Prometheus: {e}"))),
+        }
+    }
+    /// One question, when its turn has come.
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(reqwest::StatusCode, Vec<u8>), Fault> {
+        let lost = |why: String| Fault::new(SourceWord::Lost, why);
+        let _turn = self.turns.acquire().await.map_err(|_| lost("shutting down".into()))?;
         let request = match &self.login {
             Login::None => request,
             Login::Basic(user, password) => request.basic_auth(user, Some(password)),
@@ -175,17 +200,19 @@ impl Server {
         if matches!(status.as_u16(), 401 | 403) {
             return Err(Fault::new(SourceWord::Forbidden, format!("HTTP {status}")));
         }
-        match serde_json::from_slice::<Answer>(&body) {
-            Ok(answer) => {
-                for warning in &answer.warnings {
-                    if !notes.contains(warning) && notes.len() < 8 {
-                        notes.push(crate::text::front(warning, SAID_MAX).to_owned());
-                    }
-                }
-                read(answer)
-            }
-            Err(_) if status.is_server_error() => Err(lost(format!("HTTP {status}"))),
-            Err(e) => Err(Fault::new(SourceWord::Unreadable, format!("HTTP {status}, no answer of Prometheus: {e}"))),
+        Ok((status, body))
+    }
+
+    /// The values a label has on series of this metric, at any time the server still knows of.
+    pub async fn label_values(&self, label: &str, metric: &str) -> Result<Vec<String>, Fault> {
+        let select = form(&[("match[]", &format!("{{__name__={}}}", serde_json::Value::from(metric)))]);
+        let request = self.client.get(format!("{}/api/v1/label/{label}/values?{select}", self.url));
+        let (status, body) = self.send(request).await?;
+        let wrong = |why: String| Fault::new(SourceWord::Unreadable, why);
+        let values: Values = serde_json::from_slice(&body).map_err(|e| wrong(format!("HTTP {status}: {e}")))?;
+        match values.status.as_str() {
+            "success" => Ok(values.data),
+            _ => Err(wrong(crate::text::front(&values.error, SAID_MAX).to_owned())),
         }
     }
 }
@@ -243,7 +270,7 @@ fn form(pairs: &[(&str, &str)]) -> String {
             out
         })
     };
-    pairs.iter().map(|(k, v)| format!("{k}={}", escape(v))).collect::<Vec<_>>().join("&")
+    pairs.iter().map(|(k, v)| format!("{}={}", escape(k), escape(v))).collect::<Vec<_>>().join("&")
 }
 
 /// A resolver may run a command or ask a keyring, so it gets a thread of its own.

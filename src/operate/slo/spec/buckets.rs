@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::slo::Indicator;
+use crate::model::slo::MetricQuery;
 use crate::model::slo::Slo;
 
 /// The buckets by the name of their metric.
@@ -28,18 +29,36 @@ pub fn check_buckets(threshold: f64, buckets: &[f64]) -> Result<(), Nearest> {
     Err(Nearest { below, above })
 }
 
-/// What an objective asks for that is no bucket, a line each. Metrics that are not in `known` are not judged.
-pub fn check(slo: &Slo, known: &Known) -> Vec<String> {
-    let queries = match &slo.indicator {
+/// The questions an objective asks.
+fn queries(slo: &Slo) -> Vec<&MetricQuery> {
+    match &slo.indicator {
         Indicator::Ratio { good, bad, total } => {
             [good.as_ref(), bad.as_ref(), Some(total)].into_iter().flatten().collect()
         }
         Indicator::ErrorRatio { query } | Indicator::Threshold { query, .. } => vec![query],
         Indicator::Desk { .. } => Vec::new(),
-    };
+    }
+}
+
+/// Metrics of which an objective asks for a bucket, and the question each is in.
+pub fn asked(slo: &Slo) -> Vec<(&MetricQuery, String)> {
     let mut out = Vec::new();
-    for (metric, le) in queries.into_iter().flat_map(|q| selectors(&q.query)) {
-        let Some(Err(near)) = known.get(&metric).map(|b| check_buckets(le, b)) else { continue };
+    for q in queries(slo) {
+        out.extend(selectors(&q.query).into_iter().map(|(metric, _)| (q, metric)));
+    }
+    out
+}
+
+/// What an objective asks for that is no bucket, a line each. Metrics that are not in `known` are not judged.
+pub fn check(slo: &Slo, known: &Known) -> Vec<String> {
+    let mut out = Vec::new();
+    for (metric, le) in queries(slo).into_iter().flat_map(|q| selectors(&q.query)) {
+        let Some(buckets) = known.get(&metric) else { continue };
+        if buckets.is_empty() {
+            out.push(format!("the server knows no bucket of {metric}, so {le} selects nothing"));
+            continue;
+        }
+        let Err(near) = check_buckets(le, buckets) else { continue };
         let nearest: Vec<_> = [near.below, near.above].into_iter().flatten().map(|b| b.to_string()).collect();
         out.push(format!("{le} is no bucket of {metric}; the nearest are {}", nearest.join(" and ")));
     }
