@@ -98,6 +98,19 @@ pub struct ScreenshotArgs {
     keys: String,
 }
 
+/// The platform's panes are filled by background work; a picture waits for its first round.
+fn await_platform(desk: &Desk) {
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let p = desk.platform();
+        let unread = p.slos.is_empty() || p.rollouts.is_empty() || p.assets.is_empty() || p.checklists.is_empty();
+        if !unread || std::time::Instant::now() > until {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Draws the console's own buffer: of the demo without --data-dir, else of that desk.
 pub fn screenshot(ctx: &Ctx, args: ScreenshotArgs) -> Result<Exit, CliError> {
     let (desk, _demo) = match ctx.global.data_dir {
@@ -105,6 +118,9 @@ pub fn screenshot(ctx: &Ctx, args: ScreenshotArgs) -> Result<Exit, CliError> {
         None => {
             let demo = Demo::open(None, None)?;
             demo.fill(700.0)?;
+            let live = demo.desk.start_live(None)?;
+            await_platform(&demo.desk);
+            drop(live);
             (Arc::clone(&demo.desk), Some(demo))
         }
     };

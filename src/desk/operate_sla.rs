@@ -137,6 +137,9 @@ impl Desk {
 
     /// Asks each service once, now, and keeps nothing.
     pub async fn probe_once(&self) -> Result<Vec<(String, ProbeResult)>> {
+        if self.exercise.is_some() {
+            return Err(DeskError::Refused("a demo sends nothing anywhere".into()));
+        }
         let agreement = self.agreement()?;
         let prober = Prober::new().map_err(DeskError::Unreachable)?;
         let mut out = Vec::new();

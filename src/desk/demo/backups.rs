@@ -1,6 +1,8 @@
 //! What the demo's makers of backups say, in their own words: objects of Velero, answers of OpenSearch, JSON of
 //! pgBackRest, restic and a report. The same readers and grading as everywhere find out what is true of it.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -33,7 +35,7 @@ pub fn read(world: &World, of: &Source, now: Timestamp) -> Read {
     match &of.config {
         SourceConfig::Velero { .. } => velero::read(name, &velero_objects(now), now),
         SourceConfig::Opensearch(o) => {
-            source::opensearch::read(name, &o.repository, &snapshots(&o.repository, now), now).0
+            source::opensearch::read(name, &o.repository, &snapshots(world, &o.repository, now), now).0
         }
         SourceConfig::Files(files) => {
             let parsed = match files.kind {
@@ -145,10 +147,8 @@ fn object(value: Value) -> Option<DynamicObject> {
 }
 
 /// Nightly snapshots; one of them went through while a node was away.
-fn snapshots(repository: &str, now: Timestamp) -> Answers {
-    let one = |back: i64| {
-        let start = night(now, back);
-        let partial = back == 4;
+fn snapshots(world: &World, repository: &str, now: Timestamp) -> Answers {
+    let one = |name: String, start: Timestamp, partial: bool| {
         let failed = if partial { 2 } else { 0 };
         let failures = if partial {
             json!([{ "index": "alerts-archive", "shard_id": 3, "reason": "node shutdown during snapshot" },
@@ -157,17 +157,26 @@ fn snapshots(repository: &str, now: Timestamp) -> Answers {
             json!([])
         };
         json!({
-            "snapshot": format!("alerts-{}", start.strftime("%Y.%m.%d")),
+            "snapshot": name,
             "state": if partial { "PARTIAL" } else { "SUCCESS" },
             "indices": ["alerts-live", "alerts-archive", "cases"],
             "start_time_in_millis": start.as_millisecond(),
-            "end_time_in_millis": (start + minutes(9)).as_millisecond(),
+            "end_time_in_millis": (start + minutes(9)).min(now).as_millisecond(),
             "shards": { "total": 48, "successful": 48 - failed, "failed": failed },
             "failures": failures,
             "metadata": { "sm_policy": "nightly" },
         })
     };
-    let all: Vec<Value> = (0..NIGHTS).map(one).collect();
+    let nightly = (0..NIGHTS).map(|back| {
+        let start = night(now, back);
+        one(format!("alerts-{}", start.strftime("%Y.%m.%d")), start, back == 4)
+    });
+    // Those that people of the demo had taken.
+    let done = world.deeds.iter().filter(|d| d.action == "take-snapshot" && d.at <= now);
+    // One snapshot holds all its targets.
+    let taken: BTreeMap<&str, Timestamp> = done.filter_map(|d| Some((d.param("snapshot")?, d.at))).collect();
+    let taken = taken.into_iter().map(|(name, start)| one(name.to_owned(), start, false));
+    let all: Vec<Value> = nightly.chain(taken).collect();
     let bytes = |s: &Value| {
         let name = s["snapshot"].as_str().unwrap_or_default().to_owned();
         let shards = json!({ "total": 48, "done": s["shards"]["successful"], "failed": s["shards"]["failed"] });

@@ -16,6 +16,7 @@ use crate::desk::Desk;
 use crate::desk::DeskError;
 use crate::desk::Result;
 use crate::desk::operate_sla;
+use crate::model::health::SourceWord;
 use crate::model::ids::PersonId;
 use crate::model::sla::Exclusion;
 use crate::model::sla::ExclusionKind;
@@ -69,8 +70,11 @@ impl Desk {
         }
     }
 
+    /// `None`: this is no demo, ask the source itself.
     pub(in crate::desk) fn demo_backups(&self, source: &Source, now: Timestamp) -> Option<Read> {
-        self.world().map(|w| backups::read(&w, source, now))
+        self.exercise.as_ref()?;
+        let none = || Read::none(source, SourceWord::Starting, "the scenario has not begun");
+        Some(self.world().map_or_else(none, |w| backups::read(&w, source, now)))
     }
 
     pub(in crate::desk) fn demo_probes(
