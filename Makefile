@@ -30,6 +30,7 @@ bench:
 	@tests/setup.sh test
 	cargo bench --locked
 
-# The README's picture, drawn by the console itself.
+# The README's pictures, drawn by the console itself.
 shot:
 	cargo run --release --locked -- screenshot --width 132 --height 36 --keys "j j j t" --out assets/console.svg
+	cargo run --release --locked -- screenshot --width 132 --height 36 --keys "4" --out assets/slo.svg
