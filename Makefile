@@ -33,4 +33,4 @@ bench:
 # The README's pictures, drawn by the console itself.
 shot:
 	cargo run --release --locked -- screenshot --width 132 --height 36 --keys "j j j t" --out assets/console.svg
-	cargo run --release --locked -- screenshot --width 132 --height 36 --keys "4" --out assets/slo.svg
+	cargo run --release --locked -- screenshot --width 150 --height 40 --keys "4" --out assets/slo.svg
