@@ -33,6 +33,9 @@ enum What {
         #[arg(long)]
         all: bool,
     },
+    /// Recovery drills: a backup restored aside, tried, timed, and removed again.
+    #[command(subcommand)]
+    Drill(super::drill::What),
     /// Keep a backup whatever its age.
     Hold {
         /// `SOURCE/ID`.
@@ -53,6 +56,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         What::Show { name } => show(ctx, &name),
         What::Check { assets } => check(ctx, &assets),
         What::Prune { all } => prune(ctx, all),
+        What::Drill(what) => super::drill::run(ctx, what),
         What::Hold { id, reason } => hold(ctx, &id, Some(&reason)),
         What::Release { id } => hold(ctx, &id, None),
     }

@@ -17,6 +17,7 @@ pub mod console;
 pub mod ctx;
 pub mod dead_letter;
 pub mod doctor;
+pub mod drill;
 pub mod error;
 pub mod eval;
 pub mod import;

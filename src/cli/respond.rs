@@ -207,7 +207,7 @@ fn id(text: &str) -> Result<RequestId, CliError> {
 }
 
 /// The request as an approver must see it: who, what, targets, changes, undo, digest.
-fn show(ctx: &Ctx, r: &Request) -> Result<(), CliError> {
+pub(super) fn show(ctx: &Ctx, r: &Request) -> Result<(), CliError> {
     let out = ctx.out();
     out.value(r)?;
     let b = &r.body;

@@ -72,6 +72,7 @@ fn run(desk: &Arc<Desk>, stop: &watch::Receiver<bool>, extra: Option<super::demo
         tasks.spawn(super::operate_slo::watch(Arc::clone(desk), stop.clone()));
         tasks.spawn(super::operate_rollout::clusters(Arc::clone(desk), stop.clone()));
         tasks.spawn(super::operate_sla::months(Arc::clone(desk), stop.clone()));
+        tasks.spawn(super::operate_drill::drills(Arc::clone(desk), stop.clone()));
         if let Some(replay) = extra {
             tasks.spawn(replay.run(Arc::clone(desk), stop.clone()));
         }

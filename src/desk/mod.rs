@@ -18,6 +18,7 @@ pub mod models;
 mod open;
 pub mod operate_backup;
 pub mod operate_checklist;
+pub mod operate_drill;
 mod operate_offer;
 pub mod operate_rollout;
 pub mod operate_sla;

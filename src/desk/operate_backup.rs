@@ -106,7 +106,7 @@ impl Desk {
         sources.into_iter().filter_map(place).collect()
     }
 
-    fn backup_config(&self) -> Result<Config> {
+    pub(super) fn backup_config(&self) -> Result<Config> {
         let Some(path) = &self.settings.operate.backups else {
             return Err(DeskError::Usage(
                 "no backups are described: copy assets/backups.sample.toml beside the settings file as backups.toml"

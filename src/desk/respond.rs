@@ -80,7 +80,9 @@ impl Desk {
 
     pub async fn execute(&self, by: &PersonId, id: &RequestId) -> Result<Request> {
         self.authorise(by)?;
-        Ok(self.responder.execute(by, id, Timestamp::now()).await?)
+        let done = self.responder.execute(by, id, Timestamp::now()).await?;
+        self.settle_if_drill(&done).await;
+        Ok(done)
     }
 
     /// Who stopped all execution, and when, if it is stopped.

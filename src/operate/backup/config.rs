@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 
+use super::drill::DrillConfig;
+use super::drill::config as drill;
 use super::schedule::Cron;
 use crate::config::doc::At;
 use crate::config::doc::Doc;
@@ -29,6 +31,7 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// By name, as in `Backup::location`; those of a source with one place are under the source's own name.
     pub locations: BTreeMap<String, Location>,
+    pub drills: Vec<DrillConfig>,
 }
 
 /// What must be recoverable, and where else copies of it are.
@@ -138,6 +141,7 @@ pub fn parse(doc: &Doc) -> Result<Config, Faults> {
     let mut faults = Faults::default();
     let mut root = Fields::new(doc, &doc.root, "the file", &mut faults);
     let (sources, assets, locations) = (root.tables("sources"), root.tables("assets"), root.tables("locations"));
+    let drills = root.tables("drills");
     root.finish();
     let base = doc.path.parent().unwrap_or(Path::new("")).to_owned();
     let mut config = Config::default();
@@ -149,6 +153,9 @@ pub fn parse(doc: &Doc) -> Result<Config, Faults> {
     }
     for table in assets {
         asset(doc, table, &mut config, &mut faults);
+    }
+    for table in drills {
+        drill::read(doc, table, &mut config, &mut faults);
     }
     faults.sort();
     faults.or(config)
@@ -322,7 +329,7 @@ fn objectives(f: &mut Fields) -> (Option<u64>, Option<u64>) {
 }
 
 /// `30m`, `24h`, `35d`, `12w` in seconds.
-fn seconds(f: &mut Fields, key: &str, text: &At<String>) -> Option<u64> {
+pub(super) fn seconds(f: &mut Fields, key: &str, text: &At<String>) -> Option<u64> {
     let got = super::schedule::go_span(&text.value).filter(|s| (1..=10 * YEAR).contains(s));
     if got.is_none() {
         f.fault(text.at, format!("{key}: expected a time such as 30m, 24h or 35d, found {:?}", text.value));

@@ -3,6 +3,7 @@
 //! [`config`] says what must be recoverable and where backups are; [`source`] reads them.
 
 pub mod config;
+pub mod drill;
 pub mod grade;
 pub mod history;
 pub mod objective;
