@@ -23,6 +23,9 @@ use watchfloor::model::ids::PersonId;
 use watchfloor::model::person::{Person, Role, Roster};
 use watchfloor::respond::{Catalogue, Policy};
 
+#[path = "velero/snapshot.rs"]
+mod snapshot;
+
 const BIN: &str = env!("CARGO_BIN_EXE_watchfloor");
 
 fn script(dir: &Path, verb: &str) -> std::process::Output {
@@ -121,36 +124,43 @@ impl Cluster {
     }
 
     fn desk(&self, at: &Path, me: &str) -> Arc<Desk> {
-        let person = |name: &str, roles: &[Role]| Person {
-            id: id(name),
-            name: name.into(),
-            os_users: vec![],
-            uids: vec![],
-            keys: vec![],
-            roles: roles.to_vec(),
-        };
-        let lead = [Role::Lead, Role::Approver];
-        let people = vec![
-            person("alice", &[Role::Analyst]),
-            person("bob", &lead),
-            person("carol", &[Role::Commander, Role::Approver]),
-        ];
-        let desk = Desk::open(DeskOptions {
-            data_dir: at.join("data"),
-            settings: self.settings(at),
-            roster: Roster { people },
-            me: Some(id(me)),
-            read_only: false,
-            exercise: None,
-            catalogue: Catalogue::default(),
-            policy: Policy::built_in(),
-            secrets: Arc::new(|name| Err(format!("{name}: no secrets here"))),
-            assets: Arc::new(|_| 100),
-            known: Known::default(),
-            notices: vec![],
-        });
-        Arc::new(desk.unwrap())
+        open(at, me, self.settings(at), Catalogue::default())
     }
+}
+
+/// One of three people at a desk of their own on the same folder.
+fn open(at: &Path, me: &str, settings: Settings, catalogue: Catalogue) -> Arc<Desk> {
+    let person = |name: &str, roles: &[Role]| Person {
+        id: id(name),
+        name: name.into(),
+        os_users: vec![],
+        uids: vec![],
+        keys: vec![],
+        roles: roles.to_vec(),
+    };
+    let people = vec![
+        person("alice", &[Role::Analyst]),
+        person("bob", &[Role::Lead, Role::Approver]),
+        person("carol", &[Role::Commander, Role::Approver]),
+    ];
+    let desk = Desk::open(DeskOptions {
+        data_dir: at.join("data"),
+        settings,
+        roster: Roster { people },
+        me: Some(id(me)),
+        read_only: false,
+        exercise: None,
+        catalogue,
+        policy: Policy::built_in(),
+        secrets: Arc::new(|name| match name {
+            "env:OPENSEARCH" => Ok("admin".to_owned()),
+            other => Err(format!("{other} is not set")),
+        }),
+        assets: Arc::new(|_| 100),
+        known: Known::default(),
+        notices: vec![],
+    });
+    Arc::new(desk.unwrap())
 }
 
 fn id(name: &str) -> PersonId {

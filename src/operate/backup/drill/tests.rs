@@ -118,16 +118,16 @@ fn what_is_wrong_with_a_drill_has_a_place() {
     for (more, said) in [
         (
             "[[drills]]\nname = \"a\"\nasset = \"shpo\"\n",
-            "backups.toml:25:9: no [[assets]] has the name \"shpo\"; did you mean \"shop\"?",
+            "backups.toml:23:9: no [[assets]] has the name \"shpo\"; did you mean \"shop\"?",
         ),
-        ("[[drills]]\nname = \"a\"\nasset = \"all\"\n", "backups.toml:23:1: a drill needs \"namespace\""),
+        ("[[drills]]\nname = \"a\"\nasset = \"all\"\n", "backups.toml:21:1: a drill needs \"namespace\""),
         (
             "[[drills]]\nname = \"a\"\nasset = \"shop\"\nobjects = \"cats>=1\"\n",
-            "backups.toml:26:11: objects: \"cats\" cannot be counted",
+            "backups.toml:24:11: objects: \"cats\" cannot be counted",
         ),
-        ("[[drills]]\nname = \"a\"\nasset = \"shop\"\nprobe = \"web\"\n", "backups.toml:26:9: probe: expected"),
-        ("[[drills]]\nname = \"a\"\nasset = \"shop\"\nlimit = \"soon\"\n", "backups.toml:26:9: limit: expected"),
-        ("[[drills]]\nname = \"a\"\nasset = \"shop\"\ndocuments = 3\n", "backups.toml:26:1: unknown key \"documents\""),
+        ("[[drills]]\nname = \"a\"\nasset = \"shop\"\nprobe = \"web\"\n", "backups.toml:24:9: probe: expected"),
+        ("[[drills]]\nname = \"a\"\nasset = \"shop\"\nlimit = \"soon\"\n", "backups.toml:24:9: limit: expected"),
+        ("[[drills]]\nname = \"a\"\nasset = \"shop\"\ndocuments = 3\n", "backups.toml:24:1: unknown key \"documents\""),
     ] {
         let faults = config(more).unwrap_err();
         assert!(faults.iter().any(|f| f.starts_with(said)), "{said}: {faults:#?}");

@@ -26,8 +26,15 @@ use crate::text::Untrusted;
 const VALIDATED_EVERY: f64 = 60.0;
 /// Seconds a backup is kept whose schedule does not say (Velero's own default, 720 h).
 const KEPT: u64 = 30 * 86_400;
-/// Kinds whose absence from a backup loses nothing that is wanted back.
-const TRIFLES: [&str; 3] = ["events", "events.events.k8s.io", "nodes"];
+/// Kinds whose absence from a backup loses nothing that is wanted back. Velero itself leaves the last two out of every
+/// backup (`autoExclude...Resources` of its backup controller): it keeps those it makes on the way.
+const TRIFLES: [&str; 5] = [
+    "events",
+    "events.events.k8s.io",
+    "nodes",
+    "volumesnapshots.snapshot.storage.k8s.io",
+    "volumesnapshotcontents.snapshot.storage.k8s.io",
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -175,6 +175,9 @@ fn what_a_backup_leaves_out_is_not_covered() {
     );
     assert_eq!(covered(json!({ "includedNamespaces": ["shop"], "excludedResources": ["secrets"] })), "");
     assert_eq!(covered(json!({ "includedNamespaces": ["shop"], "excludedResources": ["events"] })), "shop");
+    let own = ["volumesnapshots.snapshot.storage.k8s.io", "volumesnapshotcontents.snapshot.storage.k8s.io"];
+    let own = json!({ "includedNamespaces": ["shop"], "excludedResources": own });
+    assert_eq!(covered(own), "shop", "Velero leaves them out of every backup");
     assert_eq!(covered(json!({ "includedNamespaces": ["shop"], "includedResources": ["pods"] })), "");
 }
 
