@@ -271,7 +271,9 @@ impl Desk {
 fn wanted(status: &AssetStatus, backup: &Backup) -> Vec<String> {
     let covers = &status.asset.covers;
     let is = |name: &&str| covers.is_empty() || covers.iter().any(|w| Glob::new(w).is_match(name));
-    backup.covers.iter().map(Untrusted::expose).filter(is).map(str::to_owned).collect()
+    let mut names: Vec<String> = backup.covers.iter().map(Untrusted::expose).filter(is).map(str::to_owned).collect();
+    names.sort();
+    names
 }
 
 /// Settles what other processes left behind, until it is time to stop.
