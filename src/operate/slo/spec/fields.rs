@@ -25,6 +25,11 @@ impl<'a> Fields<'a> {
         Self { doc, table, faults, path: String::new(), asked: Vec::new() }
     }
 
+    /// A mapping that is not at the top of its document: faults in it are told as of fields under `path`.
+    pub fn within(doc: &'a Doc, table: &'a Table, faults: &'a RefCell<Faults>, path: &str) -> Self {
+        Self { path: path.to_owned(), ..Self::new(doc, table, faults) }
+    }
+
     fn inner(&self, table: &'a Table, path: String) -> Self {
         Self { doc: self.doc, table, faults: self.faults, path, asked: Vec::new() }
     }

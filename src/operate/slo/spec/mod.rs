@@ -1,4 +1,4 @@
-//! Objectives as people write them: OpenSLO v1, Sloth `prometheus/v1`, Pyrra `v1alpha1`, and a short TOML of our own.
+//! Objectives as people write them: OpenSLO v1, Sloth `prometheus/v1` and its Kubernetes form, Pyrra `v1alpha1`, and a short TOML of our own.
 //!
 //! What a document is, its content says; a file may hold several (YAML's `---`). All faults of all files are told at
 //! once, each with file, line, column, the field's path and what was expected.
@@ -133,6 +133,7 @@ impl Folder {
             match dialect(doc, *toml) {
                 Ok(Dialect::OpenSlo) => open.push(doc),
                 Ok(Dialect::Sloth) => sloth::read(Fields::new(doc, &doc.root, &faults), &mut drafts),
+                Ok(Dialect::SlothObject) => sloth::read_object(Fields::new(doc, &doc.root, &faults), &mut drafts),
                 Ok(Dialect::Pyrra) => pyrra::read(Fields::new(doc, &doc.root, &faults), &mut drafts),
                 Ok(Dialect::Native) => native::read(Fields::new(doc, &doc.root, &faults), &mut drafts),
                 Err((at, message)) => faults.borrow_mut().add(doc.place(at), message),
@@ -182,11 +183,13 @@ fn text(path: &Path) -> std::io::Result<String> {
 enum Dialect {
     OpenSlo,
     Sloth,
+    SlothObject,
     Pyrra,
     Native,
 }
 
-const EXPECTED: &str = "expected OpenSLO (apiVersion: openslo/v1), Sloth (version: prometheus/v1), Pyrra (apiVersion: \
+const EXPECTED: &str = "expected OpenSLO (apiVersion: openslo/v1), Sloth (version: prometheus/v1, or apiVersion: \
+                        sloth.slok.dev/v1), Pyrra (apiVersion: \
                         pyrra.dev/v1alpha1) or TOML with [[slo]]";
 
 fn dialect(doc: &Doc, toml: bool) -> Result<Dialect, (usize, String)> {
@@ -201,6 +204,7 @@ fn dialect(doc: &Doc, toml: bool) -> Result<Dialect, (usize, String)> {
     match (named("apiVersion"), named("version")) {
         (Some((_, "openslo/v1")), _) => Ok(Dialect::OpenSlo),
         (Some((_, "pyrra.dev/v1alpha1")), _) => Ok(Dialect::Pyrra),
+        (Some((_, "sloth.slok.dev/v1")), _) => Ok(Dialect::SlothObject),
         (_, Some((_, "prometheus/v1"))) => Ok(Dialect::Sloth),
         (Some((at, other)), _) => Err((at, format!("apiVersion: {other:?} is not known here; {EXPECTED}"))),
         (_, Some((at, other))) => Err((at, format!("version: {other:?} is not known here; {EXPECTED}"))),

@@ -1,4 +1,6 @@
-//! Sloth's `prometheus/v1` (`pkg/prometheus/api/v1` of slok/sloth): queries with `{{.window}}`, targets in percent.
+//! Sloth's `prometheus/v1` (`pkg/prometheus/api/v1` of slok/sloth) and its Kubernetes form, `PrometheusServiceLevel` of
+//! `sloth.slok.dev/v1`, which has the same fields in camel case under `spec`. Queries have `{{.window}}`, targets are in
+//! percent.
 
 use super::Draft;
 use super::FRESH_SECONDS;
@@ -15,8 +17,51 @@ use crate::model::slo::Window;
 /// Sloth's own default.
 const WINDOW_SECONDS: u64 = 30 * 86_400;
 
+/// How a form writes its fields.
+struct Keys {
+    error_query: &'static str,
+    total_query: &'static str,
+    error_ratio_query: &'static str,
+    page_alert: &'static str,
+    ticket_alert: &'static str,
+}
+
+const PLAIN: Keys = Keys {
+    error_query: "error_query",
+    total_query: "total_query",
+    error_ratio_query: "error_ratio_query",
+    page_alert: "page_alert",
+    ticket_alert: "ticket_alert",
+};
+
+const KUBERNETES: Keys = Keys {
+    error_query: "errorQuery",
+    total_query: "totalQuery",
+    error_ratio_query: "errorRatioQuery",
+    page_alert: "pageAlert",
+    ticket_alert: "ticketAlert",
+};
+
 pub fn read(mut f: Fields<'_>, out: &mut Vec<Draft>) {
     f.skip(&["version", "slo_plugins"]);
+    objectives(f, &PLAIN, out);
+}
+
+/// The object of a cluster, as it is applied or read back.
+pub fn read_object(mut f: Fields<'_>, out: &mut Vec<Draft>) {
+    f.skip(&["apiVersion", "metadata", "status"]);
+    if f.text("kind").is_some_and(|k| k.value != "PrometheusServiceLevel") {
+        f.wrong("kind", "expected PrometheusServiceLevel");
+    }
+    let spec = f.map("spec");
+    f.finish();
+    if let Some(mut spec) = spec {
+        spec.skip(&["sloPlugins"]);
+        objectives(spec, &KUBERNETES, out);
+    }
+}
+
+fn objectives(mut f: Fields<'_>, keys: &Keys, out: &mut Vec<Draft>) {
     let service = f.text("service");
     let shared = f.labels("labels");
     let slos = f.maps("slos");
@@ -31,8 +76,8 @@ pub fn read(mut f: Fields<'_>, out: &mut Vec<Draft>) {
             .and_then(|o| target::percent(o.value, None).map_err(|why| slo.wrong("objective", why)).ok());
         let mut labels = shared.clone();
         labels.extend(slo.labels("labels"));
-        let indicator = slo.map("sli").and_then(sli);
-        let (title, burn_rules) = alerting(&mut slo);
+        let indicator = slo.map("sli").and_then(|f| sli(f, keys));
+        let (title, burn_rules) = alerting(&mut slo, keys);
         slo.skip(&["plugins"]);
         let place = slo.doc.place(slo.table.at);
         let plugins = slo.has("plugins");
@@ -60,7 +105,7 @@ pub fn read(mut f: Fields<'_>, out: &mut Vec<Draft>) {
     f.finish();
 }
 
-fn sli(mut f: Fields<'_>) -> Option<Indicator> {
+fn sli(mut f: Fields<'_>, keys: &Keys) -> Option<Indicator> {
     let events = f.map_opt("events");
     let raw = f.map_opt("raw");
     f.skip(&["plugin"]);
@@ -70,13 +115,13 @@ fn sli(mut f: Fields<'_>) -> Option<Indicator> {
             None
         }
         (Some(mut e), None, _) => {
-            let bad = query(&mut e, "error_query");
-            let total = query(&mut e, "total_query");
+            let bad = query(&mut e, keys.error_query);
+            let total = query(&mut e, keys.total_query);
             e.finish();
             bad.zip(total).map(|(bad, total)| Indicator::Ratio { good: None, bad: Some(bad), total })
         }
         (None, Some(mut r), _) => {
-            let query = query(&mut r, "error_ratio_query");
+            let query = query(&mut r, keys.error_ratio_query);
             r.finish();
             query.map(|query| Indicator::ErrorRatio { query })
         }
@@ -112,13 +157,13 @@ fn query(f: &mut Fields<'_>, key: &'static str) -> Option<MetricQuery> {
 }
 
 /// The alert's name, and the preset without what is switched off.
-fn alerting(slo: &mut Fields<'_>) -> (Option<String>, Vec<crate::model::slo::BurnRule>) {
+fn alerting(slo: &mut Fields<'_>, keys: &Keys) -> (Option<String>, Vec<crate::model::slo::BurnRule>) {
     let mut rules = alerts::preset("sloth").unwrap_or_default();
     let Some(mut f) = slo.map_opt("alerting") else { return (None, rules) };
     let name = f.text_opt("name").map(|n| n.value);
     f.labels("labels");
     f.labels("annotations");
-    for (key, severity) in [("page_alert", "page"), ("ticket_alert", "ticket")] {
+    for (key, severity) in [(keys.page_alert, "page"), (keys.ticket_alert, "ticket")] {
         let Some(mut alert) = f.map_opt(key) else { continue };
         if alert.bool_opt("disable") == Some(true) {
             rules.retain(|r| r.severity != severity);

@@ -60,6 +60,94 @@ fn openslo_follows_references_and_calendars() {
     assert!(matches!(s.indicator, Indicator::Threshold { op: Compare::Lte, threshold: 30.0, .. }));
 }
 
+/// A policy of one condition beside an objective that refers to it by name.
+fn policies(condition: &str, objective: &str) -> String {
+    let slo = open_with("    - target: 0.999", &format!("    - target: 0.999\n  alertPolicies:\n{objective}"));
+    format!(
+        "{slo}---\napiVersion: openslo/v1\nkind: AlertPolicy\nmetadata: {{name: burns}}\nspec:\n  alertWhenBreaching: true\n  \
+         conditions:\n    - conditionRef: fast\n  notificationTargets: [{{targetRef: mail}}]\n---\napiVersion: openslo/v1\n\
+         kind: AlertCondition\nmetadata: {{name: fast}}\nspec:\n  severity: page\n  condition:\n{condition}"
+    )
+}
+
+const CONDITION: &str = "    kind: burnrate\n    threshold: 14.4\n    lookbackWindow: 1h\n    alertAfter: 5m\n";
+
+#[test]
+fn openslo_alert_policies_are_followed() {
+    let read = |text: String| Folder::parse(vec![("a.yaml".into(), text)]).unwrap_or_else(|f| panic!("{f}")).remove(0);
+    let inline = "    - kind: AlertPolicy\n      metadata: {name: slow}\n      spec:\n        conditions:\n          - kind: \
+                  AlertCondition\n            metadata: {name: c}\n            spec: {severity: ticket, condition: {kind: \
+                  burnrate, op: gt, threshold: 2, lookbackWindow: 1d, alertAfter: 0m}}\n";
+    let s = read(policies(CONDITION, &format!("    - alertPolicyRef: burns\n{inline}")));
+    let rules: Vec<_> =
+        s.burn_rules.iter().map(|r| (&*r.severity, r.short_seconds, r.long_seconds, r.factor)).collect();
+    assert_eq!(rules, [("page", 300, 3_600, 14.4), ("ticket", 86_400, 86_400, 2.0)]);
+    assert_eq!(s.alerting, "custom");
+    assert!(s.notes.iter().any(|n| n.contains("short window")), "{:?}", s.notes);
+    let off = policies(CONDITION, "    - alertPolicyRef: burns\n").replace("Breaching: true", "Breaching: false");
+    let s = read(off);
+    assert!(s.burn_rules.is_empty() && s.alerting == "none" && !s.notes.is_empty(), "{s:?}");
+    let s = read(policies(&CONDITION.replace("14.4", "1001"), "    - alertPolicyRef: burns\n"));
+    assert!(s.notes.iter().any(|n| n.contains("can never fire")), "{:?}", s.notes);
+}
+
+#[test]
+fn traps_of_openslo_alert_policies() {
+    let t = |from: &str, to: &str, says: &[&str]| {
+        let text = policies(CONDITION, "    - alertPolicyRef: burns\n");
+        assert!(text.contains(from), "{from}");
+        trap("a.yaml", &text.replacen(from, to, 1), says);
+    };
+    t("Ref: burns", "Ref: «burn", &["no AlertPolicy \"burn\" was read; did you mean \"burns\"?"]);
+    t("conditionRef: fast", "conditionRef: «slow", &["no AlertCondition \"slow\" was read"]);
+    t("threshold: 14.4", "threshold: «0", &["a burn rate above 0"]);
+    t("lookbackWindow: 1h", "lookbackWindow: «0h", &["a duration above zero"]);
+    t("alertAfter: 5m", "alertAfter: «2h", &["longer than lookbackWindow"]);
+    t("alertAfter: 5m", "alertAfter: «5 m", &["expected a duration such as"]);
+    t("kind: burnrate", "kind: «latency", &["expected burnrate"]);
+    t("kind: burnrate", "kind: burnrate\n    op: «lt", &["expected gt"]);
+    let both = ["spec.condition needs \"threshold\"", "did you mean \"threshold\""];
+    t("    kind: burnrate\n    threshold", "    ««treshold", &both);
+    t("- conditionRef: fast", "«[]", &["expected a list of exactly one condition, found 0"]);
+}
+
+#[test]
+fn sloth_is_read_from_a_cluster_too() {
+    // Of slok/sloth `examples/k8s-getting-started.yml`.
+    let text = r#"apiVersion: sloth.slok.dev/v1
+kind: PrometheusServiceLevel
+metadata:
+  name: sloth-slo-my-service
+  namespace: monitoring
+spec:
+  service: "myservice"
+  labels: {owner: "myteam"}
+  slos:
+    - name: "requests-availability"
+      objective: 99.9
+      description: "Common SLO"
+      sli:
+        events:
+          errorQuery: sum(rate(http_count{code=~"(5..|429)"}[{{.window}}]))
+          totalQuery: sum(rate(http_count[{{.window}}]))
+      alerting:
+        name: MyServiceHighErrorRate
+        pageAlert: {labels: {severity: pageteam}}
+        ticketAlert: {disable: true}
+"#;
+    let slo = Folder::parse(vec![("a.yaml".into(), text.to_owned())]).unwrap_or_else(|f| panic!("{f}")).remove(0);
+    assert_eq!((slo.id.as_str(), slo.target), ("myservice/requests-availability", 0.999));
+    assert_eq!(slo.burn_rules.len(), 2, "tickets are switched off");
+    assert!(matches!(&slo.indicator, Indicator::Ratio { bad: Some(b), .. } if b.query.contains("5..")));
+    let t = |from: &str, to: &str, says: &[&str]| trap("a.yaml", &text.replacen(from, to, 1), says);
+    t("kind: PrometheusServiceLevel", "kind: «ServiceLevel", &["expected PrometheusServiceLevel"]);
+    t("objective: 99.9", "objective: «0.999", &["looks like a share"]);
+    t("errorQuery", "««error_query", &["events needs \"errorQuery\"", "did you mean \"errorQuery\""]);
+    t("pageAlert", "«page_alert", &["did you mean \"pageAlert\""]);
+    let fixed = "totalQuery: «sum(rate(http_count[5m]))";
+    t("totalQuery: sum(rate(http_count[{{.window}}]))", fixed, &["looks over no window"]);
+}
+
 #[test]
 fn sloth_keeps_its_queries_and_switches() {
     let s = slo("k8s-apiserver/requests-availability");
