@@ -12,6 +12,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+#[path = "slo/coarse.rs"]
+mod coarse;
 #[path = "slo/gate.rs"]
 mod gate;
 #[path = "slo/own.rs"]
@@ -209,6 +211,7 @@ fn thirty_days_with_two_burns_agree_with_sums_and_with_the_server() {
         assert!(close(rate, share(range)), "{range}: {rate}, the server {}", share(range));
         assert!(close(rate, bad / (good + bad) / (1.0 - 0.995)), "{range}: {rate}");
     }
+    coarse::agrees(&server.url);
     pane::agrees(desk.path(), &server.url, &planted);
     let spent = status["spent"].as_f64().unwrap();
     let (good, bad) = planted.between(at - DAYS * 86_400, at);

@@ -1,10 +1,12 @@
 //! Where series are read: servers of Prometheus' HTTP API, and saved answers of them.
 //!
 //! Samples are asked for on a grid of whole steps, so that what was read once stays right and a refresh asks only for
-//! what is new. A few objectives of up to a month are read by the minute all along (30 days: four questions a side). Of
-//! many, and of longer windows, the past is read coarsely (30 days: 300 s, one question) and the last six hours by the
-//! minute: at a reset or at the edge of a long window up to a step of events is then estimated, not counted. On a grid a
-//! sample is the newest one of the five minutes before (the server's look-back), so a series is seen to end that late.
+//! what is new. As many objectives as fit into [`BY_MINUTE`] samples are read by the minute all along, those of short
+//! windows first (30 days: four questions a side). Of the others the past is read coarsely (30 days: 300 s, one question),
+//! the last six hours by the minute, and where a counter is lower than a step before, that step by the minute, too, so that
+//! nothing around a reset is lost. What is then still estimated: up to a step of events at the start of the window, and
+//! resets that were made good within one step; the objective says so in a note. On a grid a sample is the newest one of
+//! the five minutes before (the server's look-back), so a series is seen to end that late.
 
 mod own;
 pub mod prometheus;
@@ -12,6 +14,7 @@ pub mod query;
 pub mod saved;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -40,6 +43,7 @@ use crate::model::slo::Indicator;
 use crate::model::slo::Method;
 use crate::model::slo::MetricQuery;
 use crate::model::slo::Slo;
+use crate::model::slo::SloState;
 use crate::model::slo::SloStatus;
 use crate::store::Store;
 use crate::text::Untrusted;
@@ -55,9 +59,10 @@ const MINUTE: i64 = 60_000;
 const TAIL: i64 = 6 * 3_600_000;
 /// Asked for again, for samples that came late.
 const OVERLAP: i64 = 300_000;
-/// Up to so many objectives, of windows up to so long, are read by the minute.
-const FEW: usize = 32;
-const MONTH: i64 = 31 * 86_400_000;
+/// So many samples of questions that are read by the minute all along, each taken as one series: 64 MB.
+const BY_MINUTE: i64 = 4_000_000;
+/// Steps of one question in which a counter started anew that are read again by the minute, newest first.
+const RESETS: usize = 24;
 /// What steps may be, in minutes: each divides a day.
 const STEPS: [i64; 10] = [1, 2, 5, 10, 15, 30, 60, 120, 360, 1_440];
 /// The longest burn window.
@@ -70,6 +75,33 @@ const SAMPLES_MAX: usize = 4_000_000;
 struct Ask {
     source: String,
     query: String,
+    step: i64,
+    /// Its series are counters as scraped: lower than before means started anew.
+    counts: bool,
+}
+
+/// One request: a query over a time, both ends in. Milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub source: String,
+    pub query: String,
+    pub start: i64,
+    pub end: i64,
+    pub step: i64,
+}
+
+impl Question {
+    /// The body it is sent as.
+    pub fn form(&self) -> String {
+        prometheus::range_form(&self.query, self.start, self.end, self.step)
+    }
+}
+
+/// A span of a query at one step.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: i64,
+    end: i64,
     step: i64,
 }
 
@@ -149,21 +181,14 @@ impl Reader {
     /// Reads what is new and judges each objective as of the last whole minute, worst first.
     pub async fn refresh(&self, slos: &[Slo], now: Timestamp) -> Vec<(Slo, SloStatus)> {
         let at = now.as_millisecond().div_euclid(MINUTE) * MINUTE;
-        let needs: Vec<Result<Need, String>> = slos.iter().map(|slo| self.need(slo, at, slos.len() <= FEW)).collect();
-        let mut asks: BTreeMap<Ask, (Shape, i64)> = BTreeMap::new();
-        for need in needs.iter().flatten() {
-            for (ask, shape) in &need.asks {
-                let slot = asks.entry(ask.clone()).or_insert_with(|| (shape.clone(), need.from));
-                slot.1 = slot.1.min(need.from);
-            }
-        }
+        let needs = self.needs(slos, at);
+        let asks = asks(&needs);
         if let Ok(mut kept) = self.kept.lock() {
             kept.retain(|ask, _| asks.contains_key(ask));
         }
-        let sources: std::collections::BTreeSet<&str> = asks.keys().map(|a| a.source.as_str()).collect();
+        let sources: BTreeSet<&str> = asks.keys().map(|a| a.source.as_str()).collect();
         join_all(sources.into_iter().map(|source| self.read_source(source, &asks, at))).await;
-        let moment = super::series::stamp(at);
-        let mut all = Vec::with_capacity(slos.len());
+        let mut ready = Vec::with_capacity(slos.len());
         for (slo, need) in slos.iter().zip(&needs) {
             let series = match (need, &slo.indicator) {
                 (Ok(need), Indicator::Desk { sli, threshold }) => {
@@ -172,17 +197,58 @@ impl Reader {
                 (Ok(need), _) => self.series(slo, need, at),
                 (Err(why), _) => Series::failed(why.as_str()),
             };
-            all.push((slo.clone(), eval::evaluate(slo, &series, moment)));
+            let mut slo = slo.clone();
+            if let Ok(need) = need
+                && need.step > MINUTE
+            {
+                let step = need.step / 1000;
+                slo.notes.push(format!("what is older than six hours is read every {step} s, resets by the minute"));
+            }
+            ready.push((slo, series));
         }
+        let mut all = judge(ready, super::series::stamp(at)).await;
         all.sort_by(|(_, a), (_, b)| rank(b).total_cmp(&rank(a)).then_with(|| a.id.cmp(&b.id)));
         all
     }
 
-    fn need(&self, slo: &Slo, at: i64, few: bool) -> Result<Need, String> {
+    /// What a reading at this time would ask, request by request.
+    pub fn questions(&self, slos: &[Slo], now: Timestamp) -> Vec<Question> {
+        let at = now.as_millisecond().div_euclid(MINUTE) * MINUTE;
+        let mut out = Vec::new();
+        for (ask, (_, from)) in asks(&self.needs(slos, at)) {
+            for span in self.spans(&ask, from, at).1 {
+                for (start, end) in prometheus::pages(span.start, span.end, span.step) {
+                    let (source, query) = (ask.source.clone(), ask.query.clone());
+                    out.push(Question { source, query, start, end, step: span.step });
+                }
+            }
+        }
+        out
+    }
+
+    /// What each objective needs; those of short windows are the first to be read by the minute.
+    fn needs(&self, slos: &[Slo], at: i64) -> Vec<Result<Need, String>> {
+        let length = |slo: &Slo| {
+            let bounds = window::bounds(&slo.window, super::series::stamp(at)).ok();
+            bounds.map_or(0, |b| b.end.as_millisecond() - b.from.as_millisecond()).max(BURN)
+        };
+        let mut order: Vec<(i64, usize)> = slos.iter().map(length).zip(0..).collect();
+        order.sort_unstable();
+        let mut left = BY_MINUTE;
+        let mut fine = vec![false; slos.len()];
+        for (length, i) in order {
+            let sides = if matches!(slos[i].indicator, Indicator::Ratio { .. }) { 2 } else { 1 };
+            left -= length / MINUTE * sides;
+            fine[i] = left >= 0;
+        }
+        slos.iter().zip(fine).map(|(slo, fine)| self.need(slo, at, fine)).collect()
+    }
+
+    fn need(&self, slo: &Slo, at: i64, fine: bool) -> Result<Need, String> {
         let bounds = window::bounds(&slo.window, super::series::stamp(at))?;
         let window = bounds.end.as_millisecond() - bounds.from.as_millisecond();
         let fits = |minutes: &i64| window / (minutes * MINUTE) <= prometheus::PAGE;
-        let mut step = match few && window <= MONTH {
+        let mut step = match fine {
             true => MINUTE,
             false => STEPS.into_iter().find(fits).unwrap_or(1_440) * MINUTE,
         };
@@ -194,10 +260,10 @@ impl Reader {
         let asks = match &slo.indicator {
             Indicator::Ratio { good, bad, total } => {
                 let part = bad.as_ref().or(good.as_ref()).ok_or("neither good nor bad events are counted")?;
-                vec![self.ask(part, step, query::counter)?, self.ask(total, step, query::counter)?]
+                vec![self.ask(part, step, true)?, self.ask(total, step, true)?]
             }
             Indicator::ErrorRatio { query } | Indicator::Threshold { query, .. } => {
-                vec![self.ask(query, step, query::gauge)?]
+                vec![self.ask(query, step, false)?]
             }
             Indicator::Desk { .. } => Vec::new(),
         };
@@ -232,14 +298,15 @@ impl Reader {
         Ok(buckets::check(slo, &known))
     }
 
-    fn ask(&self, q: &MetricQuery, step: i64, shape: fn(&str) -> Shape) -> Result<(Ask, Shape), String> {
+    fn ask(&self, q: &MetricQuery, step: i64, is_counter: bool) -> Result<(Ask, Shape), String> {
         let source = self.source(q)?;
-        let shape = shape(&q.query);
+        let shape = if is_counter { query::counter(&q.query) } else { query::gauge(&q.query) };
         let query = match &shape {
             Shape::Selector(q) | Shape::Rate(q) | Shape::Other(q) => q.clone(),
             Shape::Templated { query, .. } => query.replace(query::WINDOW, &range(step)),
         };
-        Ok((Ask { source, query, step }, shape))
+        let counts = matches!(shape, Shape::Selector(_)) && is_counter;
+        Ok((Ask { source, query, step, counts }, shape))
     }
 
     async fn read_source(&self, source: &str, asks: &BTreeMap<Ask, (Shape, i64)>, at: i64) {
@@ -320,26 +387,40 @@ impl Reader {
         }
     }
 
+    /// What of a question is not kept yet, and whether that is all of it.
+    fn spans(&self, ask: &Ask, from: i64, at: i64) -> (bool, Vec<Span>) {
+        let kept = self.kept.lock().ok();
+        let known = kept.as_ref().and_then(|k| k.get(ask)).map(|k| (k.from, k.until));
+        match known.filter(|(known, until)| *until > 0 && *known <= from && at - until < TAIL - OVERLAP) {
+            Some((_, until)) => (false, vec![Span { start: until - OVERLAP, end: at, step: MINUTE }]),
+            None if ask.step == MINUTE => (true, vec![Span { start: from, end: at, step: MINUTE }]),
+            None => {
+                let tail = ((at - TAIL).div_euclid(ask.step) * ask.step).max(from);
+                let coarse = Span { start: from, end: tail, step: ask.step };
+                (true, vec![coarse, Span { start: tail + MINUTE, end: at, step: MINUTE }])
+            }
+        }
+    }
+
     /// Asks for what is not kept yet.
     async fn read_one(&self, server: &Server, ask: &Ask, from: i64, at: i64) -> Option<Fault> {
-        let (known, until) = self
-            .kept
-            .lock()
-            .ok()
-            .and_then(|k| k.get(ask).map(|k| (k.from, k.until)))
-            .filter(|(known, until)| *until > 0 && *known <= from && at - until < TAIL - OVERLAP)
-            .unwrap_or((0, 0));
-        let anew = until == 0;
+        let (anew, spans) = self.spans(ask, from, at);
         let mut notes = Vec::new();
         let read = async {
-            let tail = (at - TAIL).div_euclid(ask.step) * ask.step;
             let mut all = Tracks::new();
-            if anew {
-                all = server.range(&ask.query, from, tail.max(from), ask.step, &mut notes).await?;
+            for span in &spans {
+                for (labels, mut track) in server.range(&ask.query, span.start, span.end, span.step, &mut notes).await?
+                {
+                    all.entry(labels).or_default().append(&mut track);
+                }
             }
-            let start = if anew { tail.max(from) + MINUTE } else { until - OVERLAP };
-            for (labels, mut track) in server.range(&ask.query, start, at, MINUTE, &mut notes).await? {
-                all.entry(labels).or_default().append(&mut track);
+            if ask.counts && ask.step > MINUTE {
+                for (start, end) in resets(&all, ask.step) {
+                    let (start, end) = (start + MINUTE, end - MINUTE);
+                    for (labels, track) in server.range(&ask.query, start, end, MINUTE, &mut notes).await? {
+                        merge(all.entry(labels).or_default(), track);
+                    }
+                }
             }
             Ok(all)
         };
@@ -348,25 +429,23 @@ impl Reader {
             Ok(new) if anew => self.keep(ask, Kept { tracks: new, from, until: at, notes, fault: None }, at),
             Ok(new) => {
                 let mut kept = self.kept.lock().ok()?.remove(ask).unwrap_or_default();
-                for (labels, mut track) in new {
-                    // What is read later replaces what was read before.
-                    let slot = kept.tracks.entry(labels).or_default();
-                    track.append(slot);
-                    track.sort_by_key(|s| s.at);
-                    track.dedup_by_key(|s| s.at);
-                    *slot = track;
+                for (labels, track) in new {
+                    merge(kept.tracks.entry(labels).or_default(), track);
                 }
-                self.keep(ask, Kept { from: known.max(from), until: at, notes, fault: None, ..kept }, at)
+                let from = kept.from.max(from);
+                self.keep(ask, Kept { from, until: at, notes, fault: None, ..kept }, at)
             }
             Err(fault) => Some(self.fail(ask, fault)),
         }
     }
 
-    /// Forgets what is out of the window, and minutes that are not of the coarse grid any more.
+    /// Forgets what is out of the window, and minutes that are not of the coarse grid any more, but for the last before
+    /// and the first after a counter started anew.
     fn keep(&self, ask: &Ask, mut kept: Kept, at: i64) -> Option<Fault> {
         let (from, tail) = (kept.from, at - TAIL);
         for track in kept.tracks.values_mut() {
-            track.retain(|s| s.at >= from && (s.at >= tail || s.at.rem_euclid(ask.step) == 0));
+            let anew = if ask.counts { around_resets(track) } else { BTreeSet::new() };
+            track.retain(|s| s.at >= from && (s.at >= tail || s.at.rem_euclid(ask.step) == 0 || anew.contains(&s.at)));
         }
         kept.tracks.retain(|_, track| !track.is_empty());
         if kept.tracks.values().map(Vec::len).sum::<usize>() > SAMPLES_MAX {
@@ -418,12 +497,72 @@ impl Reader {
     }
 }
 
+/// On as many threads as there are processors, none of them the runtime's own.
+async fn judge(mut ready: Vec<(Slo, Series)>, moment: Timestamp) -> Vec<(Slo, SloStatus)> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = ready.len().div_ceil(threads).max(1);
+    let mut parts = Vec::new();
+    while !ready.is_empty() {
+        let part = ready.split_off(ready.len().saturating_sub(share));
+        let names: Vec<Slo> = part.iter().map(|(slo, _)| slo.clone()).collect();
+        let one = move |(slo, series): (Slo, Series)| {
+            let status = eval::evaluate(&slo, &series, moment);
+            (slo, status)
+        };
+        parts.push((names, tokio::task::spawn_blocking(move || part.into_iter().map(one).collect::<Vec<_>>())));
+    }
+    let mut all = Vec::new();
+    for (slos, part) in parts {
+        let lost = |slo: Slo| {
+            let status = eval::empty(&slo, moment, SloState::Unknown, "it could not be judged: a fault in watchfloor");
+            (slo, status)
+        };
+        all.extend(part.await.unwrap_or_else(|_| slos.into_iter().map(lost).collect()));
+    }
+    all
+}
+
+/// The questions of all needs, each once, and from when on.
+fn asks(needs: &[Result<Need, String>]) -> BTreeMap<Ask, (Shape, i64)> {
+    let mut asks: BTreeMap<Ask, (Shape, i64)> = BTreeMap::new();
+    for need in needs.iter().flatten() {
+        for (ask, shape) in &need.asks {
+            let slot = asks.entry(ask.clone()).or_insert_with(|| (shape.clone(), need.from));
+            slot.1 = slot.1.min(need.from);
+        }
+    }
+    asks
+}
+
+/// What is read later replaces what was read before.
+fn merge(into: &mut Track, mut later: Track) {
+    later.append(into);
+    later.sort_by_key(|s| s.at);
+    later.dedup_by_key(|s| s.at);
+    *into = later;
+}
+
+/// Where a counter is lower than one coarse step before: from and until, the newest ones.
+fn resets(tracks: &Tracks, step: i64) -> Vec<(i64, i64)> {
+    let mut out = BTreeSet::new();
+    for track in tracks.values() {
+        let coarse = |w: &&[Sample]| w[1].value < w[0].value && w[1].at - w[0].at == step;
+        out.extend(track.windows(2).filter(coarse).map(|w| (w[0].at, w[1].at)));
+    }
+    out.into_iter().rev().take(RESETS).collect()
+}
+
+/// Times of the samples just before and after a counter started anew.
+fn around_resets(track: &Track) -> BTreeSet<i64> {
+    track.windows(2).filter(|w| w[1].value < w[0].value).flat_map(|w| [w[0].at, w[1].at]).collect()
+}
+
 /// Worst first: what blocks, then by what is spent.
 fn rank(status: &SloStatus) -> f64 {
     match status.spent.filter(|_| status.state.is_known()) {
         Some(spent) if spent >= 1.0 => 1e6 + spent,
         Some(spent) => spent,
-        None if status.state == crate::model::slo::SloState::Quiet => -1.0,
+        None if status.state == SloState::Quiet => -1.0,
         None => 1e5,
     }
 }

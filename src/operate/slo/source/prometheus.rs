@@ -13,8 +13,8 @@ use crate::model::health::SourceWord;
 use crate::operate::slo::series::Sample;
 use crate::operate::slo::series::Track;
 
-/// A server refuses more points of a series than this in one answer (11,000).
-pub const PAGE: i64 = 10_800;
+/// A server refuses more points of a series than this in one answer.
+pub const PAGE: i64 = 11_000;
 const BODY_MAX: usize = 64 << 20;
 const SAID_MAX: usize = 300;
 
@@ -57,10 +57,10 @@ impl std::fmt::Debug for Login {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Answer<'a> {
     status: String,
-    #[serde(default)]
-    data: Option<Data>,
+    #[serde(default, borrow)]
+    data: Option<Data<'a>>,
     #[serde(default)]
     error: String,
     #[serde(default)]
@@ -78,18 +78,19 @@ struct Values {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Data {
+struct Data<'a> {
     result_type: String,
-    #[serde(default)]
-    result: Vec<Row>,
+    #[serde(default, borrow)]
+    result: Vec<Row<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Row {
+struct Row<'a> {
     #[serde(default)]
     metric: BTreeMap<String, String>,
-    #[serde(default)]
-    values: Vec<(f64, String)>,
+    /// Numbers are written without escapes, so they can be read where they stand.
+    #[serde(default, borrow)]
+    values: Vec<(f64, &'a str)>,
 }
 
 impl Server {
@@ -138,14 +139,11 @@ impl Server {
         notes: &mut Vec<String>,
     ) -> Result<Tracks, Fault> {
         let mut all = Tracks::new();
-        let mut start = from;
-        while start <= until {
-            let end = until.min(start + (PAGE - 1) * step);
+        for (start, end) in pages(from, until, step) {
             let rows = self.page(query, start, end, step, notes).await?;
             for (labels, mut track) in rows {
                 all.entry(labels).or_default().append(&mut track);
             }
-            start = end + step;
         }
         Ok(all)
     }
@@ -158,13 +156,11 @@ impl Server {
         step: i64,
         notes: &mut Vec<String>,
     ) -> Result<Tracks, Fault> {
-        let stamp = |ms: i64| format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000));
-        let form = form(&[("query", query), ("start", &stamp(start)), ("end", &stamp(end)), ("step", &stamp(step))]);
         let request = self
             .client
             .post(format!("{}/api/v1/query_range", self.url))
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(form);
+            .body(range_form(query, start, end, step));
         let (status, body) = self.send(request).await?;
         match serde_json::from_slice::<Answer>(&body) {
             Ok(answer) => {
@@ -217,7 +213,7 @@ impl Server {
     }
 }
 
-fn read(answer: Answer) -> Result<Tracks, Fault> {
+fn read(answer: Answer<'_>) -> Result<Tracks, Fault> {
     let wrong = |why: String| Fault::new(SourceWord::Unreadable, why);
     if answer.status != "success" {
         let said = crate::text::front(&answer.error, SAID_MAX);
@@ -236,7 +232,7 @@ fn read(answer: Answer) -> Result<Tracks, Fault> {
     for row in data.result {
         let mut track = Track::with_capacity(row.values.len());
         for (at, text) in row.values {
-            let value = number(&text).ok_or_else(|| wrong("a value that is no number".into()))?;
+            let value = number(text).ok_or_else(|| wrong("a value that is no number".into()))?;
             track.push(Sample { at: (at * 1000.0).round() as i64, value });
         }
         all.entry(row.metric).or_default().append(&mut track);
@@ -258,6 +254,23 @@ pub fn number(text: &str) -> Option<f64> {
         "-Inf" => Some(f64::NEG_INFINITY),
         other => other.parse().ok(),
     }
+}
+
+/// Spans of at most a page, both ends in.
+pub fn pages(from: i64, until: i64, step: i64) -> impl Iterator<Item = (i64, i64)> {
+    let step = step.max(1);
+    let mut start = from;
+    std::iter::from_fn(move || {
+        let page = (start, until.min(start + (PAGE - 1) * step));
+        start = page.1 + step;
+        (page.0 <= until).then_some(page)
+    })
+}
+
+/// The body of a question to `query_range`; times in milliseconds.
+pub fn range_form(query: &str, start: i64, end: i64, step: i64) -> String {
+    let stamp = |ms: i64| format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000));
+    form(&[("query", query), ("start", &stamp(start)), ("end", &stamp(end)), ("step", &stamp(step))])
 }
 
 fn form(pairs: &[(&str, &str)]) -> String {
