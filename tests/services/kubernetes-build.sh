@@ -6,7 +6,7 @@
 #   kubernetes-build.sh --check    prints the folder if everything is there, else exit 77
 #
 # In it: kube-apiserver, kube-controller-manager, rollouts-controller, velero, plugins/velero-plugin-for-aws and
-# crds/{argo,velero}/*.yaml. Exit 77: something it needs is not on this machine; the reason is on stderr.
+# crds/argo/*.yaml. Exit 77: something it needs is not on this machine; the reason is on stderr.
 set -euo pipefail
 
 KUBERNETES=1.34.4
@@ -14,11 +14,8 @@ ARGO=1.9.0
 VELERO=1.18.0
 VELERO_AWS=1.14.2
 KOPIA=v0.0.0-20251230033609-d946b1e75197
-CACHE=${WATCHFLOOR_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test}
-OUT=$CACHE/kubernetes-$KUBERNETES-argo-$ARGO-velero-$VELERO
-
-say() { printf '%s\n' "$*" >&2; }
-absent() { say "absent: $*"; exit 77; }
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+OUT=$CACHE_ROOT/kubernetes-$KUBERNETES-argo-$ARGO-velero-$VELERO
 
 if [ -e "$OUT/complete" ]; then echo "$OUT"; exit 0; fi
 [ "${1:-}" != --check ] || exit 77
@@ -26,7 +23,7 @@ command -v go >/dev/null || absent "Go, to build Kubernetes with"
 mkdir -p "$OUT/plugins" "$OUT/crds"
 exec 9>"$OUT.lock"
 flock 9
-WORK=$(mktemp -d "$CACHE/kubernetes-build.XXXXXX")
+WORK=$(mktemp -d "$CACHE_ROOT/kubernetes-build.XXXXXX")
 trap 'rm -rf "$WORK"' EXIT
 export CGO_ENABLED=0 GOFLAGS=-mod=mod
 
@@ -93,8 +90,6 @@ if [ ! -x "$OUT/velero" ]; then
     -replace=github.com/kopia/kopia=github.com/project-velero/kopia@$KOPIA
   fetch Velero
   build "$WORK/bin-velero" github.com/vmware-tanzu/velero/cmd/velero
-  mkdir -p "$OUT/crds/velero"
-  "$WORK/bin-velero" install --crds-only --dry-run -o yaml > "$OUT/crds/velero/velero.yaml"
   mv "$WORK/bin-velero" "$OUT/velero"
 fi
 

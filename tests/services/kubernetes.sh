@@ -22,19 +22,8 @@
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-CACHE=${WATCHFLOOR_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test}
+. "$HERE/common.sh"
 BUCKET=backups
-
-say() { printf '%s\n' "$*" >&2; }
-absent() { say "absent: $*"; exit 77; }
-
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || { printf '%s' "$port"; return; }
-  done
-}
 
 binaries() {
   if [ -n "${WATCHFLOOR_TEST_BUILD:-}" ]; then bash "$HERE/kubernetes-build.sh"; return; fi
@@ -49,42 +38,16 @@ port() { # dir name
   printf '%s' "$p"
 }
 
-# Its own session, so that a signal to the test's group does not reach it.
 run() { # dir name command...
   local dir=$1 name=$2
   shift 2
-  setsid "$@" >> "$dir/$name.log" 2>&1 < /dev/null &
-  printf '%s\n' "$!" > "$dir/pids/$name"
-}
-
-alive() { # dir name
-  kill -0 "$(cat "$1/pids/$2")" 2> /dev/null || { say "$2 ended:"; tail -20 "$1/$2.log" >&2; exit 1; }
+  begin "$dir/pids/$name" "$dir/$name.log" "$@"
 }
 
 wait_for() { # dir name seconds command...
-  local dir=$1 name=$2 tries=0 most=$(($3 * 5))
+  local dir=$1 name=$2 seconds=$3
   shift 3
-  until "$@" > /dev/null 2>&1; do
-    tries=$((tries + 1))
-    alive "$dir" "$name"
-    [ $tries -lt $most ] || { say "$name is not ready"; tail -20 "$dir/$name.log" >&2; exit 1; }
-    sleep 0.2
-  done
-}
-
-# A zombie, whose parent does not wait for it, is gone as well.
-gone() { case $(ps -o stat= -p "$1" 2> /dev/null) in '' | Z*) return 0 ;; esac; return 1; }
-
-end() { # dir name signal
-  local pid
-  pid=$(cat "$1/pids/$2" 2> /dev/null) || return 0
-  rm -f "$1/pids/$2"
-  kill "-$3" "$pid" 2> /dev/null || return 0
-  for _ in $(seq 50); do
-    gone "$pid" && return 0
-    sleep 0.1
-  done
-  kill -KILL "$pid" 2> /dev/null || true
+  await "$name" "$dir/pids/$name" "$seconds" "$dir/$name.log" "$@"
 }
 
 certificates() { # dir
@@ -217,7 +180,7 @@ start() { # dir
 }
 
 argo() { # dir namespace
-  local dir bin namespace=${2:-demo}
+  local dir bin name namespace=${2:-demo}
   dir=$(cd "$1" && pwd)
   bin=$(binaries)
   local file
@@ -231,13 +194,12 @@ argo() { # dir namespace
   run "$dir" argo "$bin/rollouts-controller" --kubeconfig "$dir/admin.kubeconfig" --namespace "$namespace" --namespaced \
     --leader-elect=false --metricsport "$(port "$dir" argo-metrics)" --healthzPort "$(port "$dir" argo-health)"
   wait_for "$dir" argo 30 curl -sf --max-time 2 "http://127.0.0.1:$(port "$dir" argo-health)/healthz"
-  alive "$dir" controllers
-  alive "$dir" kubelet
+  for name in controllers kubelet; do alive "$name" "$dir/pids/$name" "$dir/$name.log"; done
   write_env "$dir"
 }
 
 moto() {
-  local venv=$CACHE/moto-5
+  local venv=$CACHE_ROOT/moto-5
   if [ ! -e "$venv/complete" ] && [ ! -x "$venv/bin/moto_server" ]; then
     python3 -m venv "$venv" >&2 && "$venv/bin/pip" install -q 'moto[server]>=5,<6' >&2 || absent "moto cannot be had"
   fi
@@ -297,17 +259,17 @@ stop() { # dir
   for name in owner velero argo controllers kubelet s3 apiserver etcd; do
     case $name in
       # It may be what runs this; with nothing left to wait for, it ends with it.
-      owner) [ "$(cat "$1/pids/owner" 2> /dev/null)" = $$ ] || end "$1" owner TERM ;;
-      *) end "$1" $name TERM ;;
+      owner) [ "$(cat "$1/pids/owner" 2> /dev/null)" = $$ ] || end "$1/pids/owner" TERM 5 ;;
+      *) end "$1/pids/$name" TERM 5 ;;
     esac
   done
 }
 
 case ${1:-} in
   start | argo | velero | compact | stop) verb=$1; shift; "$verb" "$@" ;;
-  api-stop) end "$2" apiserver KILL ;;
+  api-stop) end "$2/pids/apiserver" KILL ;;
   api-start) api_start "$(cd "$2" && pwd)" ;;
-  s3-stop) end "$2" s3 KILL ;;
+  s3-stop) end "$2/pids/s3" KILL ;;
   s3-start) s3_start "$(cd "$2" && pwd)" ;;
   *) sed -n '2,21p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

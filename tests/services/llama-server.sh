@@ -10,9 +10,10 @@
 set -euo pipefail
 
 server_version=11434.0.0
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test
-binary=$cache/llama-server-$server_version/llama-server
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/common.sh"
+cache=$CACHE_ROOT
+binary=$cache/llama-server-$server_version/llama-server
 
 if [ "${1:-}" = --check ]; then
   [ -x "$binary" ] && model=$("$here/smollm2.sh" --check) || exit 1

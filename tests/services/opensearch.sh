@@ -15,10 +15,8 @@ set -euo pipefail
 VERSION=2.19.1
 PLUGINS=2.19.1.0
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-CACHE=${WATCHFLOOR_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test}/opensearch-$VERSION
-
-say() { printf '%s\n' "$*" >&2; }
-absent() { say "absent: $*"; exit 77; }
+. "$HERE/common.sh"
+CACHE=$CACHE_ROOT/opensearch-$VERSION
 
 artifact() { # group artifact version
   printf '<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>\n' "$1" "$2" "$3"
@@ -110,14 +108,6 @@ launcher() {
   javac -cp "$CACHE/lib/*" -d "$CACHE/launcher" "$HERE/Launcher.java"
 }
 
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || { printf '%s' "$port"; return; }
-  done
-}
-
 certificates() { # folder
   local c=$1
   openssl req -x509 -newkey rsa:2048 -nodes -keyout "$c/ca.key" -out "$c/ca.pem" -days 3650 -subj /CN=watchfloor-test-ca \
@@ -180,7 +170,7 @@ YML
 }
 
 start() {
-  local dir home port pid
+  local dir home port
   assemble > /dev/null
   launcher
   mkdir -p "$1"
@@ -188,40 +178,21 @@ start() {
   home=$dir/home
   [ -e "$home/config/opensearch.yml" ] || prepare "$dir"
   port=$(sed -n 's/^http.port: //p' "$home/config/opensearch.yml")
-  # Its own session, so that a signal to the test's group does not reach it; started again it finds its data.
-  setsid java -Xms512m -Xmx1g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$CACHE/launcher:$CACHE/lib/*" -Dlog4j2.disable.jmx=true \
-    -Dopensearch.path.home="$home" -Djava.io.tmpdir="${TMPDIR:-/tmp}" Launcher "$home" \
-    > "$dir/out.log" 2>&1 < /dev/null 8>&- &
-  pid=$!
-  printf '%s\n' "$pid" > "$dir/pid"
-  printf 'URL=https://127.0.0.1:%s\nCA=%s\nPID=%s\n' "$port" "$home/config/ca.pem" "$pid" > "$dir/env"
+  # Started again it finds its data.
+  begin "$dir/pid" "$dir/out.log" java -Xms512m -Xmx1g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+    -cp "$CACHE/launcher:$CACHE/lib/*" -Dlog4j2.disable.jmx=true -Dopensearch.path.home="$home" \
+    -Djava.io.tmpdir="${TMPDIR:-/tmp}" Launcher "$home"
+  printf 'URL=https://127.0.0.1:%s\nCA=%s\nPID=%s\n' "$port" "$home/config/ca.pem" "$(cat "$dir/pid")" > "$dir/env"
   [ "${2:-}" = --no-wait ] && return
-  wait_ready "$dir" "$port" "$pid"
-}
-
-wait_ready() { # dir port pid
-  local tries=0
-  until curl -sf --max-time 5 --cacert "$1/home/config/ca.pem" -u admin:admin \
-    "https://127.0.0.1:$2/_cluster/health?wait_for_status=yellow&timeout=2s" > /dev/null 2>&1; do
-    tries=$((tries + 1))
-    kill -0 "$3" 2> /dev/null || { say "the node ended while starting:"; tail -20 "$1/out.log" "$1/logs/node.log" >&2; exit 1; }
-    [ $tries -lt 300 ] || { say "the node is not ready after $tries tries"; tail -20 "$1/logs/node.log" >&2; exit 1; }
-    sleep 0.3
-  done
-}
-
-end() { # dir signal
-  local pid
-  pid=$(cat "$1/pid" 2> /dev/null) || return 0
-  kill "-$2" "$pid" 2> /dev/null || return 0
-  while kill -0 "$pid" 2> /dev/null; do sleep 0.1; done
-  rm -f "$1/pid"
+  (await "the node" "$dir/pid" 180 "$dir/out.log" curl -sf --max-time 5 --cacert "$home/config/ca.pem" -u admin:admin \
+    "https://127.0.0.1:$port/_cluster/health?wait_for_status=yellow&timeout=2s") ||
+    { tail -20 "$dir/logs/node.log" >&2; exit 1; }
 }
 
 case ${1:-} in
   assemble) assemble ;;
   start) shift; start "$@" ;;
-  stop) end "$2" TERM ;;
-  kill) end "$2" KILL ;;
+  stop) end "$2/pid" TERM ;;
+  kill) end "$2/pid" KILL ;;
   *) sed -n '2,13p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

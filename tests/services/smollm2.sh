@@ -11,7 +11,8 @@ set -euo pipefail
 
 version=0.1.2
 sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-cache=${WATCHFLOOR_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test}
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+cache=$CACHE_ROOT
 model=$cache/smollm2-$version/SmolLM2-135M-Instruct.Q4_1.gguf
 
 if [ "${1:-}" = --check ]; then

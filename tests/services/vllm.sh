@@ -22,14 +22,13 @@ set -euo pipefail
 version=0.32.0
 torch=2.13.0
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${WATCHFLOOR_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test}/vllm-$version
+. "$here/common.sh"
+cache=$CACHE_ROOT/vllm-$version
 python=${VLLM_PYTHON:-$cache/venv/bin/python}
 model=${MODEL:-$cache/tiny}
 for given in python model; do
   case ${!given} in /*) ;; */*) printf -v "$given" %s "$PWD/${!given}" ;; esac
 done
-
-say() { printf '%s\n' "$*" >&2; }
 
 ready() { command -v "$python" > /dev/null && { [ -n "${VLLM_PYTHON:-}" ] || [ -e "$cache/installed" ]; } && [ -f "$model/config.json" ]; }
 
