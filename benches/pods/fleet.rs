@@ -35,18 +35,11 @@ pub async fn client(kubeconfig: &Path) -> kube::Client {
     kube::Client::try_from(config).unwrap()
 }
 
-/// Makes what is not there yet; nothing when an earlier run made it all.
 pub async fn fill(kubeconfig: &Path, n: usize) {
     let client = client(kubeconfig).await;
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
-    let there = pods.list_metadata(&ListParams::default()).await.unwrap().items.len();
-    if there == n {
-        return;
-    }
-    assert_eq!(there, 0, "a run was killed while it made pods: remove the cluster's folder in the cache");
-    println!("making {n} pods, once");
     let spaces: Api<Namespace> = Api::all(client.clone());
-    let _ = spaces.create(&PostParams::default(), &of(json!({ "metadata": { "name": NAMESPACE } }))).await;
+    spaces.create(&PostParams::default(), &of(json!({ "metadata": { "name": NAMESPACE } }))).await.unwrap();
     let nodes: Api<Node> = Api::all(client.clone());
     for i in 0..NODES {
         let zone = format!("zone-{}", ["a", "b", "c"][i % 3]);
@@ -80,7 +73,7 @@ fn app(i: usize) -> String {
 /// A Deployment and its ReplicaSet, of which the UID.
 async fn owner(client: &kube::Client, i: usize, replicas: usize) -> String {
     let labels = json!({ "app": app(i), "pod-template-hash": "5d59d67564" });
-    let spec = json!({ "containers": containers(i) });
+    let spec = spec(i);
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let deployment = of(json!({
         "metadata": { "name": app(i), "labels": { "app": app(i) } },
@@ -106,6 +99,14 @@ async fn owner(client: &kube::Client, i: usize, replicas: usize) -> String {
         },
     }));
     sets.create(&PostParams::default(), &set).await.unwrap().metadata.uid.unwrap()
+}
+
+/// What every pod of a Deployment is to be.
+fn spec(i: usize) -> Value {
+    json!({
+        "containers": containers(i),
+        "volumes": [{ "name": "config", "configMap": { "name": format!("{}-config", app(i)) } }],
+    })
 }
 
 fn containers(i: usize) -> Value {
@@ -136,6 +137,10 @@ fn containers(i: usize) -> Value {
 
 fn pod(i: usize, owner: &str) -> Value {
     let app = app(i / PODS);
+    let away = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
+    let mut spec = spec(i / PODS);
+    spec["nodeName"] = json!(format!("node-{}", i % NODES));
+    spec["tolerations"] = json!(["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].map(away));
     json!({
         "metadata": {
             "name": format!("{app}-5d59d67564-{i:05}"),
@@ -146,15 +151,7 @@ fn pod(i: usize, owner: &str) -> Value {
                 "controller": true, "blockOwnerDeletion": true,
             }],
         },
-        "spec": {
-            "nodeName": format!("node-{}", i % NODES),
-            "containers": containers(i / PODS),
-            "volumes": [{ "name": "config", "configMap": { "name": format!("{app}-config") } }],
-            "tolerations": [
-                { "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 },
-                { "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 },
-            ],
-        },
+        "spec": spec,
     })
 }
 

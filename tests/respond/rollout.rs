@@ -12,22 +12,30 @@ use watchfloor::operate::cluster::{As, connect};
 use super::cluster::{Cluster, healthy, paused_at, script};
 use super::*;
 
-fn desk_on(cluster: &Cluster, dir: &Path, writer: &str) -> Desk {
-    let settings = KubernetesSettings {
+fn settings(cluster: &Cluster, writer: &str) -> KubernetesSettings {
+    KubernetesSettings {
         kubeconfig: Some(cluster.dir.path().join("reader.kubeconfig")),
         write_kubeconfig: (!writer.is_empty()).then(|| cluster.dir.path().join(format!("{writer}.kubeconfig"))),
         ..Default::default()
-    };
-    fs::create_dir_all(dir).unwrap();
-    fs::write(dir.join("actions.toml"), DEMO).unwrap();
-    fs::write(dir.join("policy.toml"), "").unwrap();
-    open_with(
+    }
+}
+
+fn desk_on(cluster: &Cluster, dir: &Path, writer: &str) -> Desk {
+    let settings = settings(cluster, writer);
+    prepared(
         dir,
         Arc::new(move |name| {
             let (name, settings) = (name.to_owned(), settings.clone());
             Box::pin(async move { connect(&name, &settings, As::Writer).await })
         }),
     )
+}
+
+fn prepared(dir: &Path, clusters: Clusters) -> Desk {
+    fs::create_dir_all(dir).unwrap();
+    fs::write(dir.join("actions.toml"), DEMO).unwrap();
+    fs::write(dir.join("policy.toml"), "").unwrap();
+    open_with(dir, clusters)
 }
 
 fn act(action: &str, params: &[(&str, &str)]) -> Draft {
@@ -60,6 +68,7 @@ async fn a_canary_goes_from_5_to_100_by_approvals_and_another_is_aborted() {
 
     aborted(&cluster, &desk).await;
     switched(&cluster, &desk).await;
+    overtaken(&cluster, &dir.path().join("overtaken")).await;
     others(&cluster, &desk, dir.path()).await;
     desk.verify();
 }
@@ -108,7 +117,40 @@ async fn switched(cluster: &Cluster, desk: &Desk) {
     refused(desk.propose(to("green")).await, "already");
     let stale = json!({ "metadata": { "resourceVersion": "1" }, "spec": { "selector": { "version": "red" } } });
     let e = services.patch("web", &PatchParams::default(), &Patch::Merge(stale)).await.unwrap_err();
-    assert!(e.to_string().contains("modified"), "the precondition that every patch carries: {e}");
+    assert!(matches!(e, kube::Error::Api(s) if s.code == 409), "the precondition that every patch carries");
+}
+
+/// Between the last look and the patch somebody else is faster: the server refuses the patch (409) and nothing is done.
+/// What they changed is nothing that was looked at, so only the `resourceVersion` can tell.
+async fn overtaken(cluster: &Cluster, dir: &Path) {
+    let writer = connect("prod", &settings(cluster, "writer"), As::Writer).await.unwrap();
+    let rollouts = cluster.rollouts();
+    let hurried = tower::service_fn(move |request: ::http::Request<kube::client::Body>| {
+        let (writer, rollouts) = (writer.clone(), rollouts.clone());
+        async move {
+            let real = request.method() == "PATCH" && !request.uri().to_string().contains("dryRun");
+            if real {
+                let note = json!({ "metadata": { "annotations": { "seen-by": "somebody else" } } });
+                rollouts.patch("web", &PatchParams::default(), &Patch::Merge(note)).await?;
+            }
+            writer.send(request).await
+        }
+    });
+    let client = kube::Client::new(hurried, "demo");
+    let desk = prepared(
+        dir,
+        Arc::new(move |_| {
+            let client = client.clone();
+            Box::pin(async move { Ok(client) })
+        }),
+    );
+    let scale = desk.approved(act("rollout-scale", &[("replicas", "7")])).await;
+    let done = desk.execute(&scale).await.unwrap();
+    assert_eq!(states(&done), [ReceiptState::Failed], "{done:?}");
+    let said = done.receipts[0].detail.expose();
+    assert!(said.contains("it changed meanwhile, nothing was done (409"), "{said}");
+    assert_eq!(cluster.rollout().await["spec"]["replicas"], 20);
+    desk.verify();
 }
 
 /// Identities that may not, clusters that are not there, names that are none.
