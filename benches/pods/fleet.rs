@@ -185,11 +185,13 @@ pub async fn change(kubeconfig: &Path) {
         .into_iter()
         .filter_map(|p| p.metadata.name)
         .collect();
+    // Another count than that of an earlier run: what is the same already is no change.
+    let first = jiff::Timestamp::now().as_second() % 1_000_000;
     for turn in 0_usize.. {
         // A step that is prime to the number of pods: all Deployments have their turn.
         let i = turn * 7_919 % names.len();
         let mut next = status(i);
-        next["status"]["containerStatuses"][0]["restartCount"] = json!(turn + 1);
+        next["status"]["containerStatuses"][0]["restartCount"] = json!(first + turn as i64);
         pods.patch_status(&names[i], &PatchParams::default(), &Patch::Merge(next)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1) / A_SECOND).await;
     }
