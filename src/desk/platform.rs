@@ -64,7 +64,6 @@ impl Desk {
     }
 
     /// Replaces a part of the reading.
-    #[allow(dead_code, reason = "each reader of the platform fills in its own part")]
     pub(super) fn read_platform(&self, change: impl FnOnce(&mut Platform)) {
         if let Ok(mut slot) = self.platform.lock() {
             let mut next = (**slot).clone();
