@@ -3,39 +3,18 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests speak, and start servers")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use watchfloor::model::backup::{Asset, Backup, BackupPhase, Grade};
-use watchfloor::model::health::{SourceWord, Tri};
-use watchfloor::operate::backup::source::opensearch::{self, Repository};
+use watchfloor::model::backup::{Asset, Backup, BackupPhase, Evidence, EvidenceKind, Grade};
+use watchfloor::model::health::{SourceState, SourceWord, Tri};
+use watchfloor::operate::backup::source::opensearch::{self, Fetched, Repository, Verify};
 use watchfloor::operate::backup::{Read, grade};
+use watchfloor::text::Untrusted;
 
-fn script(name: &str, words: &[&str], dir: &Path) -> std::process::Output {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(name);
-    let owner = std::process::id().to_string();
-    let (verb, rest) = words.split_first().unwrap();
-    Command::new("bash").arg(path).arg(verb).arg(dir).args(rest).env("WATCHFLOOR_TEST_OWNER", owner).output().unwrap()
-}
-
-/// Whether a service started; says why when it is not to be had here.
-fn started(name: &str, verb: &str, dir: &Path) -> bool {
-    let out = script(name, &[verb], dir);
-    if out.status.code() == Some(77) {
-        println!("skipped: {}", String::from_utf8_lossy(&out.stderr).trim());
-        return false;
-    }
-    assert!(out.status.success(), "{verb}: {}", String::from_utf8_lossy(&out.stderr));
-    true
-}
-
-fn env(dir: &Path, key: &str) -> String {
-    let text = std::fs::read_to_string(dir.join("env")).unwrap();
-    let key = format!("{key}=");
-    text.lines().find_map(|l| l.strip_prefix(&key)).unwrap().to_owned()
-}
+#[path = "common/opensearch.rs"]
+mod server;
 
 fn asset(source: &str, covers: &str) -> Asset {
     Asset {
@@ -66,59 +45,37 @@ fn none_is_good(read: &Read, covers: &str) {
     }
 }
 
-/// The node, ended by process id.
+async fn fetch(repository: &Repository) -> Fetched {
+    opensearch::fetch(repository, None, Verify::WhenDue, Timestamp::now()).await
+}
+
+/// The node with a repository and what it holds.
 struct Node {
-    dir: tempfile::TempDir,
+    node: server::Node,
     repository: Repository,
-    http: reqwest::Client,
+}
+
+impl std::ops::Deref for Node {
+    type Target = server::Node;
+
+    fn deref(&self) -> &server::Node {
+        &self.node
+    }
 }
 
 impl Node {
     fn start() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        if !started("opensearch.sh", "start", dir.path()) {
-            return None;
-        }
-        let ca = PathBuf::from(env(dir.path(), "CA"));
-        let cert = reqwest::Certificate::from_pem(&std::fs::read(&ca).unwrap()).unwrap();
-        let http = reqwest::Client::builder()
-            .add_root_certificate(cert)
-            .no_proxy()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .unwrap();
+        let node = server::Node::start()?;
         let repository = Repository {
             name: "it".into(),
-            url: env(dir.path(), "URL"),
+            url: node.url.clone(),
             repository: "nightly".into(),
             username: Some("admin".into()),
             password: Some("admin".into()),
-            ca: Some(ca),
+            ca: Some(node.ca.clone()),
             timeout: Duration::from_secs(30),
         };
-        Some(Self { dir, repository, http })
-    }
-
-    async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let answer = self
-            .http
-            .request(method.parse().unwrap(), format!("{}{path}", self.repository.url))
-            .basic_auth("admin", Some("admin"))
-            .header("content-type", if path.contains("_bulk") { "application/x-ndjson" } else { "application/json" })
-            .body(match body {
-                Value::String(text) => text,
-                Value::Null => String::new(),
-                other => other.to_string(),
-            })
-            .send()
-            .await
-            .unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
-    }
-
-    async fn put(&self, path: &str, body: Value) {
-        let (status, said) = self.ask("PUT", path, body).await;
-        assert!((200..300).contains(&status), "{path}: {status} {said}");
+        Some(Self { node, repository })
     }
 
     async fn fill(&self, index: &str, documents: usize) {
@@ -128,19 +85,58 @@ impl Node {
             let noise = format!("{:x}", (n as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
             lines += &format!("{{\"index\":{{}}}}\n{}\n", json!({ "n": n, "text": noise.repeat(8) }));
         }
-        let (status, said) = self.ask("POST", &format!("/{index}/_bulk?refresh=true"), lines.into()).await;
+        let (status, said) = self.ask("POST", &format!("/{index}/_bulk?refresh=true"), lines).await;
         assert!(status == 200 && said["errors"] == false, "{status}");
         assert_eq!(self.ask("POST", &format!("/{index}/_flush?force=true"), Value::Null).await.0, 200);
     }
 
-    async fn read(&self) -> (Read, watchfloor::model::health::SourceState) {
-        opensearch::fetch(&self.repository, Timestamp::now()).await
+    async fn repository_at(&self, place: &Path, rate: Value) {
+        let settings = json!({ "location": place, "max_snapshot_bytes_per_sec": rate });
+        self.put("/_snapshot/nightly", json!({ "type": "fs", "settings": settings })).await;
     }
-}
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = script("opensearch.sh", &["kill"], self.dir.path());
+    async fn uuid(&self, snapshot: &str) -> String {
+        let told = self.must("GET", &format!("/_snapshot/nightly/{snapshot}"), Value::Null).await;
+        told["snapshots"][0]["uuid"].as_str().unwrap().to_owned()
+    }
+
+    /// Its data are cut off, which no list, status or verification of the server notices: so it is called complete
+    /// and never verified, and the restore that fails makes it bad.
+    async fn is_not_proven_by_its_lists(&self, place: &Path) {
+        self.fill("cut-1", 300).await;
+        let before = files(place);
+        self.put("/_snapshot/nightly/cut?wait_for_completion=true", json!({ "indices": "cut-1" })).await;
+        let told = self.must("GET", "/_snapshot/nightly/cut/_status", Value::Null).await;
+        assert_eq!(told["snapshots"][0]["shards_stats"]["failed"], 0);
+        let own = files(place).into_iter().filter(|p| !before.contains(p));
+        let data: Vec<PathBuf> = own.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("__")).collect();
+        assert!(!data.is_empty());
+        for data in data {
+            std::fs::OpenOptions::new().write(true).open(data).unwrap().set_len(40).unwrap();
+        }
+        let (mut read, _) = self.read().await;
+        assert_eq!(graded(&read, "cut", "cut-*").0, Grade::C, "{:?}", found(&read, "cut"));
+        let again = json!({ "indices": "cut-1", "rename_pattern": "cut-1", "rename_replacement": "drill-1" });
+        let (status, said) = self.ask("POST", "/_snapshot/nightly/cut/_restore?wait_for_completion=true", again).await;
+        let good = said["snapshot"]["shards"]["successful"].as_u64().unwrap_or(0);
+        let all = said["snapshot"]["shards"]["total"].as_u64().unwrap_or(2);
+        assert!(status != 200 || good < all, "{status} {said}");
+        let cut = read.backups.iter_mut().find(|b| b.id == "cut").unwrap();
+        cut.evidence.push(Evidence {
+            what: EvidenceKind::Drill,
+            at: Timestamp::now(),
+            ok: status == 200 && good == all,
+            took_seconds: None,
+            detail: Untrusted::new(said.to_string()),
+            reference: None,
+        });
+        assert_eq!(graded(&read, "cut", "cut-*").0, Grade::Bad);
+        self.must("DELETE", "/drill-1?ignore_unavailable=true", Value::Null).await;
+    }
+
+    async fn read(&self) -> (Read, SourceState) {
+        let f = fetch(&self.repository).await;
+        (f.read, f.managed)
     }
 }
 
@@ -150,7 +146,7 @@ async fn snapshots_of_a_real_opensearch_are_graded_by_what_can_be_restored() {
     let place = node.dir.path().join("repo/nightly");
     let (read, _) = node.read().await;
     assert_eq!(read.state.state, SourceWord::Absent, "no such repository: {:?}", read.state);
-    node.put("/_snapshot/nightly", json!({ "type": "fs", "settings": { "location": place } })).await;
+    node.repository_at(&place, Value::Null).await;
     node.fill("alerts-1", 500).await;
     node.fill("cases-1", 500).await;
 
@@ -189,38 +185,44 @@ async fn snapshots_of_a_real_opensearch_are_graded_by_what_can_be_restored() {
     // A wrong password and a dead address are states.
     let mut other = node.repository.clone();
     other.password = Some("wrong".into());
-    assert_eq!(opensearch::fetch(&other, Timestamp::now()).await.0.state.state, SourceWord::Forbidden);
+    assert_eq!(fetch(&other).await.read.state.state, SourceWord::Forbidden);
     other.ca = None;
-    assert_eq!(opensearch::fetch(&other, Timestamp::now()).await.0.state.state, SourceWord::Lost);
+    assert_eq!(fetch(&other).await.read.state.state, SourceWord::Lost);
 
-    // Killed in the middle.
-    node.put(
-        "/_snapshot/nightly",
-        json!({ "type": "fs", "settings": { "location": place, "max_snapshot_bytes_per_sec": "20kb" } }),
-    )
-    .await;
+    // Killed in the middle. What is homeless would keep the node from ever being ready again.
+    node.must("DELETE", "/homeless", Value::Null).await;
+    node.repository_at(&place, json!("20kb")).await;
     node.fill("large-1", 5000).await;
     node.put("/_snapshot/nightly/killed", json!({ "indices": "large-1" })).await;
     let (read, _) = node.read().await;
     assert_eq!(found(&read, "killed").phase, BackupPhase::Running);
-    assert!(!graded(&read, "killed", "large-*").0.is_good());
-    assert!(script("opensearch.sh", &["kill"], node.dir.path()).status.success());
+    assert_eq!(graded(&read, "killed", "large-*").0, Grade::Unknown);
+    node.kill();
     let (read, _) = node.read().await;
     assert_eq!((read.state.state, read.backups.len()), (SourceWord::Lost, 0));
-    assert!(started("opensearch.sh", "start", node.dir.path()));
+    node.start_again();
     let (read, _) = node.read().await;
     assert_eq!(read.state.state, SourceWord::Live, "{:?}", read.state);
     none_is_good(&read, "large-*");
     assert_eq!(graded(&read, "good", "alerts-*").0, Grade::C);
+    node.repository_at(&place, Value::Null).await;
 
-    // The shards' files of the good one are gone, its name is not.
+    // The shards' files of one are gone, its name is not.
     node.put("/_snapshot/nightly/torn?wait_for_completion=true", json!({ "indices": "cases-1" })).await;
-    let (_, told) = node.ask("GET", "/_snapshot/nightly/torn", Value::Null).await;
-    let uuid = told["snapshots"][0]["uuid"].as_str().unwrap().to_owned();
-    remove(&place.join("indices"), &format!("snap-{uuid}.dat"));
+    assert_eq!(graded(&node.read().await.0, "torn", "cases-*").0, Grade::C);
+    let torn = node.uuid("torn").await;
+    assert_eq!(remove(&place.join("indices"), &format!("snap-{torn}.dat")), 2);
     let (read, _) = node.read().await;
     assert_eq!(graded(&read, "torn", "cases-*").0, Grade::Bad, "{:?}", found(&read, "torn"));
     assert_eq!(graded(&read, "good", "cases-*").0, Grade::C);
+
+    // One's own file is gone too: listed by name, and nothing else can be said of it.
+    assert_eq!(remove(&place, &format!("snap-{torn}.dat")), 1);
+    let (read, _) = node.read().await;
+    assert_eq!(found(&read, "torn").phase, BackupPhase::Failed, "{:?}", found(&read, "torn"));
+    assert_eq!(graded(&read, "good", "cases-*").0, Grade::C);
+
+    node.is_not_proven_by_its_lists(&place).await;
 
     // The repository is moved away: whatever is still told of it is not good.
     std::fs::rename(&place, place.with_extension("away")).unwrap();
@@ -237,14 +239,19 @@ async fn snapshots_of_a_real_opensearch_are_graded_by_what_can_be_restored() {
     assert_eq!(graded(&read, "good", "alerts-*").0, Grade::C, "back where it was: {read:?}");
 }
 
-/// Removes every file of that name below a folder.
-fn remove(below: &Path, name: &str) {
-    for entry in std::fs::read_dir(below).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            remove(&path, name);
-        } else if path.file_name().is_some_and(|n| n == name) {
+/// Removes every file of that name below a folder; how many.
+fn remove(below: &Path, name: &str) -> usize {
+    let mut n = 0;
+    for path in files(below) {
+        if path.file_name().is_some_and(|f| f == name) {
             std::fs::remove_file(path).unwrap();
+            n += 1;
         }
     }
+    n
+}
+
+fn files(below: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(below).unwrap().map(|e| e.unwrap().path());
+    paths.flat_map(|p| if p.is_dir() { files(&p) } else { vec![p] }).collect()
 }
