@@ -20,6 +20,7 @@ pub mod operate_backup;
 pub mod operate_checklist;
 pub mod operate_drill;
 mod operate_offer;
+pub mod operate_prune;
 pub mod operate_rollout;
 pub mod operate_sla;
 mod operate_slo;

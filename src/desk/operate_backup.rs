@@ -36,7 +36,6 @@ use crate::operate::backup::config::SourceConfig;
 use crate::operate::backup::history;
 use crate::operate::backup::history::Reading;
 use crate::operate::backup::objective;
-use crate::operate::backup::prune;
 use crate::operate::backup::source;
 use crate::operate::backup::source::opensearch::Fetched;
 use crate::operate::backup::source::opensearch::Verified;
@@ -77,17 +76,6 @@ impl Desk {
     pub async fn backups_with(&self, verify: Verify) -> Result<Backups> {
         let config = self.backup_config()?;
         Ok(self.read_backups(&config, verify).await?.0)
-    }
-
-    /// What could be removed of each asset. Nothing is.
-    pub async fn backup_prune_plan(&self) -> Result<Vec<Plan>> {
-        let config = self.backup_config()?;
-        let (backups, _) = self.read_backups(&config, Verify::WhenDue).await?;
-        let now = self.now();
-        let one = |s: &AssetStatus| config.asset(&s.asset.name).map(|a| prune::plan(a, s, now));
-        let mut plans: Vec<Plan> = backups.assets.iter().filter_map(one).collect();
-        prune::agree(&mut plans);
-        Ok(plans)
     }
 
     /// Keeps a backup whatever its age, or (without a reason) no longer. Recorded first.

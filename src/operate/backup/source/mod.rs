@@ -52,6 +52,9 @@ pub struct Schedule {
     pub last_run: Option<Timestamp>,
     /// How long what it takes is kept, in seconds.
     pub keeps_seconds: Option<u64>,
+    /// Its last run failed, or its maker refuses it.
+    #[serde(default)]
+    pub failing: bool,
     /// What the source says of it, such as a validation error.
     pub said: Untrusted,
 }

@@ -282,6 +282,7 @@ fn policy(told: &Value, explained: Option<&Value>) -> Policy {
     let cron = &told["creation"]["schedule"]["cron"];
     let mut said = Vec::new();
     let mut last_run = None;
+    let mut failing = false;
     match explained {
         None => said.push("how it goes is not told".to_owned()),
         Some(explained) => {
@@ -290,6 +291,7 @@ fn policy(told: &Value, explained: Option<&Value>) -> Policy {
             said.extend(last["info"]["message"].as_str().map(String::from));
             said.extend(last["info"]["cause"].as_str().map(String::from));
             last_run = millis(&last["start_time"]);
+            failing = matches!(last["status"].as_str(), Some("FAILED" | "TIME_LIMIT_EXCEEDED"));
         }
     }
     let enabled = explained.and_then(|e| e["enabled"].as_bool()).or_else(|| told["enabled"].as_bool()).unwrap_or(true);
@@ -300,6 +302,7 @@ fn policy(told: &Value, explained: Option<&Value>) -> Policy {
             zone: cron["timezone"].as_str().map(String::from),
             paused: !enabled,
             last_run,
+            failing,
             keeps_seconds: told["deletion"]["condition"]["max_age"].as_str().and_then(time_value),
             said: Untrusted::new(said.join("; ")),
         },
