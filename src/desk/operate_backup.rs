@@ -383,3 +383,7 @@ fn show(desk: &Desk, read: Backups) {
         p.sources.extend(read.sources);
     });
 }
+
+#[cfg(test)]
+#[path = "operate_backup_tests.rs"]
+mod tests;

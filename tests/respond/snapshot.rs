@@ -57,7 +57,10 @@ impl Node {
                 self.url, self.ca
             )
         };
-        let actions = action("take-snapshot", "take", "T1") + &action("restore-snapshot", "restore", "T2");
+        let delete = action("delete-snapshot", "delete", "T2")
+            .replace("targets = { is = { type = \"index\" } }", "targets = { is = { type = \"snapshot\" } }")
+            .replace("params = [{ name = \"snapshot\", is = { type = \"index\" } }]\n", "");
+        let actions = delete + &action("take-snapshot", "take", "T1") + &action("restore-snapshot", "restore", "T2");
         desk(dir, &actions, "")
     }
 }
@@ -112,6 +115,20 @@ async fn a_snapshot_is_taken_and_restored_and_what_was_open_stays_open_when_that
     assert_eq!(states(&done), [ReceiptState::Done; 2], "{done:?}");
     assert!(receipt(&done, "logs-a").detail.expose().contains("50 documents"), "{done:?}");
     assert_eq!((node.count("logs-a").await, node.count("logs-b").await), (50, 7));
+
+    // Another one that took the name meanwhile is not what was approved to go.
+    let r = desk.approved(draft("take-snapshot", &["logs-b"], &[("snapshot", "two")])).await;
+    assert_eq!(desk.execute(&r).await.unwrap().state, RequestState::Done);
+    let r = desk.approved(draft("delete-snapshot", &["two"], &[])).await;
+    assert!(r.preview[0].diff.expose().contains("is deleted"), "{:?}", r.preview);
+    node.must("DELETE", "/_snapshot/nightly/two", json!({})).await;
+    node.must("PUT", "/_snapshot/nightly/two?wait_for_completion=true", json!({ "indices": "logs-a" })).await;
+    refused(desk.execute(&r).await, "another snapshot now");
+    let r = desk.approved(draft("delete-snapshot", &["two"], &[])).await;
+    let done = desk.execute(&r).await.unwrap();
+    assert_eq!(states(&done), [ReceiptState::Done], "{done:?}");
+    assert_eq!(node.ask("GET", "/_snapshot/nightly/two", json!({})).await.0, 404);
+    refused(desk.propose(draft("delete-snapshot", &["two"], &[])).await, "no snapshot two");
 
     assert!(lose_index_metadata(&node.dir.path().join("repo/nightly")) > 0);
     let r = desk.approved(restore("one", &both)).await;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::config;
 use super::config::AssetConfig;
 use super::grade::grade;
+use super::history;
 use super::objective;
 use super::prune;
 use super::source::blank;
@@ -227,6 +228,48 @@ fn pruning_never_takes_the_last_good_one_or_what_is_held() {
     };
     assert_eq!(plan(&all), ["old"]);
     assert!(plan(&all[1..]).is_empty());
+}
+
+fn reading(backups: Vec<Backup>) -> super::source::Read {
+    let state = SourceState {
+        name: "s".into(),
+        kind: "report".into(),
+        state: SourceWord::Live,
+        detail: Untrusted::default(),
+        last_good: None,
+        next_try: None,
+    };
+    super::source::Read { backups, schedules: Vec::new(), state }
+}
+
+#[test]
+fn what_one_run_proved_is_not_carried_to_another_of_its_name() {
+    let mut old = good("nightly", "2026-11-19T02:00:00Z");
+    old.evidence = vec![proof(EvidenceKind::Drill, "2026-11-20T03:00:00Z", true)];
+    old.held = Some("case 7".into());
+    let same = reading(vec![good("nightly", "2026-11-19T02:00:00Z")]);
+    let merged = history::merge("s", &same, std::slice::from_ref(&old), t(NOW));
+    assert_eq!((merged.len(), grade(&merged[0], &asset(), &[], t(NOW)).grade), (1, Grade::A));
+
+    // Taken again under its name while the old one was being drilled.
+    let again = reading(vec![good("nightly", "2026-11-20T02:30:00Z")]);
+    let merged = history::merge("s", &again, std::slice::from_ref(&old), t(NOW));
+    let find = |id: &str| merged.iter().find(|b| b.id == id).unwrap();
+    assert_eq!(grade(find("nightly"), &asset(), &[], t(NOW)).grade, Grade::C);
+    assert_eq!(find("nightly").held.as_deref(), Some("case 7"), "what is held is held by its name");
+    let former = find("nightly@2026-11-19T02:00:00Z");
+    assert!(former.gone_since.is_some() && former.evidence.len() == 1, "the drill itself is not forgotten");
+    // Once more: nothing is doubled, and nothing is lost.
+    let third = history::merge("s", &reading(vec![good("nightly", "2026-11-20T04:30:00Z")]), &merged, t(NOW));
+    let mut ids: Vec<&str> = third.iter().map(|b| b.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["nightly", "nightly@2026-11-19T02:00:00Z"]);
+
+    // Of a run whose beginning is not told it cannot be said which it is.
+    let mut untold = good("nightly", "2026-11-19T02:00:00Z");
+    untold.start = None;
+    let merged = history::merge("s", &reading(vec![untold]), &[old], t(NOW));
+    assert!(merged.iter().find(|b| b.id == "nightly").unwrap().evidence.is_empty());
 }
 
 #[test]
