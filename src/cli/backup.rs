@@ -226,7 +226,8 @@ fn propose(ctx: &Ctx, all: bool, reason: &str) -> Result<Exit, CliError> {
     steps(ctx, &done.plans, all)?;
     for r in &done.requests {
         let (id, n) = (&r.body.id, r.body.targets.len());
-        ctx.out().line(format!("{id}  {} of {n} backups, needs {} approvals", r.body.action, r.body.approvals_needed))?;
+        ctx.out()
+            .line(format!("{id}  {} of {n} backups, needs {} approvals", r.body.action, r.body.approvals_needed))?;
     }
     done.left.iter().try_for_each(|why| ctx.out().note(format!("not proposed: {}", clean(&Untrusted::new(why)))))?;
     if done.requests.is_empty() && done.left.is_empty() {

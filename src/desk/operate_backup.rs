@@ -216,10 +216,8 @@ impl Desk {
         (last, verify): (Option<&Verified>, Verify),
         now: Timestamp,
     ) -> Told {
-        let unusable = |why: &str| Told {
-            read: Read::none(source, SourceWord::Unreadable, why),
-            verified: last.cloned(),
-        };
+        let unusable =
+            |why: &str| Told { read: Read::none(source, SourceWord::Unreadable, why), verified: last.cloned() };
         let password = match o.password.clone() {
             Some(reference) => {
                 let secrets = Arc::clone(&self.secrets);

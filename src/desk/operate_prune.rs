@@ -91,7 +91,10 @@ impl Desk {
             return Ok(());
         }
         if sources.is_empty() {
-            return Err(refused(action, "no source in backups.toml names it under prune, so what must stay is not known"));
+            return Err(refused(
+                action,
+                "no source in backups.toml names it under prune, so what must stay is not known",
+            ));
         }
         if let Some(request) = request
             && request.approvals.iter().all(|a| a.by == request.body.requester)

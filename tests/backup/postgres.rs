@@ -79,7 +79,12 @@ async fn a_real_pgbackrest_and_a_real_pg_dump_are_graded() {
     // A stanza without a backup is not an error, and not a backup.
     std::fs::write(&info, pg.must("info", &[])).unwrap();
     let [cluster, _] = read(&desk).await;
-    assert_eq!((cluster.grade, cluster.rpo, cluster.backups.len()), (Grade::Unknown, Tri::Fail, 0), "{:?}", cluster.why);
+    assert_eq!(
+        (cluster.grade, cluster.rpo, cluster.backups.len()),
+        (Grade::Unknown, Tri::Fail, 0),
+        "{:?}",
+        cluster.why
+    );
     pg.must("backup", &["full"]);
     pg.must("backup", &["incr"]);
     std::fs::write(&info, pg.must("info", &[])).unwrap();

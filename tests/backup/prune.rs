@@ -13,7 +13,9 @@ use super::{Node, desk};
 pub async fn of_opensearch(node: &Node) {
     let dir = tempfile::tempdir().unwrap();
     let (url, ca) = (&node.url, &node.ca);
-    let at = format!("url = {url:?}, repository = \"nightly\", username = \"admin\", password = \"env:OPENSEARCH\", ca = {ca:?}");
+    let at = format!(
+        "url = {url:?}, repository = \"nightly\", username = \"admin\", password = \"env:OPENSEARCH\", ca = {ca:?}"
+    );
     let actions = format!(
         "[[actions]]\nname = \"delete-snapshot\"\ntitle = \"Delete\"\ntier = \"T2\"\n\
          targets = {{ is = {{ type = \"snapshot\" }} }}\nexecutor = {{ kind = \"opensearch_snapshot\", verb = \"delete\", {at} }}\n"

@@ -109,7 +109,8 @@ fn opensearch() -> Vec<Fixture> {
             a.status.insert("s-1".into(), Ok(told));
         }),
         of("opensearch: shards cannot be read back", Bad, |_, a, _| {
-            let gone = Trouble::Said { status: 500, kind: "no_such_file_exception".into(), reason: "snap-u.dat".into() };
+            let gone =
+                Trouble::Said { status: 500, kind: "no_such_file_exception".into(), reason: "snap-u.dat".into() };
             a.status.insert("s-1".into(), Err(gone));
         }),
         of("opensearch: never verified", D, |_, _, v| *v = None),
@@ -190,11 +191,14 @@ fn velero() -> Vec<Fixture> {
         }),
         of("velero: a volume missing", Bad, |b, _, _| b["status"]["volumeSnapshotsCompleted"] = json!(1)),
         of("velero: an upload failed", Bad, |_, _, o| {
-            o.put(Kind::DataUpload, vec![object(json!({
-                "apiVersion": "velero.io/v2alpha1", "kind": "DataUpload",
-                "metadata": { "name": "u", "labels": { "velero.io/backup-name": "n-1" } },
-                "spec": {}, "status": { "phase": "Failed", "message": "connection reset" },
-            }))]);
+            o.put(
+                Kind::DataUpload,
+                vec![object(json!({
+                    "apiVersion": "velero.io/v2alpha1", "kind": "DataUpload",
+                    "metadata": { "name": "u", "labels": { "velero.io/backup-name": "n-1" } },
+                    "spec": {}, "status": { "phase": "Failed", "message": "connection reset" },
+                }))],
+            );
         }),
         of("velero: location Unavailable", Bad, |_, l, _| l["status"]["phase"] = json!("Unavailable")),
         of("velero: location last looked at yesterday", D, |_, l, _| {
@@ -265,15 +269,30 @@ fn restic() -> Vec<Fixture> {
         of("restic: listed by a version without summaries", D, &Value::Null, None),
         of("restic: read back", B, &summary, exit(0, "no errors were found")),
         of("restic: checked, not read back", C, &summary, Some(json!({ "exit_code": 0 }))),
-        of("restic: checked before it was made", C, &summary, Some(json!({
-            "exit_code": 0, "read_data": true, "at": "2026-11-20T01:00:00Z",
-        }))),
+        of(
+            "restic: checked before it was made",
+            C,
+            &summary,
+            Some(json!({
+                "exit_code": 0, "read_data": true, "at": "2026-11-20T01:00:00Z",
+            })),
+        ),
         of("restic: bits rotted", Bad, &summary, exit(1, "Fatal: repository contains errors")),
         of("restic: exit code 3", Bad, &summary, exit(3, "")),
         of("restic: locked", C, &summary, exit(11, "")),
-        of("restic: locked, as old versions say it", C, &summary, exit(1, "unable to create lock in backend: repository is already locked")),
+        of(
+            "restic: locked, as old versions say it",
+            C,
+            &summary,
+            exit(1, "unable to create lock in backend: repository is already locked"),
+        ),
         of("restic: wrong password", Bad, &summary, exit(12, "")),
-        of("restic: wrong password, as old versions say it", Bad, &summary, exit(1, "Fatal: wrong password or no key found")),
+        of(
+            "restic: wrong password, as old versions say it",
+            Bad,
+            &summary,
+            exit(1, "Fatal: wrong password or no key found"),
+        ),
         of("restic: no repository", Bad, &summary, exit(10, "")),
     ]
 }
@@ -286,8 +305,18 @@ fn pg_dump() -> Vec<Fixture> {
         let found = pg_dump::Found { told, bytes: 1000, begun: at(START), written: at(START + 60) };
         (name, grade, pg_dump::backup("s", "soc.sql".into(), &found))
     };
-    let custom = [b"PGDMP\x01\x0e\x00\x04\x08\x01\x00\x00\x00\x00\x00".as_slice(), &[0; 35], &[0, 3, 0, 0, 0], b"soc",
-        &[0, 2, 0, 0, 0], b"15", &[0, 2, 0, 0, 0], b"15", &[0, 9, 0, 0, 0]].concat();
+    let custom = [
+        b"PGDMP\x01\x0e\x00\x04\x08\x01\x00\x00\x00\x00\x00".as_slice(),
+        &[0; 35],
+        &[0, 3, 0, 0, 0],
+        b"soc",
+        &[0, 2, 0, 0, 0],
+        b"15",
+        &[0, 2, 0, 0, 0],
+        b"15",
+        &[0, 9, 0, 0, 0],
+    ]
+    .concat();
     vec![
         of("pg_dump: whole", C, head, b"x;\n--\n-- PostgreSQL database dump complete\n--\n\n"),
         of("pg_dump: cut off", Bad, head, b"COPY t FROM stdin;\n1\t2\n"),

@@ -17,9 +17,9 @@ use crate::model::backup::Evidence;
 use crate::model::health::SourceState;
 use crate::model::health::SourceWord;
 use crate::model::health::Tri;
-use crate::text::Untrusted;
 use crate::store;
 use crate::store::Store;
+use crate::text::Untrusted;
 
 const KIND: &str = "backup";
 /// Backups that are remembered in all.
@@ -45,13 +45,7 @@ pub fn readings(store: &dyn Store) -> store::Result<HashMap<String, (Reading, u6
 }
 
 /// Keeps a reading. One that somebody else made meanwhile stands: it is as new.
-pub fn keep_reading(
-    store: &dyn Store,
-    source: &str,
-    reading: &Reading,
-    rev: u64,
-    now: Timestamp,
-) -> store::Result<()> {
+pub fn keep_reading(store: &dyn Store, source: &str, reading: &Reading, rev: u64, now: Timestamp) -> store::Result<()> {
     let body = serde_json::to_string(reading).map_err(|e| store::StoreError::Unreadable(e.to_string()))?;
     match store.put_doc(READING, source, &body, rev, now) {
         Ok(_) | Err(store::StoreError::Conflict(_)) => Ok(()),

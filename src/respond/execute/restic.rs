@@ -134,7 +134,10 @@ impl<'a> Setting<'a> {
         let named = |s: Value| {
             let text = |k: &str| s[k].as_str().unwrap_or("?").to_owned();
             let paths: Vec<&str> = s["paths"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            Some((s["id"].as_str()?.to_owned(), format!("of {}, {} {}", text("time"), text("hostname"), paths.join(" "))))
+            Some((
+                s["id"].as_str()?.to_owned(),
+                format!("of {}, {} {}", text("time"), text("hostname"), paths.join(" ")),
+            ))
         };
         Ok(all.into_iter().filter_map(named).collect())
     }
@@ -152,7 +155,8 @@ impl<'a> Setting<'a> {
 
 /// Its exit code and the end of what it said.
 fn words(out: &Output) -> String {
-    let code = out.status.and_then(|s| s.code()).map_or("without an exit code".to_owned(), |c| format!("exit code {c}"));
+    let code =
+        out.status.and_then(|s| s.code()).map_or("without an exit code".to_owned(), |c| format!("exit code {c}"));
     let said = String::from_utf8_lossy(&out.stderr);
     let said = Untrusted::new(said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("nothing was said"));
     format!("{code}: {}", clean(&said).as_str())

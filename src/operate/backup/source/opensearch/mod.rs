@@ -189,7 +189,8 @@ impl<'a> Client<'a> {
             let status = self.send(Method::GET, &["_snapshot", repository, &name, "_status"], &[]).await;
             answers.status.insert(name, status);
         }
-        let trouble = trouble || answers.status.values().any(|s| matches!(s, Err(Trouble::Said { status: 404 | 500.., .. })));
+        let trouble =
+            trouble || answers.status.values().any(|s| matches!(s, Err(Trouble::Said { status: 404 | 500.., .. })));
         if is_due(verify, last, trouble, now) {
             answers.verified = Some(self.send(Method::POST, &["_snapshot", repository, "_verify"], &[]).await);
         }

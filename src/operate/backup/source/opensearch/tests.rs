@@ -3,10 +3,10 @@ use serde_json::{Value, json};
 
 use super::answers::{Answers, verified};
 use super::{Trouble, Verified, Verify, is_due};
-use crate::model::health::SourceState;
-use crate::operate::backup::Read;
 use crate::model::backup::{Backup, BackupPhase};
+use crate::model::health::SourceState;
 use crate::model::health::{SourceWord, Tri};
+use crate::operate::backup::Read;
 
 fn now() -> Timestamp {
     "2026-11-21T02:10:00Z".parse().unwrap()
