@@ -15,8 +15,8 @@ pub fn who(name: &str) -> PersonId {
     PersonId::new(name).unwrap()
 }
 
-/// With `backups.toml` and `actions.toml` of this folder.
-pub fn open(dir: &Path) -> Desk {
+/// This person's, with `backups.toml` and `actions.toml` of the folder.
+pub fn open(dir: &Path, me: &str) -> Desk {
     let person = |name: &str, roles: &[Role]| Person {
         id: who(name),
         name: name.into(),
@@ -32,7 +32,7 @@ pub fn open(dir: &Path) -> Desk {
         data_dir: dir.join("data"),
         settings,
         roster: Roster { people },
-        me: Some(who("alice")),
+        me: Some(who(me)),
         read_only: false,
         exercise: None,
         catalogue: Catalogue::load(&dir.join("actions.toml")).unwrap(),
@@ -61,8 +61,8 @@ pub fn draft(action: &str, target: &str) -> Draft {
     }
 }
 
-pub fn approved(desk: &Desk, request: &Request) {
-    desk.approve(&who("bob"), &request.body.id, &request.digest).unwrap();
+pub fn approved(dir: &Path, request: &Request) {
+    open(dir, "bob").approve(&who("bob"), &request.body.id, &request.digest).unwrap();
 }
 
 #[track_caller]

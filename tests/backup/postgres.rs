@@ -74,7 +74,7 @@ async fn a_real_pgbackrest_and_a_real_pg_dump_are_graded() {
     std::fs::write(dir.path().join("actions.toml"), "").unwrap();
     std::fs::create_dir(&dumps).unwrap();
     std::fs::set_permissions(&dumps, std::fs::Permissions::from_mode(0o777)).unwrap();
-    let desk = desk::open(dir.path());
+    let desk = desk::open(dir.path(), "alice");
 
     // A stanza without a backup is not an error, and not a backup.
     std::fs::write(&info, pg.must("info", &[])).unwrap();

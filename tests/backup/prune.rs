@@ -27,7 +27,7 @@ pub async fn of_opensearch(node: &Node) {
         at.replace(", ", "\n")
     );
     std::fs::write(dir.path().join("backups.toml"), backups).unwrap();
-    let desk = desk::open(dir.path());
+    let desk = desk::open(dir.path(), "alice");
     let (alice, good) = (desk::who("alice"), "good");
 
     // The only good one stays, however old it is.
@@ -46,7 +46,7 @@ pub async fn of_opensearch(node: &Node) {
     assert_eq!(targets, [good, "partial"]);
     assert!(request.preview.iter().any(|p| p.diff.expose().contains("PARTIAL")), "{:?}", request.preview);
     desk::refused(desk.propose(&alice, desk::draft("delete-snapshot", "fresh")).await, "the last good one");
-    desk::approved(&desk, request);
+    desk::approved(dir.path(), request);
     let done = desk.execute(&alice, &request.body.id).await.unwrap();
     assert_eq!(done.state, RequestState::Done, "{done:?}");
     assert!(done.receipts.iter().all(|r| r.state == ReceiptState::Done), "{done:?}");

@@ -102,7 +102,7 @@ async fn a_real_restic_repository_is_graded_by_what_was_read_back_and_pruned_by_
         repo.backup(days);
     }
     let all = repo.list();
-    let desk = desk::open(repo.dir.path());
+    let desk = desk::open(repo.dir.path(), "alice");
 
     // Versions before 0.17 tell neither size nor end: a claim, until its data was read back.
     let soc = desk::asset(&desk).await;
@@ -163,13 +163,14 @@ async fn prunes(desk: &watchfloor::desk::Desk, repo: &Repo, all: &[String]) {
     assert!(request.preview.iter().all(|p| p.diff.expose().contains("is forgotten")), "{:?}", request.preview);
     assert!(!serde_json::to_string(request).unwrap().contains(PASSWORD));
     assert!(desk.approve(&alice, &request.body.id, &request.digest).is_err(), "nobody approves what they propose");
-    desk::approved(desk, request);
+    desk::approved(repo.dir.path(), request);
 
     // Held meanwhile: looked at again at the start.
-    desk.hold_backup(&bob, "files", &all[0], Some("case 7")).unwrap();
+    let lead = desk::open(repo.dir.path(), "bob");
+    lead.hold_backup(&bob, "files", &all[0], Some("case 7")).unwrap();
     desk::refused(desk.execute(&alice, &request.body.id).await, "held: case 7");
     assert_eq!(repo.list().len(), 3);
-    desk.hold_backup(&bob, "files", &all[0], None).unwrap();
+    lead.hold_backup(&bob, "files", &all[0], None).unwrap();
     let done = desk.execute(&alice, &request.body.id).await.unwrap();
     assert_eq!(done.state, RequestState::Done, "{done:?}");
     assert!(done.receipts.iter().all(|r| r.state == ReceiptState::Done));
