@@ -69,12 +69,12 @@ impl Answers {
 
 /// Makes backups and schedules of the answers; the second state is that of Snapshot Management.
 ///
-/// `verified`: the newest verification of the repository, of these answers or of an earlier reading.
+/// `last`: the newest verification of the repository by an earlier reading; one of these answers counts before it.
 pub fn read(
     name: &str,
     repository: &str,
     answers: &Answers,
-    verified: Option<&Verified>,
+    last: Option<&Verified>,
     now: Timestamp,
 ) -> (Read, SourceState) {
     let (managed, policies) = policies(name, repository, answers, now);
@@ -91,7 +91,8 @@ pub fn read(
     if listed(Some(snapshots)).count() > BACKUPS_MAX {
         return (none(&Trouble::Unreadable(format!("more than {BACKUPS_MAX} snapshots"))), managed);
     }
-    let (reachable, reach) = reachable(verified, now);
+    let own = answers.verified.as_ref().map(|told| verified(told, now));
+    let (reachable, reach) = reachable(own.as_ref().or(last), now);
     let mut backups: Vec<Backup> = listed(Some(snapshots))
         .filter_map(|s| snapshot(name, s, answers.status.get(s["snapshot"].as_str()?), &policies))
         .collect();

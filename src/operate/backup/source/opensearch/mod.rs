@@ -133,7 +133,7 @@ pub async fn fetch(repository: &Repository, last: Option<&Verified>, verify: Ver
         Err(trouble) => Answers { snapshots: Err(trouble.clone()), policies: Err(trouble), ..Answers::default() },
     };
     let verified = answers.verified.as_ref().map(|told| answers::verified(told, now)).or_else(|| last.cloned());
-    let (read, managed) = read(&repository.name, &repository.repository, &answers, verified.as_ref(), now);
+    let (read, managed) = read(&repository.name, &repository.repository, &answers, last, now);
     Fetched { read, managed, verified }
 }
 
