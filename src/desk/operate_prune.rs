@@ -1,7 +1,9 @@
-//! Removing backups: what a plan removes becomes requests that other people approve, and nothing that the plan keeps goes
-//! by any request, whoever made it: it is asked when it is proposed, and again when it is started.
+//! Removing backups: what a plan removes becomes requests that other people approve. What must stay (the last good one of
+//! an asset, what is held) goes by no request, whoever made it: it is asked when it is proposed, and again when it is
+//! started.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use super::Desk;
 use super::DeskError;
@@ -12,6 +14,8 @@ use crate::model::action::Draft;
 use crate::model::action::Request;
 use crate::model::action::Suggested;
 use crate::model::backup::AssetStatus;
+use crate::model::backup::Backup;
+use crate::model::health::SourceWord;
 use crate::model::ids::PersonId;
 use crate::operate::backup::Config;
 use crate::operate::backup::Source;
@@ -101,8 +105,21 @@ impl Desk {
         {
             return Err(refused(action, "nobody besides the requester approved it, and it cannot be taken back"));
         }
-        let plans = self.prune_plans(&config).await?;
-        targets.iter().try_for_each(|t| may_go(t, &sources, &plans).map_err(|why| refused(action, &why)))
+        let (read, all) = self.read_backups(&config, Verify::WhenDue).await?;
+        let mut going = HashSet::new();
+        for target in targets {
+            let source = find(target, &sources, &all).map_err(|why| refused(action, &why))?;
+            match read.sources.iter().find(|s| s.name == source.0) {
+                Some(state) if state.state == SourceWord::Live => {}
+                _ => return Err(refused(action, &format!("{} cannot be read, so what must stay is not known", source.0))),
+            }
+            going.insert(source);
+        }
+        let goes = |b: &Backup| going.contains(&(b.source.clone(), b.id.clone()));
+        match prune::forbids(&read.assets, goes, self.now()).as_slice() {
+            [] => Ok(()),
+            why => Err(refused(action, &why.join("; "))),
+        }
     }
 }
 
@@ -138,17 +155,11 @@ fn draft(source: &Source, def: &ActionDef, steps: &[&Step], reason: &str) -> Dra
     }
 }
 
-/// Whether the plan lets it go, for every source that knows a backup of that name.
-fn may_go(target: &str, sources: &[&Source], plans: &[Plan]) -> std::result::Result<(), String> {
-    let mut known = false;
-    for source in sources {
-        let steps = plans.iter().flat_map(|p| p.steps.iter().map(move |s| (p, s)));
-        for (plan, step) in steps.filter(|(_, s)| s.source == source.name && source.target(&s.id) == target) {
-            known = true;
-            if !step.remove {
-                return Err(format!("{target} stays: {} ({})", step.why, plan.asset));
-            }
-        }
+/// Source and id of a backup by the name an action has for it.
+fn find(target: &str, sources: &[&Source], all: &[Backup]) -> std::result::Result<(String, String), String> {
+    let is = |b: &&Backup| b.gone_since.is_none() && sources.iter().any(|s| s.name == b.source && s.target(&b.id) == target);
+    match all.iter().find(is) {
+        Some(b) => Ok((b.source.clone(), b.id.clone())),
+        None => Err(format!("{target} is no backup this desk has read: what it is good for is not known")),
     }
-    if known { Ok(()) } else { Err(format!("{target} is no backup of any asset: what it is good for is not known")) }
 }

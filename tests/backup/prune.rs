@@ -45,7 +45,7 @@ pub async fn of_opensearch(node: &Node) {
     targets.sort();
     assert_eq!(targets, [good, "partial"]);
     assert!(request.preview.iter().any(|p| p.diff.expose().contains("PARTIAL")), "{:?}", request.preview);
-    desk::refused(desk.propose(&alice, desk::draft("delete-snapshot", "fresh")).await, "the last good one");
+    desk::refused(desk.propose(&alice, desk::draft("delete-snapshot", "fresh")).await, "would miss its objective");
     desk::approved(dir.path(), request);
     let done = desk.execute(&alice, &request.body.id).await.unwrap();
     assert_eq!(done.state, RequestState::Done, "{done:?}");

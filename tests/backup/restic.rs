@@ -150,8 +150,8 @@ async fn a_real_restic_repository_is_graded_by_what_was_read_back_and_pruned_by_
 
 async fn prunes(desk: &watchfloor::desk::Desk, repo: &Repo, all: &[String]) {
     let (alice, bob) = (desk::who("alice"), desk::who("bob"));
-    desk::refused(desk.propose(&alice, desk::draft("forget", &all[2])).await, "the last good one");
-    desk::refused(desk.propose(&alice, desk::draft("forget", &"0".repeat(64))).await, "no backup of any asset");
+    desk::refused(desk.propose(&alice, desk::draft("forget", &all[2])).await, "would miss its objective");
+    desk::refused(desk.propose(&alice, desk::draft("forget", &"0".repeat(64))).await, "no backup this desk has read");
     let plan = desk.propose_prune(&alice, "past retention").await.unwrap();
     assert!(plan.left.is_empty(), "{:?}", plan.left);
     let [request] = plan.requests.as_slice() else { panic!("{plan:?}") };
@@ -178,6 +178,7 @@ async fn prunes(desk: &watchfloor::desk::Desk, repo: &Repo, all: &[String]) {
     let soc = desk::asset(desk).await;
     assert_eq!(soc.backups.iter().filter(|b| b.backup.gone_since.is_some()).count(), 2);
     assert_eq!(soc.newest_good.as_ref(), Some(&all[2]));
+    desk::refused(desk.propose(&alice, desk::draft("forget", &all[2])).await, "the last good one of soc");
     let again = desk.propose_prune(&alice, "past retention").await.unwrap();
     assert!(again.requests.is_empty() && again.left.is_empty(), "{again:?}");
 }

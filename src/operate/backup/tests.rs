@@ -230,6 +230,29 @@ fn pruning_never_takes_the_last_good_one_or_what_is_held() {
     assert!(plan(&all[1..]).is_empty());
 }
 
+#[test]
+fn nobody_removes_the_last_good_one_or_what_is_held_or_what_the_objective_needs() {
+    let all = [good("new", "2026-11-20T02:00:00Z"), good("mid", "2026-11-19T20:00:00Z"), good("old", "2026-11-02T02:00:00Z")];
+    let ask = |backups: &[Backup], going: &[&str], word| {
+        let s = stand(backups, word);
+        prune::forbids(&[s], |b| going.contains(&b.id.as_str()), t(NOW)).join("; ")
+    };
+    let live = |going: &[&str]| ask(&all, going, SourceWord::Live);
+    assert_eq!(live(&["old"]), "");
+    assert_eq!(live(&["new"]), "", "the one before still meets the objective");
+    assert!(live(&["new", "mid"]).contains("would miss its objective"));
+    assert!(live(&["new", "mid", "old"]).contains("new is the last good one of a"));
+    assert!(ask(&all, &["old"], SourceWord::Lost).contains("or that is not known"));
+    assert!(ask(&all[2..], &["old"], SourceWord::Live).contains("the last good one"));
+    let mut held = all.clone();
+    held[2].held = Some("case 7".into());
+    assert!(ask(&held, &["old"], SourceWord::Live).contains("old is held: case 7"));
+    let mut bad = all[2].clone();
+    bad.phase = BackupPhase::Failed;
+    assert!(ask(&[bad.clone()], &["old"], SourceWord::Live).contains("even a bad one"));
+    assert_eq!(ask(&[all[0].clone(), bad], &["old"], SourceWord::Live), "");
+}
+
 fn reading(backups: Vec<Backup>) -> super::source::Read {
     let state = SourceState {
         name: "s".into(),
