@@ -7,7 +7,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -272,13 +272,8 @@ async fn write_back(node: &Node, store: &SqliteStore) {
 
     // Somebody else writes into the second document before we do.
     let path = place(&rows[1]).replace("_doc", "_update");
-    let (status, _) = node
-        .admin(
-            "POST",
-            &path,
-            Some(json!({ "doc": { "watchfloor": { "status": "closed", "owner": "bob" } } }).to_string()),
-        )
-        .await;
+    let theirs = json!({ "doc": { "watchfloor": { "status": "closed", "owner": "bob" } } });
+    let (status, _) = node.ask("POST", &path, theirs).await;
     assert_eq!(status, 200);
 
     let now = Timestamp::now();

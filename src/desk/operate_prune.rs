@@ -111,7 +111,12 @@ impl Desk {
             let source = find(target, &sources, &all).map_err(|why| refused(action, &why))?;
             match read.sources.iter().find(|s| s.name == source.0) {
                 Some(state) if state.state == SourceWord::Live => {}
-                _ => return Err(refused(action, &format!("{} cannot be read, so what must stay is not known", source.0))),
+                _ => {
+                    return Err(refused(
+                        action,
+                        &format!("{} cannot be read, so what must stay is not known", source.0),
+                    ));
+                }
             }
             going.insert(source);
         }
@@ -157,7 +162,8 @@ fn draft(source: &Source, def: &ActionDef, steps: &[&Step], reason: &str) -> Dra
 
 /// Source and id of a backup by the name an action has for it.
 fn find(target: &str, sources: &[&Source], all: &[Backup]) -> std::result::Result<(String, String), String> {
-    let is = |b: &&Backup| b.gone_since.is_none() && sources.iter().any(|s| s.name == b.source && s.target(&b.id) == target);
+    let is =
+        |b: &&Backup| b.gone_since.is_none() && sources.iter().any(|s| s.name == b.source && s.target(&b.id) == target);
     match all.iter().find(is) {
         Some(b) => Ok((b.source.clone(), b.id.clone())),
         None => Err(format!("{target} is no backup this desk has read: what it is good for is not known")),

@@ -135,7 +135,9 @@ fn forbids_of(status: &AssetStatus, removed: &impl Fn(&Backup) -> bool, now: Tim
         (Some(newest), Some(next)) => {
             let age = u64::try_from(now.as_second() - next.as_second()).unwrap_or(0);
             if status.rpo != Tri::Pass {
-                why.push(format!("{asset} misses its objective, or that is not known: nothing good goes before it is met"));
+                why.push(format!(
+                    "{asset} misses its objective, or that is not known: nothing good goes before it is met"
+                ));
             } else if age > status.asset.rpo_seconds {
                 why.push(format!("without {} {asset} would miss its objective", newest.backup.id));
             }

@@ -232,7 +232,8 @@ fn pruning_never_takes_the_last_good_one_or_what_is_held() {
 
 #[test]
 fn nobody_removes_the_last_good_one_or_what_is_held_or_what_the_objective_needs() {
-    let all = [good("new", "2026-11-20T02:00:00Z"), good("mid", "2026-11-19T20:00:00Z"), good("old", "2026-11-02T02:00:00Z")];
+    let all =
+        [good("new", "2026-11-20T02:00:00Z"), good("mid", "2026-11-19T20:00:00Z"), good("old", "2026-11-02T02:00:00Z")];
     let ask = |backups: &[Backup], going: &[&str], word| {
         let s = stand(backups, word);
         prune::forbids(&[s], |b| going.contains(&b.id.as_str()), t(NOW)).join("; ")
