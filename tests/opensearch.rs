@@ -7,7 +7,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -31,68 +31,23 @@ const DOCUMENTS: usize = 50_000;
 const CHUNK: usize = 1000;
 const PASSWORD: &str = "Kx7-quiet-Harbour-19";
 
-/// The node, ended by process id when the test ends.
-struct Node {
-    dir: tempfile::TempDir,
-    url: String,
-    ca: PathBuf,
-    http: reqwest::Client,
-}
+#[path = "common/opensearch.rs"]
+mod server;
 
-fn script(verb: &str, dir: &Path) -> std::process::Output {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/opensearch.sh");
-    let owner = std::process::id().to_string();
-    Command::new("bash").arg(path).arg(verb).arg(dir).env("WATCHFLOOR_TEST_OWNER", owner).output().unwrap()
+/// The node with what the tail is tested by.
+struct Node(server::Node);
+
+impl std::ops::Deref for Node {
+    type Target = server::Node;
+
+    fn deref(&self) -> &server::Node {
+        &self.0
+    }
 }
 
 impl Node {
-    /// `None`, with a word why, where there is no Java, no Maven, or nothing to get the jars from.
     fn start() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let out = script("start", dir.path());
-        if out.status.code() == Some(77) {
-            println!("skipped: {}", String::from_utf8_lossy(&out.stderr).trim());
-            return None;
-        }
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        let env = std::fs::read_to_string(dir.path().join("env")).unwrap();
-        let get = |key: &str| env.lines().find_map(|l| l.strip_prefix(key)).unwrap().to_owned();
-        let (url, ca) = (get("URL="), PathBuf::from(get("CA=")));
-        let cert = reqwest::Certificate::from_pem(&std::fs::read(&ca).unwrap()).unwrap();
-        let http = reqwest::Client::builder()
-            .add_root_certificate(cert)
-            .no_proxy()
-            .timeout(Duration::from_secs(20))
-            .build()
-            .unwrap();
-        Some(Self { dir, url, ca, http })
-    }
-
-    fn restart(&self) {
-        assert!(script("stop", self.dir.path()).status.success());
-        let out = script("start", self.dir.path());
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    }
-
-    async fn admin(&self, method: &str, path: &str, body: Option<String>) -> (u16, Value) {
-        let request = self
-            .http
-            .request(method.parse().unwrap(), format!("{}{path}", self.url))
-            .basic_auth("admin", Some("admin"))
-            .header("content-type", if path.contains("_bulk") { "application/x-ndjson" } else { "application/json" });
-        let request = match body {
-            Some(body) => request.body(body),
-            None => request,
-        };
-        match request.send().await {
-            Ok(r) => (r.status().as_u16(), r.json().await.unwrap_or_default()),
-            Err(_) => (0, Value::Null),
-        }
-    }
-
-    async fn put(&self, path: &str, body: Value) {
-        let (status, said) = self.admin("PUT", path, Some(body.to_string())).await;
-        assert!((200..300).contains(&status), "{path}: {status} {said}");
+        server::Node::start().map(Self)
     }
 
     fn settings(&self, user: &str) -> OpensearchSettings {
@@ -150,7 +105,7 @@ impl Node {
         let body: String = (from..to).map(document).collect();
         let end = Instant::now() + Duration::from_secs(90);
         loop {
-            let (status, said) = self.admin("POST", "/_bulk", Some(body.clone())).await;
+            let (status, said) = self.ask("POST", "/_bulk", body.clone()).await;
             let taken = |i: &Value| [200, 201, 409].contains(&i["create"]["status"].as_u64().unwrap_or(0));
             if status == 200 && said["items"].as_array().is_some_and(|items| items.iter().all(taken)) {
                 return;
@@ -158,12 +113,6 @@ impl Node {
             assert!(Instant::now() < end, "bulk {from}: {status} {said}");
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        script("kill", self.dir.path());
     }
 }
 
@@ -317,19 +266,14 @@ async fn write_back(node: &Node, store: &SqliteStore) {
     };
 
     // The bytes kept are the bytes sent.
-    let (_, doc) = node.admin("GET", &place(&rows[0]), None).await;
+    let (_, doc) = node.ask("GET", &place(&rows[0]), Value::Null).await;
     let raw: Value = serde_json::from_slice(&store.raw(rows[0].id).unwrap().unwrap()).unwrap();
     assert_eq!(raw, doc["_source"]);
 
     // Somebody else writes into the second document before we do.
     let path = place(&rows[1]).replace("_doc", "_update");
-    let (status, _) = node
-        .admin(
-            "POST",
-            &path,
-            Some(json!({ "doc": { "watchfloor": { "status": "closed", "owner": "bob" } } }).to_string()),
-        )
-        .await;
+    let theirs = json!({ "doc": { "watchfloor": { "status": "closed", "owner": "bob" } } });
+    let (status, _) = node.ask("POST", &path, theirs).await;
     assert_eq!(status, 200);
 
     let now = Timestamp::now();
@@ -347,7 +291,7 @@ async fn write_back(node: &Node, store: &SqliteStore) {
     for (row, status, disposition) in [(&rows[0], "claimed", None), (&rows[2], "closed", Some("false_positive"))] {
         let path = place(row);
         wait("status in the document", 30, &log, async || {
-            let (_, doc) = node.admin("GET", &path, None).await;
+            let (_, doc) = node.ask("GET", &path, Value::Null).await;
             let there = &doc["_source"]["watchfloor"];
             let good = there["status"] == status && there["disposition"].as_str() == disposition;
             (!good).then(|| doc.to_string())
@@ -361,12 +305,12 @@ async fn write_back(node: &Node, store: &SqliteStore) {
     })
     .await;
     // Their words stand until ours change again.
-    let (_, doc) = node.admin("GET", &place(&rows[1]), None).await;
+    let (_, doc) = node.ask("GET", &place(&rows[1]), Value::Null).await;
     assert_eq!(doc["_source"]["watchfloor"]["owner"], "bob");
     act(&close, &rows[1]);
     let path = place(&rows[1]);
     wait("the next change is written", 30, &log, async || {
-        let (_, doc) = node.admin("GET", &path, None).await;
+        let (_, doc) = node.ask("GET", &path, Value::Null).await;
         (doc["_source"]["watchfloor"]["status"] != "closed" || doc["_source"]["watchfloor"]["owner"] == "bob")
             .then(|| doc.to_string())
     })

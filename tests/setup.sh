@@ -24,6 +24,9 @@ if [ "$want" = test ]; then
   need etcd etcd-server
   need curl curl
   need prometheus prometheus
+  need restic restic
+  need pgbackrest pgbackrest
+  need pg_dump postgresql
   need python3 python3
   # Weights for the tests of local models come as a package.
   python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)

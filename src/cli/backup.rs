@@ -5,9 +5,12 @@ use super::Ctx;
 use super::Exit;
 use crate::desk::operate_backup;
 use crate::desk::operate_backup::Backups;
+use crate::desk::operate_backup::Plan;
+use crate::desk::operate_backup::Verify;
 use crate::model::backup::AssetStatus;
 use crate::model::backup::Graded;
 use crate::model::health::Tri;
+use crate::text::Untrusted;
 use crate::text::clean;
 
 #[derive(Debug, clap::Args)]
@@ -16,22 +19,56 @@ pub struct Args {
     what: What,
 }
 
+#[derive(Debug, clap::Args)]
+struct How {
+    /// Write to every OpenSearch repository now and read that back; else it is done at most hourly.
+    #[arg(long)]
+    verify: bool,
+}
+
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Every asset, worst first.
-    List,
+    List {
+        #[command(flatten)]
+        how: How,
+    },
     /// One asset with its backups, or one backup by `SOURCE/ID`, with every reason.
     Show { name: String },
-    /// Exit 1 when an asset misses an objective or when that is not known.
+    /// Whether every asset meets its objectives.
+    ///
+    /// The recovery point is met by a backup graded A, B or C; one that only claims (D) does not count. The restore time
+    /// is met by drills of the last 35 days: an asset that was never drilled has an objective nobody has shown to be
+    /// met, which is no pass. With --rpo only the recovery point is asked.
+    ///
+    /// Exit status: 0 every asset passes; 1 one misses an objective, or it is not known (each line says which, and
+    /// why), or there is no asset at all; 2 backups.toml is missing or faulty, or there is no such asset; 3 the desk's
+    /// store cannot be used. A source that cannot be reached makes its assets unknown: 1.
+    #[command(verbatim_doc_comment)]
     Check {
         /// These only.
         assets: Vec<String>,
+        /// Only whether a good backup is young enough; not how long a restore takes.
+        #[arg(long)]
+        rpo: bool,
+        #[command(flatten)]
+        how: How,
     },
     /// What could be removed, and why the rest stays: a plan, nothing is removed.
+    ///
+    /// With --apply the plan is proposed through the action each source names (prune in backups.toml); other people
+    /// approve it, and what must stay by then is refused at the start. Exit status with --apply: 0 all of it is
+    /// proposed, 1 some of it is not.
     Prune {
         /// Also what stays.
         #[arg(long)]
         all: bool,
+        /// Propose to remove it.
+        #[arg(long)]
+        apply: bool,
+        /// Why, for those who approve.
+        #[arg(long, requires = "apply", default_value = "backups past their retention")]
+        reason: String,
     },
     /// Recovery drills: a backup restored aside, tried, timed, and removed again.
     #[command(subcommand)]
@@ -52,23 +89,25 @@ enum What {
 
 pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     match args.what {
-        What::List => list(ctx),
+        What::List { how } => list(ctx, &how),
         What::Show { name } => show(ctx, &name),
-        What::Check { assets } => check(ctx, &assets),
-        What::Prune { all } => prune(ctx, all),
+        What::Check { assets, rpo, how } => check(ctx, &assets, rpo, &how),
+        What::Prune { all, apply: false, .. } => prune(ctx, all),
+        What::Prune { all, apply: true, reason } => propose(ctx, all, &reason),
         What::Drill(what) => super::drill::run(ctx, what),
         What::Hold { id, reason } => hold(ctx, &id, Some(&reason)),
         What::Release { id } => hold(ctx, &id, None),
     }
 }
 
-fn read(ctx: &Ctx) -> Result<Backups, CliError> {
+fn read(ctx: &Ctx, how: &How) -> Result<Backups, CliError> {
     let desk = ctx.desk()?;
-    Ok(super::block_on(desk.backups())??)
+    let verify = if how.verify { Verify::Now } else { Verify::WhenDue };
+    Ok(super::block_on(desk.backups_with(verify))??)
 }
 
-fn list(ctx: &Ctx) -> Result<Exit, CliError> {
-    let read = read(ctx)?;
+fn list(ctx: &Ctx, how: &How) -> Result<Exit, CliError> {
+    let read = read(ctx, how)?;
     read.assets.iter().try_for_each(|a| ctx.out().item(a))?;
     table(ctx, &read.assets)?;
     for s in read.sources.iter().filter(|s| s.state != crate::model::health::SourceWord::Live) {
@@ -104,7 +143,7 @@ fn span(seconds: f64) -> String {
 }
 
 fn show(ctx: &Ctx, name: &str) -> Result<Exit, CliError> {
-    let read = read(ctx)?;
+    let read = read(ctx, &How { verify: false })?;
     if let Some(a) = read.assets.iter().find(|a| a.asset.name == name) {
         ctx.out().value(a)?;
         table(ctx, std::slice::from_ref(a))?;
@@ -137,39 +176,64 @@ fn tell(ctx: &Ctx, g: &Graded) -> Result<(), CliError> {
     g.why.iter().try_for_each(|why| ctx.out().line(format!("    {why}")))
 }
 
-fn check(ctx: &Ctx, names: &[String]) -> Result<Exit, CliError> {
-    let read = read(ctx)?;
+fn check(ctx: &Ctx, names: &[String], rpo: bool, how: &How) -> Result<Exit, CliError> {
+    let read = read(ctx, how)?;
     if let Some(unknown) = names.iter().find(|n| !read.assets.iter().any(|a| a.asset.name == **n)) {
         return Err(CliError::usage(format!("{unknown} is no asset: see `backup list`")));
     }
     let asked: Vec<&AssetStatus> =
         read.assets.iter().filter(|a| names.is_empty() || names.contains(&a.asset.name)).collect();
+    let verdict = |a: &AssetStatus| if rpo { a.rpo } else { operate_backup::verdict(a) };
     for a in &asked {
-        let word = operate_backup::verdict(a);
+        let word = verdict(a);
         ctx.out().item(&serde_json::json!({
             "asset": a.asset.name, "verdict": word, "rpo": a.rpo, "rto": a.rto, "grade": a.grade, "why": a.why,
         }))?;
-        ctx.out().line(format!("{}: {}  {}", a.asset.name, word.word(), a.why.join("; ")))?;
+        let (name, point, time) = (&a.asset.name, a.rpo.word(), a.rto.word());
+        let why = a.why.join("; ");
+        ctx.out().line(format!("{name}: {}  (recovery point {point}, restore time {time})  {why}", word.word()))?;
     }
     // Nothing to check is not a pass.
-    let met = !asked.is_empty() && asked.iter().all(|a| operate_backup::verdict(a) == Tri::Pass);
+    let met = !asked.is_empty() && asked.iter().all(|a| verdict(a) == Tri::Pass);
     Ok(if met { Exit::Done } else { Exit::No })
 }
 
 fn prune(ctx: &Ctx, all: bool) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     let plans = super::block_on(desk.backup_prune_plan())??;
+    plans.iter().try_for_each(|p| ctx.out().item(p))?;
+    steps(ctx, &plans, all)?;
+    ctx.out().note("a plan: nothing was removed")?;
+    Ok(Exit::Done)
+}
+
+fn steps(ctx: &Ctx, plans: &[Plan], all: bool) -> Result<(), CliError> {
     let mut rows = Vec::new();
-    for plan in &plans {
-        ctx.out().item(plan)?;
+    for plan in plans {
         for s in plan.steps.iter().filter(|s| all || s.remove) {
             let what = if s.remove { "remove" } else { "keep" };
             rows.push(vec![plan.asset.clone(), what.into(), format!("{}/{}", s.source, s.id), s.why.clone()]);
         }
     }
-    ctx.out().table(&["ASSET", "PLAN", "BACKUP", "WHY"], &rows)?;
-    ctx.out().note("a plan: nothing was removed")?;
-    Ok(Exit::Done)
+    ctx.out().table(&["ASSET", "PLAN", "BACKUP", "WHY"], &rows)
+}
+
+fn propose(ctx: &Ctx, all: bool, reason: &str) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let me = super::me(ctx, &desk)?;
+    let done = super::block_on(desk.propose_prune(&me, reason))??;
+    ctx.out().value(&done)?;
+    steps(ctx, &done.plans, all)?;
+    for r in &done.requests {
+        let (id, n) = (&r.body.id, r.body.targets.len());
+        ctx.out()
+            .line(format!("{id}  {} of {n} backups, needs {} approvals", r.body.action, r.body.approvals_needed))?;
+    }
+    done.left.iter().try_for_each(|why| ctx.out().note(format!("not proposed: {}", clean(&Untrusted::new(why)))))?;
+    if done.requests.is_empty() && done.left.is_empty() {
+        ctx.out().note("nothing may go")?;
+    }
+    Ok(if done.left.is_empty() { Exit::Done } else { Exit::No })
 }
 
 fn hold(ctx: &Ctx, id: &str, reason: Option<&str>) -> Result<Exit, CliError> {

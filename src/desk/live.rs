@@ -68,6 +68,7 @@ fn run(desk: &Arc<Desk>, stop: &watch::Receiver<bool>, extra: Option<super::demo
         tasks.spawn(health(Arc::clone(desk), stop.clone()));
         tasks.spawn(leader(Arc::clone(desk), stop.clone()));
         tasks.spawn(super::operate_checklist::keep(Arc::clone(desk), stop.clone(), false));
+        tasks.spawn(super::operate_backup::show_backups(Arc::clone(desk), stop.clone()));
         // Every process has a reading of its own.
         tasks.spawn(super::operate_slo::watch(Arc::clone(desk), stop.clone()));
         tasks.spawn(super::operate_rollout::clusters(Arc::clone(desk), stop.clone()));

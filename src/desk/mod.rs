@@ -22,6 +22,7 @@ pub mod operate_checklist;
 pub mod operate_drill;
 pub mod operate_gates;
 mod operate_offer;
+pub mod operate_prune;
 pub mod operate_rollout;
 pub mod operate_sla;
 mod operate_slo;

@@ -69,7 +69,8 @@ impl DeskOptions {
         let operate = &mut settings.operate;
         operate.slos = beside(&operate.slos, "slos");
         operate.rollouts = beside(&operate.rollouts, "rollouts.toml");
-        operate.backups = beside(&operate.backups, "backups.toml");
+        // Looked for again and again: it may be written while the desk is open.
+        operate.backups = operate.backups.clone().or_else(|| Some(loaded.paths.config_dir.join("backups.toml")));
         operate.sla = beside(&operate.sla, "sla.toml");
         let catalogue = match beside(&settings.respond.catalogue, "actions.toml") {
             Some(path) => Catalogue::load(&path).map_err(|e| bad(&e))?,

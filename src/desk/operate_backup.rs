@@ -1,10 +1,17 @@
 //! Backups: the reading of all sources, what people hold, and what could be pruned.
+//!
+//! One process of a desk reads the sources in turn (the one that leads, see `live`), a command line when it is asked;
+//! each leaves what it learnt in the store, and every process shows what is there, with its age.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
+use futures_util::StreamExt as _;
+use jiff::SignedDuration;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::watch;
@@ -27,15 +34,23 @@ use crate::operate::backup::config;
 use crate::operate::backup::config::OpensearchSource;
 use crate::operate::backup::config::SourceConfig;
 use crate::operate::backup::history;
+use crate::operate::backup::history::Reading;
 use crate::operate::backup::objective;
-use crate::operate::backup::prune;
 use crate::operate::backup::source;
+use crate::operate::backup::source::opensearch::Fetched;
+use crate::operate::backup::source::opensearch::Verified;
 use crate::operate::backup::source::velero::outages;
 use crate::operate::cluster;
 use crate::text::Untrusted;
 use crate::text::clean;
 
 pub use crate::operate::backup::prune::Plan;
+pub use crate::operate::backup::source::opensearch::Verify;
+
+/// Between two looks at whether somebody read, or wrote the file.
+const LOOK: Duration = Duration::from_secs(2);
+/// Sources asked at the same time.
+const PARALLEL: usize = 4;
 
 /// Assets, worst first, and the sources they were read from.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -54,19 +69,13 @@ pub fn verdict(status: &AssetStatus) -> Tri {
 impl Desk {
     /// Reads every source now. `Usage` without a `backups.toml` or with a faulty one.
     pub async fn backups(&self) -> Result<Backups> {
-        let config = self.backup_config()?;
-        Ok(self.read_backups(&config).await?.0)
+        self.backups_with(Verify::WhenDue).await
     }
 
-    /// What could be removed of each asset. Nothing is.
-    pub async fn backup_prune_plan(&self) -> Result<Vec<Plan>> {
+    /// The same; with `Verify::Now` every repository is written to and read back, whenever that was done last.
+    pub async fn backups_with(&self, verify: Verify) -> Result<Backups> {
         let config = self.backup_config()?;
-        let (backups, _) = self.read_backups(&config).await?;
-        let now = self.now();
-        let one = |s: &AssetStatus| config.asset(&s.asset.name).map(|a| prune::plan(a, s, now));
-        let mut plans: Vec<Plan> = backups.assets.iter().filter_map(one).collect();
-        prune::agree(&mut plans);
-        Ok(plans)
+        Ok(self.read_backups(&config, verify).await?.0)
     }
 
     /// Keeps a backup whatever its age, or (without a reason) no longer. Recorded first.
@@ -107,45 +116,75 @@ impl Desk {
     }
 
     pub(super) fn backup_config(&self) -> Result<Config> {
-        let Some(path) = &self.settings.operate.backups else {
-            return Err(DeskError::Usage(
-                "no backups are described: copy assets/backups.sample.toml beside the settings file as backups.toml"
-                    .into(),
-            ));
+        let none = |place: &str| {
+            DeskError::Usage(format!("no backups are described: copy assets/backups.sample.toml {place}"))
         };
+        let Some(path) = &self.settings.operate.backups else {
+            return Err(none("beside the settings file as backups.toml"));
+        };
+        if !path.exists() {
+            return Err(none(&format!("to {}", path.display())));
+        }
         config::read(path).map_err(|e| DeskError::Usage(e.to_string()))
     }
 
-    async fn read_backups(&self, config: &Config) -> Result<(Backups, Vec<Backup>)> {
+    /// Every source is asked, a few at a time.
+    pub(super) async fn read_backups(&self, config: &Config, verify: Verify) -> Result<(Backups, Vec<Backup>)> {
         let now = self.now();
-        let mut reads = Vec::new();
-        for source in &config.sources {
-            reads.push((source.name.clone(), self.read_source(source, now).await));
-        }
         let store = self.store.as_ref();
+        let last = history::readings(store)?;
+        let verify = if self.read_only { Verify::Never } else { verify };
+        let mut asked = Vec::new();
+        for source in &config.sources {
+            let verified = last.get(&source.name).and_then(|(r, _)| r.verified.as_ref());
+            asked.push(self.read_source(source, verified, verify, now));
+        }
+        let told: Vec<Told> = futures_util::stream::iter(asked).buffered(PARALLEL).collect().await;
+        let reads: Vec<(&Source, Told)> = config.sources.iter().zip(told).collect();
         let before = history::remembered(store)?;
         let old: Vec<Backup> = before.iter().map(|(b, _)| b.clone()).collect();
-        let all: Vec<Backup> = reads.iter().flat_map(|(name, read)| history::merge(name, read, &old, now)).collect();
+        let all: Vec<Backup> =
+            reads.iter().flat_map(|(source, told)| history::merge(&source.name, &told.read, &old, now)).collect();
         if !self.read_only {
             history::remember(store, &all, &before, now)?;
+            for (source, told) in &reads {
+                let rev = last.get(&source.name).map_or(0, |(_, rev)| *rev);
+                let (state, schedules) = (told.read.state.clone(), told.read.schedules.clone());
+                let reading = Reading { at: Timestamp::now(), state, schedules, verified: told.verified.clone() };
+                history::keep_reading(store, &source.name, &reading, rev, now)?;
+            }
         }
-        let schedules: Vec<(String, Schedule)> =
-            reads.iter().flat_map(|(n, r)| r.schedules.iter().map(move |s| (n.clone(), s.clone()))).collect();
-        let sources: Vec<SourceState> = reads.into_iter().map(|(_, r)| r.state).collect();
-        let known = objective::Known { backups: &all, schedules: &schedules, sources: &sources };
-        let assets = objective::all(config, known, now);
-        Ok((Backups { assets, sources }, all))
+        let reads = reads.into_iter().map(|(source, told)| (source.name.clone(), told.read)).collect();
+        Ok((stand(config, reads, &all, now), all))
     }
 
-    async fn read_source(&self, source: &Source, now: Timestamp) -> Read {
+    /// What is in the store, whoever read it; what was not read lately is marked so and proves nothing. How long ago that
+    /// was goes by the real clock, also where the desk's own is that of an exercise.
+    fn recalled_backups(&self, config: &Config, readings: &Readings) -> Result<Backups> {
+        let now = self.now();
+        let all: Vec<Backup> = history::remembered(self.store.as_ref())?.into_iter().map(|(b, _)| b).collect();
+        let fresh = SignedDuration::from_secs(
+            i64::try_from(self.settings.operate.refresh_seconds.saturating_mul(3)).unwrap_or(i64::MAX).max(180),
+        );
+        let recall = |s: &Source| {
+            let reading = readings.get(&s.name).map(|(r, _)| r);
+            (s.name.clone(), history::recall(&s.name, s.config.kind(), reading, &all, fresh, Timestamp::now()))
+        };
+        let reads: Vec<(String, Read)> = config.sources.iter().map(recall).collect();
+        let known: Vec<Backup> = reads.iter().flat_map(|(_, r)| r.backups.clone()).collect();
+        Ok(stand(config, reads, &known, now))
+    }
+
+    async fn read_source(&self, source: &Source, last: Option<&Verified>, verify: Verify, now: Timestamp) -> Told {
         if let Some(read) = self.demo_backups(source, now) {
-            return read;
+            return Told { read, verified: None };
         }
-        match &source.config {
+        let read = match &source.config {
             SourceConfig::Files(_) => read_files(source, now).await,
             SourceConfig::Velero { cluster, namespace } => self.read_velero(source, cluster, namespace, now).await,
-            SourceConfig::Opensearch(o) => self.read_opensearch(source, o, now).await,
-        }
+            SourceConfig::Opensearch(o) => return self.read_opensearch(source, o, (last, verify), now).await,
+        };
+        Told { read, verified: None }
     }
 
     async fn read_velero(&self, source: &Source, name: &str, namespace: &str, now: Timestamp) -> Read {
@@ -170,14 +209,22 @@ impl Desk {
         }
     }
 
-    async fn read_opensearch(&self, source: &Source, o: &OpensearchSource, now: Timestamp) -> Read {
+    async fn read_opensearch(
+        &self,
+        source: &Source,
+        o: &OpensearchSource,
+        (last, verify): (Option<&Verified>, Verify),
+        now: Timestamp,
+    ) -> Told {
+        let unusable =
+            |why: &str| Told { read: Read::none(source, SourceWord::Unreadable, why), verified: last.cloned() };
         let password = match o.password.clone() {
             Some(reference) => {
                 let secrets = Arc::clone(&self.secrets);
                 let got = tokio::task::spawn_blocking(move || secrets(&reference)).await;
                 match got.unwrap_or_else(|e| Err(e.to_string())) {
                     Ok(password) => Some(password),
-                    Err(why) => return Read::none(source, SourceWord::Unreadable, &why),
+                    Err(why) => return unusable(&why),
                 }
             }
             None => None,
@@ -191,15 +238,33 @@ impl Desk {
             ca: o.ca.clone(),
             timeout: Duration::from_secs(o.timeout_seconds.max(1)),
         };
-        let (mut read, policies) = source::opensearch::fetch(&repository, now).await;
+        let Fetched { mut read, managed, verified } = source::opensearch::fetch(&repository, last, verify, now).await;
         // A plugin that is not there is a fact about schedules, worth a word beside the snapshots.
-        if policies.state != SourceWord::Live {
+        if managed.state != SourceWord::Live {
             let both =
-                format!("{}; schedules: {}", clean(&read.state.detail).as_str(), clean(&policies.detail).as_str());
+                format!("{}; schedules: {}", clean(&read.state.detail).as_str(), clean(&managed.detail).as_str());
             read.state.detail = Untrusted::new(both);
         }
-        read
+        Told { read, verified }
     }
+}
+
+/// What one source told.
+struct Told {
+    read: Read,
+    verified: Option<Verified>,
+}
+
+type Readings = HashMap<String, (Reading, u64)>;
+
+/// How the assets stand by what was read.
+fn stand(config: &Config, reads: Vec<(String, Read)>, all: &[Backup], now: Timestamp) -> Backups {
+    let schedules: Vec<(String, Schedule)> =
+        reads.iter().flat_map(|(n, r)| r.schedules.iter().map(move |s| (n.clone(), s.clone()))).collect();
+    let sources: Vec<SourceState> = reads.into_iter().map(|(_, r)| r.state).collect();
+    let known = objective::Known { backups: all, schedules: &schedules, sources: &sources };
+    let assets = objective::all(config, known, now);
+    Backups { assets, sources }
 }
 
 async fn read_files(source: &Source, now: Timestamp) -> Read {
@@ -210,36 +275,101 @@ async fn read_files(source: &Source, now: Timestamp) -> Read {
     }
 }
 
-/// Keeps the platform's reading of backups fresh.
+/// Reads the sources in turn. Of one desk one process does this; what it learns it leaves in the store. Without a file
+/// there is nothing to read yet: one that is written later is found.
 pub(super) async fn keep_backups(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
     let every = Duration::from_secs(desk.settings.operate.refresh_seconds.max(1));
-    if desk.settings.operate.backups.is_none() {
-        return;
-    }
     loop {
-        match desk.backups().await {
-            Ok(read) => show(&desk, read),
-            Err(e) => show(&desk, broken(&desk, &e)),
-        }
-        if stopped_within(&mut stop, every).await {
+        let pause = match desk.backup_config() {
+            Ok(config) => {
+                if let Err(e) = desk.read_backups(&config, Verify::WhenDue).await {
+                    tracing::warn!(error = %e, "backups");
+                }
+                every
+            }
+            // Those who show say so.
+            Err(_) => LOOK,
+        };
+        if stopped_within(&mut stop, pause).await {
             return;
         }
     }
 }
 
-/// The file itself cannot be used: said as a source of its own; what was read before stays with its own time.
+/// Shows what is in the store, in every process of a desk: at once when somebody has read, else in turn, for ages grow.
+pub(super) async fn show_backups(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+    let every = Duration::from_secs(desk.settings.operate.refresh_seconds.clamp(1, 30));
+    let mut shown: Option<(Instant, Vec<(String, Timestamp)>)> = None;
+    loop {
+        let reader = Arc::clone(&desk);
+        let last = shown.take();
+        let looked = tokio::task::spawn_blocking(move || reader.look_at_backups(last, every)).await;
+        match looked {
+            Ok(next) => shown = next,
+            Err(e) => tracing::warn!(error = %e, "backups"),
+        }
+        if stopped_within(&mut stop, LOOK).await {
+            return;
+        }
+    }
+}
+
+impl Desk {
+    /// `last`: when something was shown, and how old each source's reading was. Answers with the same of now.
+    fn look_at_backups(
+        &self,
+        last: Option<(Instant, Vec<(String, Timestamp)>)>,
+        every: Duration,
+    ) -> Option<(Instant, Vec<(String, Timestamp)>)> {
+        let path = self.settings.operate.backups.as_deref()?;
+        if last.is_none() && !path.exists() {
+            return None;
+        }
+        let read = self.backup_config().and_then(|config| {
+            let readings = history::readings(self.store.as_ref())?;
+            let mut times: Vec<(String, Timestamp)> = readings.iter().map(|(n, (r, _))| (n.clone(), r.at)).collect();
+            times.sort();
+            if last.as_ref().is_some_and(|(at, seen)| at.elapsed() < every && *seen == times) {
+                return Ok(None);
+            }
+            Ok(Some((self.recalled_backups(&config, &readings)?, times)))
+        });
+        match read {
+            Ok(None) => last,
+            Ok(Some((read, times))) => {
+                show(self, read);
+                Some((Instant::now(), times))
+            }
+            Err(e) => {
+                show(self, broken(self, &e));
+                Some((Instant::now(), Vec::new()))
+            }
+        }
+    }
+}
+
+/// The file or the store cannot be used: said as a source of its own. The assets stay as they were shown, but what held
+/// then is not known now.
 fn broken(desk: &Desk, e: &DeskError) -> Backups {
     let path = desk.settings.operate.backups.as_deref().unwrap_or(Path::new("backups.toml"));
-    tracing::warn!(error = %e, "backups");
+    let why = e.to_string();
     let state = SourceState {
         name: path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
         kind: "backups".into(),
         state: SourceWord::Unreadable,
-        detail: Untrusted::new(e.to_string()),
+        detail: Untrusted::new(why.as_str()),
         last_good: None,
         next_try: None,
     };
-    Backups { assets: Vec::new(), sources: vec![state] }
+    let mut assets = desk.platform().assets.clone();
+    for a in &mut assets {
+        (a.rpo, a.rto) = (a.rpo.and(Tri::Unknown), a.rto.and(Tri::Unknown));
+        let said = format!("not known any more: {why}");
+        if a.why.first() != Some(&said) {
+            a.why.insert(0, said);
+        }
+    }
+    Backups { assets, sources: vec![state] }
 }
 
 fn show(desk: &Desk, read: Backups) {
@@ -251,3 +381,7 @@ fn show(desk: &Desk, read: Backups) {
         p.sources.extend(read.sources);
     });
 }
+
+#[cfg(test)]
+#[path = "operate_backup_tests.rs"]
+mod tests;

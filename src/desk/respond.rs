@@ -36,12 +36,14 @@ impl Desk {
     /// the action's own time limit.
     pub async fn propose(&self, by: &PersonId, draft: Draft) -> Result<Request> {
         self.authorise(by)?;
+        self.may_remove(&draft.action, &draft.targets, None).await?;
         Ok(self.responder.propose(by, draft, Timestamp::now()).await?)
     }
 
     /// What the draft would become if it were proposed now: exact commands and dry run. Nothing is filed.
     pub async fn try_draft(&self, by: &PersonId, draft: Draft) -> Result<Tried> {
         self.authorise(by)?;
+        self.may_remove(&draft.action, &draft.targets, None).await?;
         Ok(self.responder.try_draft(by, draft, Timestamp::now()).await?)
     }
 
@@ -81,6 +83,9 @@ impl Desk {
     pub async fn execute(&self, by: &PersonId, id: &RequestId) -> Result<Request> {
         self.authorise(by)?;
         self.know_gates(id).await;
+        if let Some(request) = self.request(id)?.filter(|r| r.state == RequestState::Approved) {
+            self.may_remove(&request.body.action, &request.body.targets, Some(&request)).await?;
+        }
         let done = self.responder.execute(by, id, Timestamp::now()).await?;
         self.settle_if_drill(&done).await;
         Ok(done)

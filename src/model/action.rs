@@ -55,6 +55,8 @@ pub enum ParamType {
     Object,
     /// An index or a snapshot of OpenSearch.
     Index,
+    /// A backup as its maker calls it: a snapshot of OpenSearch, the full id of one of restic.
+    Snapshot,
     /// Free text, at most this many characters.
     Text {
         max: usize,
@@ -107,6 +109,11 @@ pub enum Executor {
         #[serde(flatten)]
         access: SnapshotAccess,
     },
+    /// `restic forget` of the targets, full ids of snapshots.
+    Restic {
+        #[serde(flatten)]
+        access: ResticAccess,
+    },
     /// A patch to a rollout or Service of a cluster in the settings.
     Kubernetes { verb: RolloutVerb },
     /// A backup of Velero in a cluster of the settings; a target is `CLUSTER/VELERO-NAMESPACE/BACKUP`.
@@ -132,6 +139,8 @@ pub enum SnapshotVerb {
     Restore,
     /// Restored under other names, counted, and removed again.
     Drill,
+    /// Targets are snapshots.
+    Delete,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +151,25 @@ pub enum VeleroVerb {
     Delete,
     /// Restored aside, tried, and removed again.
     Drill,
+}
+
+/// A repository of restic and how to get at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResticAccess {
+    pub repository: String,
+    /// A secret reference.
+    pub password: String,
+    /// What else the repository needs, such as `AWS_ACCESS_KEY_ID`; a value may be a secret reference.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    #[serde(default = "restic_program")]
+    pub program: String,
+    #[serde(default = "default_timeout")]
+    pub timeout_seconds: u64,
+}
+
+fn restic_program() -> String {
+    "/usr/bin/restic".into()
 }
 
 /// A repository of snapshots and how to get at it.
@@ -171,10 +199,21 @@ impl Executor {
             Self::Ansible { .. } => "ansible",
             Self::Http { .. } => "http",
             Self::OpensearchSnapshot { .. } => "opensearch_snapshot",
+            Self::Restic { .. } => "restic",
             Self::Kubernetes { .. } => "kubernetes",
             Self::Velero { .. } => "velero",
             Self::Demo { .. } => "demo",
         }
+    }
+
+    /// Whether its targets are backups that are gone afterwards.
+    pub fn removes_backups(&self) -> bool {
+        matches!(
+            self,
+            Self::Restic { .. }
+                | Self::OpensearchSnapshot { verb: SnapshotVerb::Delete, .. }
+                | Self::Velero { verb: VeleroVerb::Delete, .. }
+        )
     }
 }
 

@@ -172,8 +172,14 @@ fn check(def: &ActionDef, say: &mut dyn FnMut(&str, String)) {
             }
             check_timeout(*timeout_seconds, say);
         }
-        Executor::OpensearchSnapshot { access, .. } => {
-            for why in opensearch_check(def, access) {
+        Executor::OpensearchSnapshot { verb, access } => {
+            for why in opensearch_check(def, *verb, access) {
+                say("executor", format!("executor: {why}"));
+            }
+            check_timeout(access.timeout_seconds, say);
+        }
+        Executor::Restic { access } => {
+            for why in super::execute::restic::check_def(def, access) {
                 say("executor", format!("executor: {why}"));
             }
             check_timeout(access.timeout_seconds, say);
@@ -223,6 +229,7 @@ fn settle_paths(def: &mut ActionDef, folder: &Path) {
         Executor::Http { ca: Some(ca), .. } => *ca = absolute(ca),
         Executor::OpensearchSnapshot { access, .. } => access.ca = access.ca.as_deref().map(absolute),
         Executor::Http { ca: None, .. }
+        | Executor::Restic { .. }
         | Executor::Kubernetes { .. }
         | Executor::Velero { .. }
         | Executor::Demo { .. } => {}
@@ -288,6 +295,30 @@ mod tests {
             ),
         ] {
             assert!(faults(&one(extra, "kind = \"demo\""))[0].contains(what));
+        }
+    }
+
+    #[test]
+    fn what_removes_backups_needs_a_second_person() {
+        let of = |tier: &str, kind: &str, executor: &str| {
+            one("", executor).replace("\"T2\"", &format!("{tier:?}")).replace("\"host\"", &format!("{kind:?}"))
+        };
+        let restic = "kind = \"restic\", repository = \"/srv/r\", password = \"env:RESTIC\"";
+        let opensearch = "kind = \"opensearch_snapshot\", verb = \"delete\", url = \"https://s\", repository = \"r\"";
+        for executor in [restic, opensearch] {
+            assert!(Catalogue::parse(Path::new("a"), &of("T2", "snapshot", executor)).is_ok(), "{executor}");
+            assert!(faults(&of("T1", "snapshot", executor))[0].contains("tier T2 or T3"));
+            assert!(faults(&of("T3", "host", executor))[0].contains("\"snapshot\""));
+        }
+        for (bad, what) in [
+            ("repository = \"rest:https://u:p@h/\", password = \"env:R\"", "no user name"),
+            ("repository = \"--x\", password = \"env:R\"", "repository: expected"),
+            ("repository = \"/r\", password = \"secret\"", "secret reference"),
+            ("repository = \"/r\", password = \"env:R\", env = { LD_PRELOAD = \"x\" }", "LD_PRELOAD may not"),
+            ("repository = \"/r\", password = \"env:R\", program = \"restic\"", "absolute path"),
+        ] {
+            let f = faults(&of("T3", "snapshot", &format!("kind = \"restic\", {bad}")));
+            assert!(f[0].contains(what), "{f:?}");
         }
     }
 

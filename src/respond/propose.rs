@@ -50,7 +50,7 @@ impl Responder {
     async fn tried(&self, by: &PersonId, draft: Draft, now: Timestamp) -> Result<(Prepared, DryRun)> {
         let (inner, who) = (self.inner.clone(), by.clone());
         let mut prepared = spawn_blocking(move || prepare(&inner, &who, draft, now)).await.map_err(lost)??;
-        let planned = execute::plan(&prepared.def, &prepared.body, &self.inner.clusters).await;
+        let planned = execute::plan(&prepared.def, &prepared.body, self.inner.ways()).await;
         if let Some(commands) = planned.map_err(RespondError::Refused)? {
             prepared.body.commands = commands;
         }

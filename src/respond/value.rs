@@ -37,6 +37,7 @@ pub fn check(kind: &ParamType, value: &str) -> Result<String, String> {
             Err(format!("expected one of {}{}", of.join(", "), near.unwrap_or_default()))
         }
         ParamType::Index => index(value).map(|()| value.to_owned()),
+        ParamType::Snapshot => snapshot(value).map(|()| value.to_owned()),
         ParamType::Object => object(value).map(|()| value.to_owned()),
         ParamType::Text { max } => text(value, *max).map(|()| value.to_owned()),
     }
@@ -54,6 +55,7 @@ pub fn word(kind: &ParamType) -> &'static str {
         ParamType::Integer { .. } => "number",
         ParamType::Choice { .. } => "choice",
         ParamType::Index => "index",
+        ParamType::Snapshot => "backup",
         ParamType::Object => "cluster object",
         ParamType::Text { .. } => "text",
     }
@@ -83,6 +85,16 @@ fn index(value: &str) -> Result<(), String> {
         && !value.contains("..")
         && value != ".";
     if ok { Ok(()) } else { Err("expected one index: lower case letters, digits, '.', '_' and '-'".into()) }
+}
+
+/// As OpenSearch and restic name snapshots, without what would name several of them or be an option.
+fn snapshot(value: &str) -> Result<(), String> {
+    let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let ok = (1..=255).contains(&value.len())
+        && value.as_bytes().first().is_some_and(plain)
+        && value.bytes().all(|b| plain(&b) || b"._-:".contains(&b))
+        && !value.contains("..");
+    if ok { Ok(()) } else { Err("expected one snapshot: lower case letters, digits, '.', '_', '-' and ':'".into()) }
 }
 
 /// A cluster of the settings, and two names as Kubernetes has them (RFC 1123).
@@ -200,6 +212,10 @@ mod tests {
         ok(&ParamType::Domain, "Evil.Example", "evil.example");
         ok(&ParamType::User, "CORP\\bob", "CORP\\bob");
         ok(&ParamType::User, "web01$", "web01$");
+        ok(&ParamType::Snapshot, "daily-2026-11-20t02:00:00-x1", "daily-2026-11-20t02:00:00-x1");
+        for bad in ["", "-x", "_all", "*", "a,b", "a/b", "a..b", "A", ":a"] {
+            assert!(check(&ParamType::Snapshot, bad).is_err(), "{bad:?}");
+        }
         ok(&ParamType::User, "bob+x@corp.example", "bob+x@corp.example");
         ok(&ParamType::Url, "https://Evil.example/a?b=c", "https://evil.example/a?b=c");
         ok(&ParamType::Sha256, &"AB".repeat(32), &"ab".repeat(32));

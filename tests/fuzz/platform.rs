@@ -244,7 +244,7 @@ fn fuzz_answers_of_opensearch() {
             answers.policies = Ok(policies.clone());
             answers.explained = Some(policies);
         }
-        let (read, _) = opensearch::read("s", "r", &answers, now());
+        let (read, _) = opensearch::read("s", "r", &answers, None, now());
         told(&read.backups);
         let _ = answers.newest(3);
     });

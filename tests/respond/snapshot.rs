@@ -1,75 +1,48 @@
 //! Snapshots of a real OpenSearch: taken, restored, and a restore that fails in the middle.
 
 use std::path::Path;
-use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 
-struct Node {
-    dir: tempfile::TempDir,
-    url: String,
-    ca: PathBuf,
-    http: reqwest::Client,
-}
+#[path = "../common/opensearch.rs"]
+mod server;
 
-fn script(verb: &str, dir: &Path) -> std::process::Output {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/opensearch.sh");
-    let owner = std::process::id().to_string();
-    Command::new("bash").arg(path).arg(verb).arg(dir).env("WATCHFLOOR_TEST_OWNER", owner).output().unwrap()
-}
+/// The node with indices to take snapshots of.
+struct Node(server::Node);
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        script("kill", self.dir.path());
+impl std::ops::Deref for Node {
+    type Target = server::Node;
+
+    fn deref(&self) -> &server::Node {
+        &self.0
     }
 }
 
 impl Node {
     fn start() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let out = script("start", dir.path());
-        if out.status.code() == Some(77) {
-            println!("skipped: {}", String::from_utf8_lossy(&out.stderr).trim());
-            return None;
-        }
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        let env = fs::read_to_string(dir.path().join("env")).unwrap();
-        let get = |key: &str| env.lines().find_map(|l| l.strip_prefix(key)).unwrap().to_owned();
-        let ca = PathBuf::from(get("CA="));
-        let cert = reqwest::Certificate::from_pem(&fs::read(&ca).unwrap()).unwrap();
-        let http = reqwest::Client::builder().add_root_certificate(cert).no_proxy().build().unwrap();
-        Some(Self { url: get("URL="), ca, http, dir })
-    }
-
-    async fn ask(&self, method: &str, path: &str, body: Value) -> Value {
-        let request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url));
-        let answer = request.basic_auth("admin", Some("admin")).json(&body).send().await.unwrap();
-        let status = answer.status();
-        let value: Value = answer.json().await.unwrap();
-        assert!(status.is_success(), "{method} {path}: {status} {value}");
-        value
+        server::Node::start().map(Self)
     }
 
     async fn count(&self, index: &str) -> u64 {
-        self.ask("POST", &format!("/{index}/_refresh"), json!({})).await;
-        self.ask("GET", &format!("/{index}/_count"), json!({})).await["count"].as_u64().unwrap()
+        self.must("POST", &format!("/{index}/_refresh"), json!({})).await;
+        self.must("GET", &format!("/{index}/_count"), json!({})).await["count"].as_u64().unwrap()
     }
 
     async fn state(&self, index: &str) -> String {
         let path = format!("/_cluster/state/metadata/{index}");
-        let all = self.ask("GET", &path, json!({})).await;
+        let all = self.must("GET", &path, json!({})).await;
         all["metadata"]["indices"][index]["state"].as_str().unwrap().to_owned()
     }
 
     async fn fill(&self) {
         let repo = json!({ "type": "fs", "settings": { "location": "nightly" } });
-        self.ask("PUT", "/_snapshot/nightly", repo).await;
+        self.must("PUT", "/_snapshot/nightly", repo).await;
         for (index, n) in [("logs-a", 50), ("logs-b", 7)] {
-            self.ask("PUT", &format!("/{index}"), json!({ "settings": { "number_of_replicas": 0 } })).await;
+            self.must("PUT", &format!("/{index}"), json!({ "settings": { "number_of_replicas": 0 } })).await;
             for i in 0..n {
-                self.ask("PUT", &format!("/{index}/_doc/{i}"), json!({ "n": i })).await;
+                self.must("PUT", &format!("/{index}/_doc/{i}"), json!({ "n": i })).await;
             }
         }
     }
@@ -84,7 +57,10 @@ impl Node {
                 self.url, self.ca
             )
         };
-        let actions = action("take-snapshot", "take", "T1") + &action("restore-snapshot", "restore", "T2");
+        let delete = action("delete-snapshot", "delete", "T2")
+            .replace("targets = { is = { type = \"index\" } }", "targets = { is = { type = \"snapshot\" } }")
+            .replace("params = [{ name = \"snapshot\", is = { type = \"index\" } }]\n", "");
+        let actions = delete + &action("take-snapshot", "take", "T1") + &action("restore-snapshot", "restore", "T2");
         desk(dir, &actions, "")
     }
 }
@@ -121,13 +97,13 @@ async fn a_snapshot_is_taken_and_restored_and_what_was_open_stays_open_when_that
     let r = desk.approved(draft("take-snapshot", &both, &[("snapshot", "one")])).await;
     let done = desk.execute(&r).await.unwrap();
     assert_eq!(states(&done), [ReceiptState::Done; 2], "{done:?}");
-    let kept = node.ask("GET", "/_snapshot/nightly/one", json!({})).await;
+    let kept = node.must("GET", "/_snapshot/nightly/one", json!({})).await;
     assert_eq!(kept["snapshots"][0]["state"], "SUCCESS");
     refused(desk.propose(draft("take-snapshot", &both, &[("snapshot", "one")])).await, "already");
 
     let gone = json!({ "query": { "range": { "n": { "gte": 10 } } } });
-    node.ask("POST", "/logs-a/_delete_by_query?refresh=true", gone).await;
-    node.ask("DELETE", "/logs-b", json!({})).await;
+    node.must("POST", "/logs-a/_delete_by_query?refresh=true", gone).await;
+    node.must("DELETE", "/logs-b", json!({})).await;
     assert_eq!(node.count("logs-a").await, 10);
     refused(desk.propose(restore("two", &both)).await, "no snapshot two");
     refused(desk.propose(restore("one", &["logs-c"])).await, "does not hold logs-c");
@@ -139,6 +115,20 @@ async fn a_snapshot_is_taken_and_restored_and_what_was_open_stays_open_when_that
     assert_eq!(states(&done), [ReceiptState::Done; 2], "{done:?}");
     assert!(receipt(&done, "logs-a").detail.expose().contains("50 documents"), "{done:?}");
     assert_eq!((node.count("logs-a").await, node.count("logs-b").await), (50, 7));
+
+    // Another one that took the name meanwhile is not what was approved to go.
+    let r = desk.approved(draft("take-snapshot", &["logs-b"], &[("snapshot", "two")])).await;
+    assert_eq!(desk.execute(&r).await.unwrap().state, RequestState::Done);
+    let r = desk.approved(draft("delete-snapshot", &["two"], &[])).await;
+    assert!(r.preview[0].diff.expose().contains("is deleted"), "{:?}", r.preview);
+    node.must("DELETE", "/_snapshot/nightly/two", json!({})).await;
+    node.must("PUT", "/_snapshot/nightly/two?wait_for_completion=true", json!({ "indices": "logs-a" })).await;
+    refused(desk.execute(&r).await, "another snapshot now");
+    let r = desk.approved(draft("delete-snapshot", &["two"], &[])).await;
+    let done = desk.execute(&r).await.unwrap();
+    assert_eq!(states(&done), [ReceiptState::Done], "{done:?}");
+    assert_eq!(node.ask("GET", "/_snapshot/nightly/two", json!({})).await.0, 404);
+    refused(desk.propose(draft("delete-snapshot", &["two"], &[])).await, "no snapshot two");
 
     assert!(lose_index_metadata(&node.dir.path().join("repo/nightly")) > 0);
     let r = desk.approved(restore("one", &both)).await;

@@ -35,7 +35,7 @@ pub fn read(world: &World, of: &Source, now: Timestamp) -> Read {
     match &of.config {
         SourceConfig::Velero { .. } => velero::read(name, &velero_objects(now), now),
         SourceConfig::Opensearch(o) => {
-            source::opensearch::read(name, &o.repository, &snapshots(world, &o.repository, now), now).0
+            source::opensearch::read(name, &o.repository, &snapshots(world, &o.repository, now), None, now).0
         }
         SourceConfig::Files(files) => {
             let parsed = match files.kind {

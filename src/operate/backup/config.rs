@@ -53,6 +53,8 @@ pub struct AssetConfig {
 pub struct Source {
     pub name: String,
     pub config: SourceConfig,
+    /// Action of the catalogue that removes backups of it; its targets are backups, see [`Source::target`].
+    pub prune: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +98,16 @@ pub enum FileKind {
     Restic,
     PgDump,
     Report,
+}
+
+impl Source {
+    /// A backup as the action that removes it names it: for Velero `CLUSTER/NAMESPACE/NAME`, else its id.
+    pub fn target(&self, id: &str) -> String {
+        match &self.config {
+            SourceConfig::Velero { cluster, namespace } => format!("{cluster}/{namespace}/{id}"),
+            SourceConfig::Opensearch(_) | SourceConfig::Files(_) => id.to_owned(),
+        }
+    }
 }
 
 impl SourceConfig {
@@ -180,6 +192,7 @@ fn source(doc: &Doc, table: &Table, base: &Path, config: &mut Config, faults: &m
     let mut f = Fields::new(doc, table, "a source", faults);
     let name = name(&mut f, |n| config.source(n).is_some());
     let kind = f.text("kind");
+    let prune = f.text_opt("prune").map(|p| p.value);
     let place = Location {
         medium: f.text_opt("medium").map(|m| m.value.to_lowercase()),
         offsite: f.bool_opt("offsite").map(|o| o.value),
@@ -202,11 +215,13 @@ fn source(doc: &Doc, table: &Table, base: &Path, config: &mut Config, faults: &m
         None => {}
         Some(read) => {
             f.finish();
+            // The action every desk with a cluster it may write to has.
+            let prune = prune.or_else(|| matches!(read, SourceConfig::Velero { .. }).then(|| "velero-delete".into()));
             if let Some(name) = name {
                 if place != Location::default() {
                     config.locations.insert(name.clone(), place);
                 }
-                config.sources.push(Source { name, config: read });
+                config.sources.push(Source { name, config: read, prune });
             }
         }
     }

@@ -108,6 +108,10 @@ fn times(b: &Backup, now: Timestamp, r: &mut Reasons) {
 }
 
 fn content(b: &Backup, asset: &Asset, now: Timestamp, r: &mut Reasons) {
+    // What it has so far says nothing of what it will have.
+    if matches!(b.phase, BackupPhase::Running | BackupPhase::Unknown) {
+        return;
+    }
     let counted = |n: Option<(u64, u64)>, what: &str, r: &mut Reasons| match n {
         Some((all, done)) if done < all => r.bad.push(format!("partial: {done} of {all} {what}")),
         Some((all, done)) if done > all => r.bad.push(format!("{done} of {all} {what}: the count cannot be")),

@@ -20,4 +20,6 @@ pub use source::Read;
 pub use source::Schedule;
 
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod tests;

@@ -211,6 +211,9 @@ impl Due {
         if theirs.is_some_and(|s| s.paused) {
             why.push("its schedule is paused".to_owned());
         }
+        if let Some(s) = theirs.filter(|s| s.failing) {
+            why.push(format!("its schedule fails: {}", clean(&s.said)));
+        }
         let parsed = match (&asset.schedule, theirs) {
             (Some(own), _) => Cron::parse(own, &asset.zone),
             (None, Some(s)) => Cron::parse(s.expression.expose(), s.zone.as_deref().unwrap_or("UTC")),

@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::config::AssetConfig;
 use super::schedule::span;
 use crate::model::backup::AssetStatus;
+use crate::model::backup::Backup;
 use crate::model::backup::BackupPhase;
 use crate::model::backup::Grade;
 use crate::model::backup::Graded;
+use crate::model::health::Tri;
 
 /// What becomes of one backup, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -102,6 +104,46 @@ fn keep(g: &Graded, good: &[&Graded], config: &AssetConfig, now: Timestamp) -> O
         return Some("the objective is missed: nothing good goes before it is met again".into());
     }
     None
+}
+
+/// Why these may not go, all of them together, whoever asks: what is held, what is under way, the last good one of an
+/// asset, one without which its objective is missed. Retention is no matter here: people may decide otherwise.
+pub fn forbids(assets: &[AssetStatus], removed: impl Fn(&Backup) -> bool, now: Timestamp) -> Vec<String> {
+    assets.iter().flat_map(|a| forbids_of(a, &removed, now)).collect()
+}
+
+fn forbids_of(status: &AssetStatus, removed: &impl Fn(&Backup) -> bool, now: Timestamp) -> Vec<String> {
+    let asset = &status.asset.name;
+    let there = || status.backups.iter().filter(|g| g.backup.gone_since.is_none());
+    let mut why = Vec::new();
+    for b in there().map(|g| &g.backup).filter(|b| removed(b)) {
+        if let Some(held) = &b.held {
+            why.push(format!("{} is held: {held}", b.id));
+        }
+        if matches!(b.phase, BackupPhase::Running | BackupPhase::Deleting) {
+            why.push(format!("{} is still being taken or deleted", b.id));
+        }
+    }
+    let (gone, left): (Vec<&Graded>, Vec<&Graded>) =
+        there().filter(|g| g.grade.is_good()).partition(|g| removed(&g.backup));
+    match (gone.first(), left.iter().filter_map(|g| g.backup.start).max()) {
+        (None, None) if there().any(|g| removed(&g.backup)) => {
+            why.push(format!("there is no good one of {asset}: even a bad one may be all there is"));
+        }
+        (None, _) => {}
+        (Some(last), None) => why.push(format!("{} is the last good one of {asset}", last.backup.id)),
+        (Some(newest), Some(next)) => {
+            let age = u64::try_from(now.as_second() - next.as_second()).unwrap_or(0);
+            if status.rpo != Tri::Pass {
+                why.push(format!(
+                    "{asset} misses its objective, or that is not known: nothing good goes before it is met"
+                ));
+            } else if age > status.asset.rpo_seconds {
+                why.push(format!("without {} {asset} would miss its objective", newest.backup.id));
+            }
+        }
+    }
+    why
 }
 
 /// A backup that several assets share goes only if every one of them lets it go.

@@ -8,6 +8,7 @@ mod kill;
 pub mod kubernetes;
 pub mod opensearch;
 mod process;
+pub mod restic;
 pub mod steps;
 pub mod velero;
 
@@ -23,7 +24,9 @@ pub use kubernetes::Clusters;
 pub use process::kill_marked;
 
 use super::approve::Approved;
-use crate::model::action::{ActionDef, Command, Executor, Finding, Preview, Receipt, ReceiptState, RequestBody};
+use crate::model::action::{
+    ActionDef, Command, Executor, Finding, Preview, Receipt, ReceiptState, RequestBody, SnapshotVerb,
+};
 use crate::text::Untrusted;
 
 /// Asks for a secret by its reference, such as `keyring:soar`. The answer is used at once and kept nowhere.
@@ -89,6 +92,7 @@ pub async fn run(job: &Job) {
         Executor::Ansible { timeout_seconds, .. } => ansible::run(job, *timeout_seconds).await,
         Executor::Http { ca, timeout_seconds, .. } => http::run(job, ca.as_deref(), *timeout_seconds).await,
         Executor::OpensearchSnapshot { verb, access } => opensearch::run(job, *verb, access).await,
+        Executor::Restic { access } => restic::run(job, access).await,
         Executor::Kubernetes { verb } => kubernetes::run(job, *verb).await,
         Executor::Velero { verb, timeout_seconds } => velero::run(job, *verb, *timeout_seconds).await,
         Executor::Demo { millis_per_target, changes } => demo::run(job, *millis_per_target, changes).await,
@@ -105,6 +109,7 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
             http::render(def, body, &http::Template { url, headers, template, ca: ca.as_deref() })
         }
         Executor::OpensearchSnapshot { verb, access } => opensearch::render(body, *verb, access),
+        Executor::Restic { access } => Ok(restic::render(body, access)),
         Executor::Kubernetes { verb } => kubernetes::render(body, *verb),
         // Made by [`plan`]; before that there is none.
         Executor::Velero { verb, .. } => velero::render(body, *verb),
@@ -114,13 +119,17 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
 
 /// Commands that follow from what is out there: asked for once, when it is proposed. `None`: they follow from the
 /// request alone, see [`render`].
-pub async fn plan(def: &ActionDef, body: &RequestBody, clusters: &Clusters) -> Result<Option<Vec<Command>>, String> {
+pub async fn plan(def: &ActionDef, body: &RequestBody, ways: Ways<'_>) -> Result<Option<Vec<Command>>, String> {
     match &def.executor {
-        Executor::Kubernetes { verb } => kubernetes::plan(body, *verb, clusters).await.map(Some),
-        Executor::Velero { verb, .. } => velero::plan(body, *verb, clusters).await.map(Some),
+        Executor::Kubernetes { verb } => kubernetes::plan(body, *verb, ways.clusters).await.map(Some),
+        Executor::Velero { verb, .. } => velero::plan(body, *verb, ways.clusters).await.map(Some),
+        Executor::OpensearchSnapshot { verb: SnapshotVerb::Delete, access } => {
+            opensearch::delete::plan(body, access, ways.secrets).await.map(Some)
+        }
         Executor::Ansible { .. }
         | Executor::Http { .. }
         | Executor::OpensearchSnapshot { .. }
+        | Executor::Restic { .. }
         | Executor::Demo { .. } => Ok(None),
     }
 }
@@ -145,6 +154,7 @@ pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, ways: W
         Executor::Ansible { timeout_seconds, .. } => ansible::dry_run(body, *timeout_seconds, home, stop).await,
         Executor::Http { .. } => http::dry_run(body),
         Executor::OpensearchSnapshot { verb, access } => opensearch::dry_run(body, *verb, access, ways.secrets).await,
+        Executor::Restic { access } => restic::dry_run(body, access, &home, ways.secrets, stop).await,
         Executor::Kubernetes { verb } => kubernetes::dry_run(body, *verb, ways.clusters).await,
         Executor::Velero { verb, .. } => velero::dry_run(body, *verb, ways.clusters).await,
         Executor::Demo { changes, .. } => demo::dry_run(body, changes),
@@ -162,6 +172,7 @@ pub async fn preflight(
     match &def.executor {
         Executor::Ansible { .. } => ansible::same_hosts(body, home, stop).await,
         Executor::OpensearchSnapshot { verb, access } => opensearch::preflight(body, *verb, access, ways.secrets).await,
+        Executor::Restic { access } => restic::preflight(body, access, &home, ways.secrets, stop).await,
         Executor::Kubernetes { verb } => kubernetes::preflight(body, *verb, ways.clusters).await,
         Executor::Velero { verb, .. } => velero::preflight(body, *verb, ways.clusters).await,
         Executor::Http { .. } | Executor::Demo { .. } => Ok(()),

@@ -33,6 +33,7 @@ fn entities(f: &AlertFields, kind: &ParamType) -> Vec<String> {
         ParamType::Sha256 => observed(ObservableKind::Sha256).collect(),
         ParamType::Object
         | ParamType::Index
+        | ParamType::Snapshot
         | ParamType::Integer { .. }
         | ParamType::Choice { .. }
         | ParamType::Text { .. } => Vec::new(),

@@ -10,6 +10,8 @@ pub mod velero;
 use std::path::Path;
 
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde::Serialize;
 
 use super::config::FileKind;
 use super::config::Source;
@@ -37,7 +39,7 @@ pub struct Read {
 }
 
 /// A schedule or policy as its source tells it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// As in [`Backup::schedule`].
     pub name: Untrusted,
@@ -50,6 +52,9 @@ pub struct Schedule {
     pub last_run: Option<Timestamp>,
     /// How long what it takes is kept, in seconds.
     pub keeps_seconds: Option<u64>,
+    /// Its last run failed, or its maker refuses it.
+    #[serde(default)]
+    pub failing: bool,
     /// What the source says of it, such as a validation error.
     pub said: Untrusted,
 }

@@ -80,11 +80,13 @@ pub fn read(source: &Source, files: &FileSource, now: Timestamp) -> Read {
     Read { backups, schedules: Vec::new(), state: state_of(source, SourceWord::Live, detail, Some(now)) }
 }
 
-struct Found {
-    told: Told,
-    bytes: u64,
-    begun: Option<Timestamp>,
-    written: Option<Timestamp>,
+/// One file of a folder.
+pub struct Found {
+    pub told: Told,
+    pub bytes: u64,
+    /// When it came to be, and when it was last written to.
+    pub begun: Option<Timestamp>,
+    pub written: Option<Timestamp>,
 }
 
 fn dump(path: &Path) -> std::io::Result<Option<Found>> {
@@ -262,7 +264,7 @@ impl Reader<'_> {
 }
 
 /// A dump shows the state of its beginning: that of its file, where the file system keeps it.
-fn backup(source: &str, name: String, found: &Found) -> Backup {
+pub fn backup(source: &str, name: String, found: &Found) -> Backup {
     let Found { told, bytes, begun, written } = found;
     let mut b = blank(source, "pg_dump", name);
     b.phase = if told.whole == Some(false) { BackupPhase::Partial } else { BackupPhase::Completed };

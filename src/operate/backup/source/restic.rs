@@ -56,6 +56,19 @@ struct Check {
     message: String,
 }
 
+impl Check {
+    /// Its exit code as versions from 0.17 on give it. Older ones say 1 for everything, and why in words.
+    fn code(&self) -> i32 {
+        let says = |what: &str| self.message.contains(what);
+        match self.exit_code {
+            1 if says("wrong password") => 12,
+            1 if says("already locked") => 11,
+            1 if says("Is there a repository at") || says("unable to open config file") => 10,
+            code => code,
+        }
+    }
+}
+
 /// What restic's exit code means, in words.
 pub fn exit_words(code: i32) -> &'static str {
     match code {
@@ -81,7 +94,7 @@ pub fn read(
     let snapshots: Vec<Snapshot> = serde_json::from_slice(bytes).map_err(|e| refused(bytes, &e))?;
     let check = check.map(|c| read_check(c, now)).transpose()?;
     if let Some((check, _)) = &check
-        && matches!(check.exit_code, 10 | 12)
+        && matches!(check.code(), 10 | 12)
     {
         // Whatever the list says: what cannot be opened cannot be restored.
         return Ok(snapshots.into_iter().map(|s| unreachable(backup(source, s), check)).collect());
@@ -123,7 +136,7 @@ fn read_check(check: &Bytes, now: Timestamp) -> Result<(Check, Timestamp), (Sour
 /// A check speaks of the snapshots that were there when it ran. A lock says nothing about content.
 fn evidence(check: &Check, at: Timestamp, b: &Backup) -> Option<Evidence> {
     let about = b.start.is_some_and(|s| s <= at);
-    let speaks = match check.exit_code {
+    let speaks = match check.code() {
         0 => check.read_data,
         11 | 130 => false,
         _ => true,
@@ -136,7 +149,7 @@ fn evidence(check: &Check, at: Timestamp, b: &Backup) -> Option<Evidence> {
         took_seconds: None,
         detail: Untrusted::new(format!(
             "restic check: {} ({}) {}",
-            exit_words(check.exit_code),
+            exit_words(check.code()),
             check.exit_code,
             check.message
         )),
@@ -146,7 +159,7 @@ fn evidence(check: &Check, at: Timestamp, b: &Backup) -> Option<Evidence> {
 
 fn unreachable(mut b: Backup, check: &Check) -> Backup {
     b.location_reachable = Tri::Fail;
-    b.said = Untrusted::new(format!("restic check: {} ({})", exit_words(check.exit_code), check.exit_code));
+    b.said = Untrusted::new(format!("restic check: {} ({})", exit_words(check.code()), check.exit_code));
     b
 }
 

@@ -6,14 +6,17 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::super::super::schedule::span;
 use super::super::BACKUPS_MAX;
 use super::super::Read;
 use super::super::Schedule;
 use super::super::blank;
 use super::Trouble;
+use super::Verified;
 use super::state;
 use crate::model::backup::Backup;
 use crate::model::backup::BackupPhase;
@@ -65,7 +68,15 @@ impl Answers {
 }
 
 /// Makes backups and schedules of the answers; the second state is that of Snapshot Management.
-pub fn read(name: &str, repository: &str, answers: &Answers, now: Timestamp) -> (Read, SourceState) {
+///
+/// `last`: the newest verification of the repository by an earlier reading; one of these answers counts before it.
+pub fn read(
+    name: &str,
+    repository: &str,
+    answers: &Answers,
+    last: Option<&Verified>,
+    now: Timestamp,
+) -> (Read, SourceState) {
     let (managed, policies) = policies(name, repository, answers, now);
     let none = |trouble: &Trouble| Read {
         backups: Vec::new(),
@@ -80,7 +91,8 @@ pub fn read(name: &str, repository: &str, answers: &Answers, now: Timestamp) -> 
     if listed(Some(snapshots)).count() > BACKUPS_MAX {
         return (none(&Trouble::Unreadable(format!("more than {BACKUPS_MAX} snapshots"))), managed);
     }
-    let (reachable, reach) = reachable(answers.verified.as_ref());
+    let own = answers.verified.as_ref().map(|told| verified(told, now));
+    let (reachable, reach) = reachable(own.as_ref().or(last), now);
     let mut backups: Vec<Backup> = listed(Some(snapshots))
         .filter_map(|s| snapshot(name, s, answers.status.get(s["snapshot"].as_str()?), &policies))
         .collect();
@@ -194,18 +206,32 @@ fn phase(word: &str) -> BackupPhase {
     }
 }
 
-/// `_verify` writes a file into the repository and lets every node read it.
-fn reachable(verified: Option<&Result<Value, Trouble>>) -> (Tri, String) {
-    match verified {
-        Some(Ok(answer)) => match answer["nodes"].as_object().map_or(0, serde_json::Map::len) {
+/// What a verification's answer says: which nodes could read what was written.
+pub fn verified(told: &Result<Value, Trouble>, now: Timestamp) -> Verified {
+    let (reachable, words) = match told {
+        Ok(answer) => match answer["nodes"].as_object().map_or(0, serde_json::Map::len) {
             0 => (Tri::Unknown, "no node verified it".into()),
             n => (Tri::Pass, format!("verified on {n} nodes")),
         },
-        Some(Err(trouble @ Trouble::Said { status: 404 | 500.., .. })) => {
+        Err(trouble @ Trouble::Said { status: 404 | 500.., .. }) => {
             (Tri::Fail, format!("verification failed: {}", trouble.words()))
         }
-        Some(Err(trouble)) => (Tri::Unknown, format!("not verified: {}", trouble.words())),
-        None => (Tri::Unknown, "not verified".into()),
+        Err(trouble) => (Tri::Unknown, format!("not verified: {}", trouble.words())),
+    };
+    Verified { at: now, reachable, words: Untrusted::new(words) }
+}
+
+/// A verification counts as long as it is followed by readings; one nobody repeated for a day counts no more.
+fn reachable(verified: Option<&Verified>, now: Timestamp) -> (Tri, String) {
+    let Some(v) = verified else { return (Tri::Unknown, "not verified".into()) };
+    let age = now.duration_since(v.at);
+    let words = v.words.expose();
+    match age {
+        _ if age > SignedDuration::from_hours(24) || age < -SignedDuration::from_mins(5) => {
+            (v.reachable.and(Tri::Unknown), format!("{words} at {}, too long ago", v.at))
+        }
+        _ if age < SignedDuration::from_secs(1) => (v.reachable, words.to_owned()),
+        _ => (v.reachable, format!("{words} {} ago", span(age.as_secs_f64()))),
     }
 }
 
@@ -257,6 +283,7 @@ fn policy(told: &Value, explained: Option<&Value>) -> Policy {
     let cron = &told["creation"]["schedule"]["cron"];
     let mut said = Vec::new();
     let mut last_run = None;
+    let mut failing = false;
     match explained {
         None => said.push("how it goes is not told".to_owned()),
         Some(explained) => {
@@ -265,6 +292,7 @@ fn policy(told: &Value, explained: Option<&Value>) -> Policy {
             said.extend(last["info"]["message"].as_str().map(String::from));
             said.extend(last["info"]["cause"].as_str().map(String::from));
             last_run = millis(&last["start_time"]);
+            failing = matches!(last["status"].as_str(), Some("FAILED" | "TIME_LIMIT_EXCEEDED"));
         }
     }
     let enabled = explained.and_then(|e| e["enabled"].as_bool()).or_else(|| told["enabled"].as_bool()).unwrap_or(true);
@@ -275,6 +303,7 @@ fn policy(told: &Value, explained: Option<&Value>) -> Policy {
             zone: cron["timezone"].as_str().map(String::from),
             paused: !enabled,
             last_run,
+            failing,
             keeps_seconds: told["deletion"]["condition"]["max_age"].as_str().and_then(time_value),
             said: Untrusted::new(said.join("; ")),
         },

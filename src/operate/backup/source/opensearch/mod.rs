@@ -3,6 +3,10 @@
 //! Each request has a timeout and no answer larger than [`ANSWER_MAX`] is read. Rights: `cluster:admin/snapshot/get`,
 //! `cluster:admin/snapshot/status`, `cluster:admin/repository/get` and `cluster:admin/repository/verify`; for policies
 //! `cluster:admin/opensearch/snapshot_management/policy/{search,explain}`. What is not granted is unknown.
+//!
+//! Everything but one request only reads. `_verify` writes a small file into the repository and lets every node read it,
+//! so it is sent seldom: see [`Verify`]. In between the lists and the shards of the newest snapshots are still read from
+//! the repository at every reading.
 
 pub mod answers;
 #[cfg(test)]
@@ -11,13 +15,17 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use jiff::Timestamp;
 use reqwest::Method;
+use serde::Deserialize;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Read;
 use crate::model::health::SourceState;
 use crate::model::health::SourceWord;
+use crate::model::health::Tri;
 use crate::text::Untrusted;
 
 pub use answers::Answers;
@@ -27,6 +35,51 @@ pub use answers::read;
 pub const ANSWER_MAX: usize = 64 << 20;
 /// Of how many of the newest snapshots shards and bytes are asked: each costs the node a walk through the repository.
 const STATUS_OF: usize = 12;
+/// Between two verifications while all is well.
+const VERIFY_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// After one that failed, and while something in the repository cannot be read.
+const VERIFY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whether the repository is verified, which writes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// At most hourly; at most every five minutes while something cannot be read.
+    WhenDue,
+    /// Somebody asked for it.
+    Now,
+    Never,
+}
+
+/// What a verification came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    pub at: Timestamp,
+    pub reachable: Tri,
+    pub words: Untrusted,
+}
+
+/// One reading of a repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fetched {
+    pub read: Read,
+    /// Of the Snapshot Management plugin: absent where it is not installed.
+    pub managed: SourceState,
+    /// The newest verification, this reading's or an earlier one.
+    pub verified: Option<Verified>,
+}
+
+/// Whether it is time to write to the repository again.
+fn is_due(verify: Verify, last: Option<&Verified>, trouble: bool, now: Timestamp) -> bool {
+    match (verify, last) {
+        (Verify::Never, _) => false,
+        (Verify::Now, _) | (Verify::WhenDue, None) => true,
+        (Verify::WhenDue, Some(last)) => {
+            let pause = if last.reachable == Tri::Pass && !trouble { VERIFY_EVERY } else { VERIFY_AGAIN };
+            let age = now.duration_since(last.at);
+            age >= pause || age < SignedDuration::ZERO
+        }
+    }
+}
 
 /// A repository and how to reach it.
 #[derive(Clone, Debug, Default)]
@@ -73,17 +126,15 @@ impl Trouble {
     }
 }
 
-/// Reads the repository. The second state is that of the Snapshot Management plugin: absent where it is not installed.
-pub async fn fetch(repository: &Repository, now: Timestamp) -> (Read, SourceState) {
-    let client = match Client::open(repository) {
-        Ok(client) => client,
-        Err(trouble) => {
-            let answers = Answers { snapshots: Err(trouble.clone()), policies: Err(trouble), ..Answers::default() };
-            return read(&repository.name, &repository.repository, &answers, now);
-        }
+/// Reads the repository. `last`: its newest verification, as an earlier reading gave it.
+pub async fn fetch(repository: &Repository, last: Option<&Verified>, verify: Verify, now: Timestamp) -> Fetched {
+    let answers = match Client::open(repository) {
+        Ok(client) => client.ask(last, verify, now).await,
+        Err(trouble) => Answers { snapshots: Err(trouble.clone()), policies: Err(trouble), ..Answers::default() },
     };
-    let answers = client.ask().await;
-    read(&repository.name, &repository.repository, &answers, now)
+    let verified = answers.verified.as_ref().map(|told| answers::verified(told, now)).or_else(|| last.cloned());
+    let (read, managed) = read(&repository.name, &repository.repository, &answers, last, now);
+    Fetched { read, managed, verified }
 }
 
 struct Client<'a> {
@@ -113,7 +164,7 @@ impl<'a> Client<'a> {
         Ok(Self { http, of, base })
     }
 
-    async fn ask(&self) -> Answers {
+    async fn ask(&self, last: Option<&Verified>, verify: Verify, now: Timestamp) -> Answers {
         let repository = self.of.repository.as_str();
         let mut answers = Answers {
             snapshots: self.send(Method::GET, &["_snapshot", repository, "_all"], &[]).await,
@@ -123,7 +174,8 @@ impl<'a> Client<'a> {
             answers.policies = answers.snapshots.clone();
             return answers;
         }
-        if matches!(&answers.snapshots, Err(Trouble::Said { .. })) {
+        let trouble = matches!(&answers.snapshots, Err(Trouble::Said { .. }));
+        if trouble {
             // One snapshot that cannot be read fails the whole list: those that can are asked for, and the names of all.
             let readable =
                 self.send(Method::GET, &["_snapshot", repository, "_all"], &[("ignore_unavailable", "true")]).await;
@@ -133,10 +185,14 @@ impl<'a> Client<'a> {
                 answers.snapshots = readable;
             }
         }
-        answers.verified = Some(self.send(Method::POST, &["_snapshot", repository, "_verify"], &[]).await);
         for name in answers.newest(STATUS_OF) {
             let status = self.send(Method::GET, &["_snapshot", repository, &name, "_status"], &[]).await;
             answers.status.insert(name, status);
+        }
+        let trouble =
+            trouble || answers.status.values().any(|s| matches!(s, Err(Trouble::Said { status: 404 | 500.., .. })));
+        if is_due(verify, last, trouble, now) {
+            answers.verified = Some(self.send(Method::POST, &["_snapshot", repository, "_verify"], &[]).await);
         }
         answers.policies = self.send(Method::GET, &["_plugins", "_sm", "policies"], &[("size", "200")]).await;
         if answers.policies.is_ok() {

@@ -1,10 +1,12 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Trouble;
-use super::answers::{Answers, read};
+use super::answers::Answers;
+use super::{Trouble, Verified, Verify, is_due};
 use crate::model::backup::{Backup, BackupPhase};
+use crate::model::health::SourceState;
 use crate::model::health::{SourceWord, Tri};
+use crate::operate::backup::Read;
 
 fn now() -> Timestamp {
     "2026-11-21T02:10:00Z".parse().unwrap()
@@ -29,6 +31,10 @@ fn answers(snapshot: Value) -> Answers {
         policies: Err(said(400, "error", "no handler found for uri [/_plugins/_sm/policies] and method [GET]")),
         ..Answers::default()
     }
+}
+
+fn read(name: &str, repository: &str, answers: &Answers, now: Timestamp) -> (Read, SourceState) {
+    super::answers::read(name, repository, answers, None, now)
 }
 
 fn one(answers: &Answers) -> Backup {
@@ -145,4 +151,28 @@ fn policies_are_schedules_and_an_absent_plugin_is_said() {
     assert_eq!(s.keeps_seconds, Some(7 * 86_400));
     let b = &read.backups[0];
     assert_eq!(b.expires.unwrap().as_second() - b.start.unwrap().as_second(), 7 * 86_400);
+}
+
+#[test]
+fn a_repository_is_written_to_seldom_and_an_old_verification_counts_no_more() {
+    let ago = |minutes: i64, reachable: Tri| Verified {
+        at: now() - jiff::SignedDuration::from_mins(minutes),
+        reachable,
+        words: crate::text::Untrusted::new("verified on 1 nodes"),
+    };
+    let due = |minutes, reachable, trouble| is_due(Verify::WhenDue, Some(&ago(minutes, reachable)), trouble, now());
+    assert!(is_due(Verify::WhenDue, None, false, now()) && is_due(Verify::Now, Some(&ago(0, Tri::Pass)), false, now()));
+    assert!(!is_due(Verify::Never, None, true, now()));
+    assert_eq!([due(59, Tri::Pass, false), due(60, Tri::Pass, false)], [false, true]);
+    assert_eq!([due(4, Tri::Pass, true), due(5, Tri::Pass, true), due(5, Tri::Fail, false)], [false, true, true]);
+    assert!(due(-10, Tri::Pass, false), "a clock that went back");
+
+    let reach = |last: &Verified| {
+        let a = Answers { verified: None, ..answers(taken("SUCCESS", 2, 0)) };
+        super::answers::read("search", "nightly", &a, Some(last), now()).0.backups.remove(0).location_reachable
+    };
+    assert_eq!(reach(&ago(59, Tri::Pass)), Tri::Pass);
+    assert_eq!(reach(&ago(59, Tri::Fail)), Tri::Fail);
+    assert_eq!(reach(&ago(25 * 60, Tri::Pass)), Tri::Unknown);
+    assert_eq!(reach(&ago(25 * 60, Tri::Fail)), Tri::Fail);
 }

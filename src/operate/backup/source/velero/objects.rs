@@ -454,6 +454,7 @@ fn schedule(object: &DynamicObject) -> Schedule {
         paused: object.data.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or(false)
             || text(object, "/status/phase") == Some("FailedValidation"),
         last_run: time(object, "/status/lastBackup"),
+        failing: text(object, "/status/phase") == Some("FailedValidation"),
         keeps_seconds: match text(object, "/spec/template/ttl") {
             None => Some(KEPT),
             Some(ttl) => go_seconds(ttl).map(|s| if s > 0.0 { s as u64 } else { KEPT }),

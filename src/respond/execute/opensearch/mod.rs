@@ -1,9 +1,10 @@
-//! Snapshots of an OpenSearch cluster: taken, or restored over indices that are in use.
+//! Snapshots of an OpenSearch cluster: taken, restored over indices that are in use, or deleted (see [`delete`]).
 //!
 //! What is sent are the approved requests, one an entry (`METHOD URL BODY`). A restore is close, restore, open: an index
 //! that was open before is opened again whatever happens in between, also when the restore fails, is stopped, or takes
 //! too long. A snapshot counts as restored only when every shard of it is, and every index answers afterwards.
 
+pub mod delete;
 pub mod drill;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ const ANSWER_MAX: usize = 4 << 20;
 const REOPEN: Duration = Duration::from_secs(120);
 
 /// Everything that is wrong with an executor of this kind.
-pub fn check_def(def: &ActionDef, access: &SnapshotAccess) -> Vec<String> {
+pub fn check_def(def: &ActionDef, verb: SnapshotVerb, access: &SnapshotAccess) -> Vec<String> {
     let mut faults = Vec::new();
     match reqwest::Url::parse(&access.url) {
         Ok(u) if matches!(u.scheme(), "http" | "https") && u.username().is_empty() && u.password().is_none() => {}
@@ -38,7 +39,9 @@ pub fn check_def(def: &ActionDef, access: &SnapshotAccess) -> Vec<String> {
     if access.password.as_ref().is_some_and(|p| p.parse::<crate::config::secret::Reference>().is_err()) {
         faults.push("password: expected a secret reference, such as keyring:opensearch".into());
     }
-    if !def.params.iter().any(|p| p.name == "snapshot") {
+    if verb == SnapshotVerb::Delete {
+        faults.extend(super::restic::irreversible(def));
+    } else if !def.params.iter().any(|p| p.name == "snapshot") {
         faults.push("a snapshot's name is needed: add the parameter \"snapshot\" of type index".into());
     }
     faults
@@ -50,6 +53,9 @@ fn snapshot(body: &RequestBody) -> Result<&str, String> {
 
 pub fn render(body: &RequestBody, verb: SnapshotVerb, access: &SnapshotAccess) -> Result<Vec<Command>, String> {
     let url = access.url.trim_end_matches('/');
+    if verb == SnapshotVerb::Delete {
+        return delete::render(body, access);
+    }
     let (repository, snapshot) = (&access.repository, snapshot(body)?);
     let indices = body.targets.join(",");
     let what =
@@ -63,6 +69,7 @@ pub fn render(body: &RequestBody, verb: SnapshotVerb, access: &SnapshotAccess) -
             format!("POST {url}/{indices}/_open?ignore_unavailable=true"),
         ],
         SnapshotVerb::Drill => drill::lines(body, url, &at)?,
+        SnapshotVerb::Delete => return delete::render(body, access),
     };
     Ok(vec![Command { targets: body.targets.clone(), argv, files: BTreeMap::new() }])
 }
@@ -150,52 +157,53 @@ impl<'a> Server<'a> {
     }
 }
 
-/// Whether the snapshot can be restored, or may be taken, for each target. Nothing is changed.
+/// What would happen to each target, if it can. Nothing is changed.
 async fn look(body: &RequestBody, verb: SnapshotVerb, server: &Server<'_>) -> Result<Vec<String>, String> {
+    match verb {
+        SnapshotVerb::Take => can_take(body, server).await,
+        SnapshotVerb::Restore | SnapshotVerb::Drill => can_restore(body, verb, server).await,
+        SnapshotVerb::Delete => delete::look(body, server).await,
+    }
+}
+
+async fn can_take(body: &RequestBody, server: &Server<'_>) -> Result<Vec<String>, String> {
     let name = snapshot(body)?;
-    let found = server.snapshot(name).await?;
+    if server.snapshot(name).await?.is_some() {
+        return Err(format!("there is a snapshot {name} already"));
+    }
+    let there = server.indices(&body.targets).await?;
+    match body.targets.iter().find(|t| !there.contains_key(*t)) {
+        Some(t) => Err(format!("there is no index {t}")),
+        None => Ok(body.targets.iter().map(|t| format!("{t} goes into the new snapshot {name}")).collect()),
+    }
+}
+
+async fn can_restore(body: &RequestBody, verb: SnapshotVerb, server: &Server<'_>) -> Result<Vec<String>, String> {
+    let name = snapshot(body)?;
+    let Some(s) = server.snapshot(name).await? else {
+        return Err(format!("there is no snapshot {name} in {}", server.access.repository));
+    };
+    let state = s["state"].as_str().unwrap_or("of unknown state");
+    let failed = s.pointer("/shards/failed").and_then(Value::as_u64);
+    if state != "SUCCESS" || failed != Some(0) {
+        return Err(format!("snapshot {name} is {}: it may not be whole", clean(&Untrusted::new(state)).as_str()));
+    }
+    let holds: Vec<&str> = s["indices"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if let Some(t) = body.targets.iter().find(|t| !holds.contains(&t.as_str())) {
+        return Err(format!("snapshot {name} does not hold {t}"));
+    }
     let named = if verb == SnapshotVerb::Drill { drill::names(body) } else { body.targets.clone() };
     let there = server.indices(&named).await?;
-    match (verb, found) {
-        (SnapshotVerb::Take, Some(_)) => Err(format!("there is a snapshot {name} already")),
-        (SnapshotVerb::Take, None) => {
-            let missing: Vec<&String> = body.targets.iter().filter(|t| !there.contains_key(*t)).collect();
-            match missing.first() {
-                Some(t) => Err(format!("there is no index {t}")),
-                None => Ok(body.targets.iter().map(|t| format!("{t} goes into the new snapshot {name}")).collect()),
-            }
+    let taken = s["start_time"].as_str().map(Untrusted::new).unwrap_or_default();
+    let taken = clean(&taken).as_str().to_owned();
+    let line = |t: &String| match there.get(t) {
+        _ if verb == SnapshotVerb::Drill => {
+            format!("{t} comes back beside itself as {}, is counted, and removed", drill::name(body, t))
         }
-        (SnapshotVerb::Restore | SnapshotVerb::Drill, None) => {
-            Err(format!("there is no snapshot {name} in {}", server.access.repository))
-        }
-        (SnapshotVerb::Restore | SnapshotVerb::Drill, Some(s)) => {
-            let state = s["state"].as_str().unwrap_or("of unknown state");
-            let failed = s.pointer("/shards/failed").and_then(Value::as_u64);
-            if state != "SUCCESS" || failed != Some(0) {
-                return Err(format!(
-                    "snapshot {name} is {}: it may not be whole",
-                    clean(&Untrusted::new(state)).as_str()
-                ));
-            }
-            let holds: Vec<&str> = s["indices"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            if let Some(t) = body.targets.iter().find(|t| !holds.contains(&t.as_str())) {
-                return Err(format!("snapshot {name} does not hold {t}"));
-            }
-            let taken = s["start_time"].as_str().map(Untrusted::new).unwrap_or_default();
-            let taken = clean(&taken).as_str().to_owned();
-            Ok(body
-                .targets
-                .iter()
-                .map(|t| match there.get(t) {
-                    _ if verb == SnapshotVerb::Drill => {
-                        format!("{t} comes back beside itself as {}, is counted, and removed", drill::name(body, t))
-                    }
-                    Some(_) => format!("{t} is closed, overwritten with its state of {taken}, and opened"),
-                    None => format!("{t} is not there and comes back with its state of {taken}"),
-                })
-                .collect())
-        }
-    }
+        Some(_) => format!("{t} is closed, overwritten with its state of {taken}, and opened"),
+        None => format!("{t} is not there and comes back with its state of {taken}"),
+    };
+    Ok(body.targets.iter().map(line).collect())
 }
 
 pub async fn dry_run(body: &RequestBody, verb: SnapshotVerb, access: &SnapshotAccess, secrets: &Secrets) -> DryRun {
@@ -237,6 +245,7 @@ pub async fn run(job: &Job, verb: SnapshotVerb, access: &SnapshotAccess) {
             SnapshotVerb::Take => take(job, &server).await,
             SnapshotVerb::Restore => restore(job, &server).await,
             SnapshotVerb::Drill => return drill::run(job, &server).await,
+            SnapshotVerb::Delete => return delete::run(job, &server).await,
         },
         Err(why) => Err((ReceiptState::Failed, format!("nothing was sent: {why}"))),
     };
