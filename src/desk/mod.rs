@@ -26,6 +26,7 @@ mod platform;
 mod read;
 mod respond;
 pub mod scenario;
+pub mod sign;
 mod triage;
 mod types;
 

@@ -24,6 +24,7 @@ mod receipt;
 mod recover;
 pub mod request;
 mod run;
+pub mod sign;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod value;
@@ -52,6 +53,7 @@ use crate::store::{Store, StoreError};
 use crate::text::Untrusted;
 use approve::World;
 use evaluate::{Override, PolicyInput, Stage};
+use sign::SignerFiles;
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +118,7 @@ pub struct ResponderDeps {
     /// `DATA/run`: locks of running executions.
     pub run_dir: PathBuf,
     pub budgets: Budgets,
+    pub signers: SignerFiles,
 }
 
 /// The room's one door. Cheap to clone; every clone is the same one.
@@ -132,6 +135,7 @@ struct Inner {
     clusters: Clusters,
     run_dir: PathBuf,
     budgets: Budgets,
+    signers: SignerFiles,
     /// Of the account this runs under, for child processes.
     home: PathBuf,
     rules: RwLock<InForce>,
@@ -148,7 +152,8 @@ struct InForce {
 
 impl Responder {
     pub fn new(deps: ResponderDeps) -> Self {
-        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir, budgets } = deps;
+        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir, budgets, signers } =
+            deps;
         let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
         let rules = RwLock::new(InForce { catalogue, policy });
         Self {
@@ -160,6 +165,7 @@ impl Responder {
                 clusters,
                 run_dir,
                 budgets,
+                signers,
                 home,
                 rules,
                 running: AtomicUsize::new(0),
@@ -209,7 +215,7 @@ impl Inner {
     }
 
     fn world<'a>(&'a self, rules: &'a InForce) -> World<'a> {
-        World { catalogue: &rules.catalogue, policy: &rules.policy, roster: &self.roster }
+        World { catalogue: &rules.catalogue, policy: &rules.policy, roster: &self.roster, signers: &self.signers }
     }
 
     fn person(&self, id: &PersonId) -> Result<&Person> {
