@@ -18,6 +18,7 @@ use watchfloor::model::health::Tri;
 use watchfloor::model::ids::{PersonId, RequestId};
 use watchfloor::model::person::{Person, Role, Roster};
 use watchfloor::model::slo::GateAnswer;
+use watchfloor::respond::sign::SignerFiles;
 use watchfloor::respond::{Catalogue, Clusters, Policy, RespondError, Responder, ResponderDeps};
 use watchfloor::store::Store;
 use watchfloor::store::sqlite::SqliteStore;
@@ -35,8 +36,12 @@ mod crash;
 mod http;
 #[path = "respond/rollout.rs"]
 mod rollout;
+#[path = "respond/sign.rs"]
+mod sign;
 #[path = "respond/snapshot.rs"]
 mod snapshot;
+#[path = "respond/ssh.rs"]
+mod ssh;
 
 /// A desk on disk that several processes and connections can open.
 struct Desk {
@@ -106,8 +111,20 @@ fn open_with(dir: &Path, clusters: Clusters) -> Desk {
             answer: Tri::Unknown,
             reasons: vec!["nothing is read here".into()],
         }),
+        signers: signers(dir),
     });
     Desk { dir: dir.to_owned(), store, audit, responder }
+}
+
+/// Signatures are in use where a test wrote the file.
+fn signers(dir: &Path) -> SignerFiles {
+    let there = |name: &str| Some(dir.join(name)).filter(|p| p.exists());
+    SignerFiles {
+        organisation: "soc.example".into(),
+        desk: "desk".into(),
+        allowed: there("allowed_signers"),
+        revoked: there("revoked_keys"),
+    }
 }
 
 fn draft(action: &str, targets: &[&str], params: &[(&str, &str)]) -> Draft {

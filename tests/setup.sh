@@ -21,6 +21,8 @@ if [ "$want" = test ]; then
   need java default-jdk-headless
   need mvn maven
   need openssl openssl
+  need ssh-agent openssh-client
+  [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
   need etcd etcd-server
   need curl curl
   need prometheus prometheus

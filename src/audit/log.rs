@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::AuditError;
-use super::merkle::{Frontier, Hash};
+use super::merkle::{self, Frontier, Hash};
 use super::record::{self, Entry, NO_PREV};
 use super::scan::{AuditFilter, Scan, scan};
 use crate::model::audit::{AuditRecord, Head};
@@ -151,6 +151,20 @@ impl Audit {
         let head = head_of(&tail.tree);
         *cached = Some(tail);
         Ok(head)
+    }
+
+    /// The head as it is now, with the proof that the log still begins with the first `size` records (RFC 6962 section
+    /// 2.1.2). Reads the whole log.
+    pub fn proof_since(&self, size: u64) -> Result<(Head, Vec<Hash>), AuditError> {
+        let damaged = || self.damaged("a line cannot be read".into());
+        let scan = self.scan(&AuditFilter::default(), usize::MAX)?;
+        if !scan.unreadable.is_empty() {
+            return Err(damaged());
+        }
+        let leaf = |r: &AuditRecord| hex::decode(&r.hash).ok().and_then(|b| Hash::try_from(b).ok());
+        let leaves: Vec<Hash> = scan.records.iter().map(leaf).collect::<Option<_>>().ok_or_else(damaged)?;
+        let head = Head { size: leaves.len() as u64, root: hex::encode(merkle::root_of(&leaves)) };
+        Ok((head, merkle::consistency(&leaves, usize::try_from(size).unwrap_or(usize::MAX))))
     }
 
     /// The newest `limit` records that fit, oldest first. Lines that cannot be read are left out; [`Audit::scan`]

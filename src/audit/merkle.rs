@@ -57,9 +57,109 @@ impl Frontier {
     }
 }
 
+/// RFC 6962 section 2.1: the root over these leaves.
+pub fn root_of(leaves: &[Hash]) -> Hash {
+    let mut edge = Frontier::default();
+    leaves.iter().for_each(|l| edge.push(*l));
+    edge.root()
+}
+
+/// The largest power of two below `n`, which is at least 2.
+fn split(n: usize) -> usize {
+    1 << (n - 1).ilog2()
+}
+
+/// RFC 6962 section 2.1.2: proof that the tree over `leaves` begins with the tree over the first `m` of them. Empty
+/// when `m` is 0, all of them, or more.
+pub fn consistency(leaves: &[Hash], m: usize) -> Vec<Hash> {
+    fn sub(leaves: &[Hash], m: usize, whole: bool, out: &mut Vec<Hash>) {
+        if m == leaves.len() {
+            if !whole {
+                out.push(root_of(leaves));
+            }
+            return;
+        }
+        let (left, right) = leaves.split_at(split(leaves.len()));
+        if m <= left.len() {
+            sub(left, m, whole, out);
+            out.push(root_of(right));
+        } else {
+            sub(right, m - left.len(), false, out);
+            out.push(root_of(left));
+        }
+    }
+    let mut out = Vec::new();
+    if m > 0 && m < leaves.len() {
+        sub(leaves, m, true, &mut out);
+    }
+    out
+}
+
+/// RFC 9162 section 2.1.4.2: whether `proof` shows that the tree of `new` begins with that of `old`.
+pub fn consistent(old: (u64, Hash), new: (u64, Hash), proof: &[Hash]) -> bool {
+    let ((m, old_root), (n, new_root)) = (old, new);
+    if m == n || m == 0 {
+        return proof.is_empty() && (m == 0 || old_root == new_root);
+    }
+    if m > n {
+        return false;
+    }
+    let mut path = proof.iter();
+    let first = if m.is_power_of_two() { Some(&old_root) } else { path.next() };
+    let Some(first) = first else { return false };
+    let (mut a, mut b) = (m - 1, n - 1);
+    while a & 1 == 1 {
+        a >>= 1;
+        b >>= 1;
+    }
+    let (mut left, mut right) = (*first, *first);
+    for c in path {
+        if b == 0 {
+            return false;
+        }
+        if a & 1 == 1 || a == b {
+            left = node(c, &left);
+            right = node(c, &right);
+            while a & 1 == 0 && a != 0 {
+                a >>= 1;
+                b >>= 1;
+            }
+        } else {
+            right = node(&right, c);
+        }
+        a >>= 1;
+        b >>= 1;
+    }
+    b == 0 && left == old_root && right == new_root
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_prefix_is_proved_and_no_fork_is() {
+        let leaves: Vec<Hash> = (0..40u32).map(|i| leaf(&i.to_be_bytes())).collect();
+        for n in 1..=leaves.len() {
+            let new = (n as u64, root_of(&leaves[..n]));
+            for m in 0..=n {
+                let proof = consistency(&leaves[..n], m);
+                let old = (m as u64, root_of(&leaves[..m]));
+                assert!(consistent(old, new, &proof), "{m} of {n}");
+                if m > 0 {
+                    let forked = (m as u64, leaf(b"another"));
+                    assert!(!consistent(forked, new, &proof), "{m} of {n}, forked");
+                    assert!(m == n || !consistent(old, (n as u64, leaf(b"another")), &proof));
+                }
+                for i in 0..proof.len() {
+                    let mut cut = proof.clone();
+                    cut.remove(i);
+                    assert!(!consistent(old, new, &cut), "{m} of {n} without {i}");
+                }
+            }
+            assert!(!consistent((n as u64 + 1, new.1), new, &[]));
+        }
+    }
 
     /// RFC 6962 section 2.1, word for word.
     fn by_the_book(leaves: &[Hash]) -> Hash {

@@ -33,6 +33,7 @@ use std::path::PathBuf;
 
 pub use export::{to_csv, to_ndjson};
 pub use log::Audit;
+pub use merkle::{Hash, consistent};
 pub use scan::{AuditFilter, Scan};
 pub use verify::{Fault, VerifyReport, verify};
 

@@ -31,6 +31,7 @@ pub mod report;
 pub mod respond;
 pub mod rollout;
 pub mod secret;
+pub mod sign;
 pub mod sla;
 pub mod slo;
 pub mod status;
@@ -126,6 +127,8 @@ pub enum Command {
     Propose(respond::ProposeArgs),
     /// Approve a request exactly as it was shown.
     Approve(respond::ApproveArgs),
+    /// Sign an approval on your own machine: shows what is asked, asks you, prints the signature.
+    Sign(sign::Args),
     /// Deny a request; one denial ends it.
     Deny(respond::DenyArgs),
     /// Withdraw your own request.
@@ -192,6 +195,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Actions(args)) => respond::actions(ctx, args),
         Some(Command::Propose(args)) => respond::propose(ctx, args),
         Some(Command::Approve(args)) => respond::approve(ctx, args),
+        Some(Command::Sign(args)) => sign::run(ctx, &args),
         Some(Command::Deny(args)) => respond::deny(ctx, args),
         Some(Command::Withdraw(args)) => respond::withdraw(ctx, args),
         Some(Command::Execute(args)) => respond::execute(ctx, args),

@@ -1,6 +1,7 @@
 //! `actions`, `requests`, `propose`, `approve`, `deny`, `withdraw`, `execute`, `kill-switch`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::CliError;
 use super::Ctx;
@@ -10,6 +11,7 @@ use crate::model::action::ReceiptState;
 use crate::model::action::Request;
 use crate::model::action::RequestState;
 use crate::model::action::Suggested;
+use crate::model::audit::Head;
 use crate::model::ids::AlertId;
 use crate::model::ids::CaseId;
 use crate::model::ids::RequestId;
@@ -49,8 +51,17 @@ pub struct ApproveArgs {
     #[arg(long, value_name = "SHA256")]
     digest: Option<String>,
     /// Approve although the error budgets or the gates of a rollout say no, with this reason; takes a commander.
-    #[arg(long, value_name = "REASON", requires = "digest")]
+    #[arg(long, value_name = "REASON")]
     override_budget: Option<String>,
+    /// Print what `watchfloor sign` on your own machine needs; nothing is approved.
+    #[arg(long, conflicts_with_all = ["digest", "signed"])]
+    ask: bool,
+    /// With --ask: the audit head your machine saw last, to be given proof that the log continues it.
+    #[arg(long, value_name = "SIZE:ROOT", requires = "ask")]
+    since: Option<Head>,
+    /// Approve by what `watchfloor sign` printed; `-`: standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "digest")]
+    signed: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -142,6 +153,20 @@ pub fn propose(ctx: &Ctx, args: ProposeArgs) -> Result<Exit, CliError> {
 pub fn approve(ctx: &Ctx, args: ApproveArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     let id = id(&args.id)?;
+    if args.ask {
+        let asked = desk.ask_to_sign(&super::me(ctx, &desk)?, &id, args.since)?;
+        let text = serde_json::to_string(&asked).map_err(|e| CliError::no(e.to_string()))?;
+        ctx.out().block(text)?;
+        return Ok(Exit::Done);
+    }
+    if let Some(path) = args.signed {
+        let signed = serde_json::from_str(&super::sign::read(&path)?)
+            .map_err(|e| CliError::usage(format!("{}: expected what `watchfloor sign` prints: {e}", path.display())))?;
+        let me = super::me(ctx, &desk)?;
+        super::block_on(desk.know_budgets())?;
+        show(ctx, &desk.approve_signed(&me, &id, signed, args.override_budget.map(Into::into))?)?;
+        return Ok(Exit::Done);
+    }
     let Some(digest) = args.digest else {
         let request = desk.request(&id)?.ok_or_else(|| CliError::no(format!("{id}: there is no such request")))?;
         show(ctx, &request)?;
@@ -234,6 +259,9 @@ pub(super) fn show(ctx: &Ctx, r: &Request) -> Result<(), CliError> {
     out.line(format!("  undo     {}", b.undo.as_deref().unwrap_or("cannot be undone by an action")))?;
     out.line(format!("  reason   {}", b.reason.expose()))?;
     out.line(format!("  needs    {} approvals, has {}", b.approvals_needed, r.approvals.len()))?;
+    for a in &r.approvals {
+        out.line(format!("  approved by {} at {:.0}, {}", a.by, a.at, a.means.word()))?;
+    }
     out.line(format!("  expires  {:.0}", b.approve_by))?;
     out.line(format!("  digest   {}", r.digest))?;
     if let Some(note) = &r.note {

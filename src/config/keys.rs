@@ -309,6 +309,11 @@ pub const KEYS: &[Key] = &[
         .like("\"actions.toml\""),
     key("respond.policy", Kind::Path, "TOML file of the policy. Left out: policy.toml beside this file, if there.")
         .like("\"policy.toml\""),
+    key("respond.allowed_signers", Kind::Path, "Whose keys may sign approvals (ssh-keygen's ALLOWED SIGNERS). Left out: allowed_signers beside this file, if there.")
+        .like("\"allowed_signers\""),
+    key("respond.revoked_keys", Kind::Path, "Keys that count no longer: a list or a KRL. Left out: revoked_keys beside this file, if there.")
+        .like("\"revoked_keys\""),
+    key("respond.organisation", Kind::Text, "Stands in the namespace of every signature, approve-v1@ORGANISATION."),
     key("operate.slos", Kind::Path, "Folder of objectives. Left out: slos beside this file, if there.")
         .like("\"slos\""),
     key("operate.rollouts", Kind::Path, "TOML file of rollout gates. Left out: rollouts.toml beside this file, if there.")

@@ -325,13 +325,32 @@ impl Default for LocalSettings {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RespondSettings {
     /// TOML file of actions. Empty: `actions.toml` beside the settings file, if it is there.
     pub catalogue: Option<PathBuf>,
     /// TOML file of the policy. Empty: `policy.toml` beside the settings file, if it is there.
     pub policy: Option<PathBuf>,
+    /// Whose keys may sign approvals, as of `ssh-keygen -Y verify`. Empty: `allowed_signers` beside the settings file,
+    /// if it is there; without one approvals are key presses.
+    pub allowed_signers: Option<PathBuf>,
+    /// Keys that count no longer: a list or a KRL. Empty: `revoked_keys` beside the settings file, if it is there.
+    pub revoked_keys: Option<PathBuf>,
+    /// Stands in the namespace of every signature, `approve-v1@ORGANISATION`.
+    pub organisation: String,
+}
+
+impl Default for RespondSettings {
+    fn default() -> Self {
+        Self {
+            catalogue: None,
+            policy: None,
+            allowed_signers: None,
+            revoked_keys: None,
+            organisation: "watchfloor".into(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -32,6 +32,7 @@ pub mod playbook;
 mod read;
 mod respond;
 pub mod scenario;
+pub mod sign;
 mod triage;
 mod types;
 

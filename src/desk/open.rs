@@ -27,6 +27,7 @@ use crate::respond::Clusters;
 use crate::respond::Policy;
 use crate::respond::Responder;
 use crate::respond::ResponderDeps;
+use crate::respond::sign::SignerFiles;
 use crate::store::sqlite::SqliteStore;
 
 /// Turns a secret reference into its value; the error never holds the value.
@@ -77,6 +78,8 @@ impl DeskOptions {
             None => Catalogue::default(),
         };
         settings.respond.policy = beside(&settings.respond.policy, "policy.toml");
+        settings.respond.allowed_signers = beside(&settings.respond.allowed_signers, "allowed_signers");
+        settings.respond.revoked_keys = beside(&settings.respond.revoked_keys, "revoked_keys");
         let policy = match &settings.respond.policy {
             Some(path) => Policy::load(path).map_err(|e| bad(&e))?,
             None => Policy::built_in(),
@@ -153,6 +156,13 @@ impl Desk {
             secrets: Arc::clone(&options.secrets),
             clusters: writers(&options.settings),
             run_dir: dir.join("run"),
+            signers: SignerFiles {
+                organisation: options.settings.respond.organisation.clone(),
+                desk: options.settings.desk.name.clone(),
+                // In an exercise one person acts as several, with keys of none of them.
+                allowed: options.settings.respond.allowed_signers.clone().filter(|_| real),
+                revoked: options.settings.respond.revoked_keys.clone(),
+            },
         });
         let me = options.me.and_then(|id| roster.get(&id).cloned());
         Ok(Self {

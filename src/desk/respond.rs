@@ -52,10 +52,14 @@ impl Desk {
         Ok(self.responder.standing(by, id, Timestamp::now())?)
     }
 
-    /// `digest` is the one the approver was shown.
+    /// `digest` is the one the approver was shown. Signed, where signatures are in use and the session's ssh-agent holds
+    /// a key of theirs: then this may wait for a touch.
     pub fn approve(&self, by: &PersonId, id: &RequestId, digest: &str) -> Result<Request> {
         self.authorise(by)?;
-        Ok(self.responder.approve(by, id, digest, Timestamp::now())?)
+        Ok(match self.sign_here(by, id, digest)? {
+            Some(signed) => self.responder.approve_signed(by, id, signed, None, Timestamp::now())?,
+            None => self.responder.approve(by, id, digest, Timestamp::now())?,
+        })
     }
 
     /// Approves although the error budgets or the gates of a rollout say no: by a commander, with a reason, recorded.
@@ -67,7 +71,10 @@ impl Desk {
         reason: Untrusted,
     ) -> Result<Request> {
         self.authorise(by)?;
-        Ok(self.responder.approve_over_budget(by, id, digest, reason, Timestamp::now())?)
+        Ok(match self.sign_here(by, id, digest)? {
+            Some(signed) => self.responder.approve_signed(by, id, signed, Some(reason), Timestamp::now())?,
+            None => self.responder.approve_over_budget(by, id, digest, reason, Timestamp::now())?,
+        })
     }
 
     pub fn deny(&self, by: &PersonId, id: &RequestId, reason: Untrusted) -> Result<Request> {

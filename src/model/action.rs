@@ -389,8 +389,50 @@ pub struct Approval {
     pub at: Timestamp,
     /// The digest the approver saw.
     pub digest: String,
-    /// How it was given: `key press` for now.
-    pub means: String,
+    /// How it was given.
+    pub means: Means,
+    /// What was signed, and the signature. `None`: a key press.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
+}
+
+/// How an approval was given, weakest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Means {
+    /// Unsigned: the kernel says whose process it was.
+    #[default]
+    #[serde(rename = "key press")]
+    KeyPress,
+    /// Signed on the desk's machine through an agent, by a key held in software.
+    #[serde(rename = "agent")]
+    Agent,
+    /// The same by a security key that was touched.
+    #[serde(rename = "agent touch")]
+    AgentTouch,
+    /// Signed on the approver's own machine, by a program that showed what it signed.
+    #[serde(rename = "own machine")]
+    OwnMachine,
+}
+
+impl Means {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::KeyPress => "key press",
+            Self::Agent => "agent",
+            Self::AgentTouch => "agent touch",
+            Self::OwnMachine => "own machine",
+        }
+    }
+}
+
+/// A statement and its signature, both as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// Canonical JSON; its bytes are what was signed.
+    pub statement: String,
+    /// Armoured SSHSIG.
+    pub signature: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::catalogue::Catalogue;
 use super::policy::Policy;
+use super::sign::SignerFiles;
 use super::{digest, execute};
-use crate::model::action::{ActionDef, Request, RequestBody, RequestState};
+use crate::model::action::{ActionDef, Approval, Means, Request, RequestBody, RequestState};
 use crate::model::audit::AuditRecord;
 use crate::model::ids::PersonId;
 use crate::model::person::Roster;
@@ -62,6 +63,7 @@ impl Approved {
             if !recorded(APPROVED, &a.by) {
                 return Err(format!("the audit log does not hold the approval by {}", a.by));
             }
+            still_signed(a, request, world)?;
             good.push(&a.by);
         }
         if good.len() < usize::from(body.approvals_needed) {
@@ -69,6 +71,19 @@ impl Approved {
         }
         Ok(Self { body: body.clone(), digest: digest.clone() })
     }
+}
+
+/// Whether an approval is worth what it was taken for, and what the policy asks for.
+fn still_signed(a: &Approval, request: &Request, world: &World<'_>) -> Result<(), String> {
+    let means = match &a.signed {
+        Some(s) => world.signers.read()?.verify(s, &request.body, &request.digest, &a.by, a.at)?.means,
+        None => Means::KeyPress,
+    };
+    let least = world.policy.rules.tier(request.body.tier).signed;
+    if means != a.means || means < least {
+        return Err(format!("the approval by {} is by {}; {} is the least", a.by, means.word(), least.word()));
+    }
+    Ok(())
 }
 
 /// Kinds of audit records.
@@ -91,6 +106,7 @@ pub struct World<'a> {
     pub catalogue: &'a Catalogue,
     pub policy: &'a Policy,
     pub roster: &'a Roster,
+    pub signers: &'a SignerFiles,
 }
 
 /// Whether a request still is what it was when it was proposed: its own bytes, the policy, the catalogue entry, the

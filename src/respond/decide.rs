@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::approve::{APPROVED, BUDGET_OVERRIDE, DENIED, EXPIRED, VOID, WITHDRAWN, still_so};
 use super::evaluate::{Override, Stage};
 use super::request::Event;
+use super::sign::{self, Decision, SignerFiles, Statement, Verified, Where};
 use super::{Ask, InForce, Inner, RespondError, Responder, Result, refused, state_words, step};
-use crate::model::action::{Approval, Denial, Finding, Request, RequestState};
+use crate::model::action::{Approval, Denial, Finding, Means, Request, RequestState, Signed};
 use crate::model::audit::AuditRecord;
 use crate::model::ids::{PersonId, RequestId};
 use crate::model::person::Role;
@@ -17,7 +18,50 @@ impl Responder {
     /// Approves what `digest` names, in the name of somebody other than the requester. Everything it was proposed for
     /// is looked at again; what no longer holds makes it void.
     pub fn approve(&self, by: &PersonId, id: &RequestId, digest: &str, now: Timestamp) -> Result<Request> {
-        self.inner.approve(by, id, digest, None, now)
+        self.inner.approve(by, id, digest, Given::default(), now)
+    }
+
+    /// Approves by a signed statement, made here through an agent or on the approver's own machine. `over_budget`: as
+    /// of [`Responder::approve_over_budget`].
+    pub fn approve_signed(
+        &self,
+        by: &PersonId,
+        id: &RequestId,
+        signed: Signed,
+        over_budget: Option<Untrusted>,
+        now: Timestamp,
+    ) -> Result<Request> {
+        let word = over_budget.map(|reason| self.word(by, reason)).transpose()?;
+        let digest = sign::digest_of(&signed).map_err(RespondError::Usage)?;
+        self.inner.approve(by, id, &digest, Given { word, signed: Some(signed) }, now)
+    }
+
+    /// What somebody about to approve would sign, as things are now.
+    pub fn statement(
+        &self,
+        by: &PersonId,
+        id: &RequestId,
+        digest: &str,
+        place: Where,
+        now: Timestamp,
+    ) -> Result<Statement> {
+        let inner = &self.inner;
+        Ok(Statement {
+            v: 1,
+            decision: Decision::Approve,
+            desk: inner.signers.desk.clone(),
+            request: id.clone(),
+            digest: digest.to_owned(),
+            by: by.clone(),
+            head: inner.audit.head()?.to_string(),
+            place,
+            at: now,
+        })
+    }
+
+    /// Files and names signatures are checked against.
+    pub fn signers(&self) -> &SignerFiles {
+        &self.inner.signers
     }
 
     /// Approves although the error budgets, or the gates of a rollout, say no or say nothing. It takes a commander and a
@@ -30,13 +74,19 @@ impl Responder {
         reason: Untrusted,
         now: Timestamp,
     ) -> Result<Request> {
+        let word = Some(self.word(by, reason)?);
+        self.inner.approve(by, id, digest, Given { word, signed: None }, now)
+    }
+
+    /// A commander's word that budgets are set aside.
+    fn word(&self, by: &PersonId, reason: Untrusted) -> Result<Override> {
         if reason.expose().trim().is_empty() {
             return Err(RespondError::Usage("setting a budget or a gate aside needs a reason".into()));
         }
         if !self.inner.person(by)?.has(Role::Commander) {
             return refused(format!("{by} may not set an error budget or a gate aside: it takes the role commander"));
         }
-        self.inner.approve(by, id, digest, Some(Override { by: by.clone(), reason }), now)
+        Ok(Override { by: by.clone(), reason })
     }
 
     /// What the policy would say if this person approved it now. A budget that somebody set aside already is told, not
@@ -153,6 +203,23 @@ pub(super) fn overridden(inner: &Inner, request: &Request, trail: &[AuditRecord]
     Some(Override { by, reason: Untrusted::new(record.body["reason"].as_str()?) })
 }
 
+/// Documents of the store: how often each security key has signed.
+const COUNTERS: &str = "signer.counter";
+
+/// What comes with an approval besides a key press.
+#[derive(Default)]
+struct Given {
+    word: Option<Override>,
+    signed: Option<Signed>,
+}
+
+#[derive(Default)]
+struct Worth {
+    means: Means,
+    /// Fingerprint of the key that signed.
+    key: Option<String>,
+}
+
 /// Which of its times has run out.
 fn too_late(r: &Request, now: Timestamp) -> Option<String> {
     match r.state {
@@ -167,14 +234,8 @@ fn too_late(r: &Request, now: Timestamp) -> Option<String> {
 }
 
 impl Inner {
-    fn approve(
-        &self,
-        by: &PersonId,
-        id: &RequestId,
-        digest: &str,
-        word: Option<Override>,
-        now: Timestamp,
-    ) -> Result<Request> {
+    fn approve(&self, by: &PersonId, id: &RequestId, digest: &str, given: Given, now: Timestamp) -> Result<Request> {
+        let Given { word, signed } = given;
         let rules = self.in_force()?;
         self.person(by)?;
         let request = self.request(id)?;
@@ -195,14 +256,17 @@ impl Inner {
             told = findings.clone();
         }
         Self::obey(&findings)?;
-        self.record(by, APPROVED, &request, json!({ "enough": enough }), now)?;
+        let worth = self.worth(&rules, &request, by, signed.as_ref(), now)?;
+        let body = json!({ "enough": enough, "means": worth.means, "key": worth.key, "signed": signed });
+        self.record(by, APPROVED, &request, body, now)?;
         let approved = self.change(id, |r| {
             let enough = may_approve(r, by, digest, now)?;
             r.approvals.push(Approval {
                 by: by.clone(),
                 at: now,
                 digest: digest.to_owned(),
-                means: "key press".to_owned(),
+                means: worth.means,
+                signed: signed.clone(),
             });
             r.findings.extend(told.iter().filter(|f| !r.findings.contains(f)).cloned().collect::<Vec<_>>());
             step(r, Event::Approve { enough })
@@ -222,6 +286,64 @@ impl Inner {
             return Ok(None);
         }
         Ok(overridden(self, request, &super::run::trail(self, request)?))
+    }
+
+    /// What an approval is worth; the error says why it is worth nothing, or too little.
+    fn worth(
+        &self,
+        rules: &InForce,
+        request: &Request,
+        by: &PersonId,
+        signed: Option<&Signed>,
+        now: Timestamp,
+    ) -> Result<Worth> {
+        let body = &request.body;
+        let least = rules.policy.rules.tier(body.tier).signed;
+        let (worth, verified) = match signed {
+            None => (Worth::default(), None),
+            Some(signed) => {
+                let no = RespondError::Refused;
+                let read = self.signers.read().map_err(RespondError::Unavailable)?;
+                let v = read.verify(signed, body, &request.digest, by, now).map_err(no)?;
+                let log = crate::audit::verify(self.audit.dir(), Some(&v.head))?;
+                if !log.ok {
+                    let why = log.faults.first().map_or("it is damaged", |f| f.what.as_str());
+                    return refused(format!("the audit log is not the one that was signed: {why}"));
+                }
+                (Worth { means: v.means, key: Some(v.key.clone()) }, Some(v))
+            }
+        };
+        if worth.means < least {
+            let (is, tier) = (worth.means.word(), body.tier.word());
+            let how = match least {
+                Means::OwnMachine => format!(
+                    "on your own machine: `watchfloor approve {} --ask | watchfloor sign - > s.json`, then \
+                     `watchfloor approve {} --signed s.json`",
+                    body.id, body.id
+                ),
+                _ => "with a key of yours in an ssh-agent (ssh -A; a key bound to destinations by ssh-add -h is not offered \
+                      there), or with `watchfloor sign` on your own machine"
+                    .into(),
+            };
+            return refused(format!("{tier} asks for approval by {}; this is by {is}. Sign {how}", least.word()));
+        }
+        verified.map_or(Ok(()), |v| self.counts_up(&v, now))?;
+        Ok(worth)
+    }
+
+    /// A security key that counts never goes back: a copy of it would.
+    fn counts_up(&self, v: &Verified, now: Timestamp) -> Result<()> {
+        let Some(count) = v.fido.map(|f| f.counter).filter(|c| *c > 0) else { return Ok(()) };
+        let before = self.store.doc(COUNTERS, &v.key)?;
+        let last = before.as_ref().and_then(|d| d.body.parse::<u64>().ok()).unwrap_or(0);
+        if u64::from(count) <= last {
+            return refused(format!(
+                "the security key {} counted {last} signatures before and {count} now: it may have been copied",
+                v.key
+            ));
+        }
+        self.store.put_doc(COUNTERS, &v.key, &count.to_string(), before.map_or(0, |d| d.rev), now)?;
+        Ok(())
     }
 
     /// Writes the record a change of this request needs first.

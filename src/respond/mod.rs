@@ -25,6 +25,7 @@ mod receipt;
 mod recover;
 pub mod request;
 mod run;
+pub mod sign;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod value;
@@ -56,6 +57,7 @@ use crate::store::{Store, StoreError};
 use crate::text::Untrusted;
 use approve::World;
 use evaluate::{Override, PolicyInput, Stage};
+use sign::SignerFiles;
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +126,7 @@ pub struct ResponderDeps {
     pub run_dir: PathBuf,
     pub budgets: Budgets,
     pub guards: Guards,
+    pub signers: SignerFiles,
 }
 
 /// The room's one door. Cheap to clone; every clone is the same one.
@@ -141,6 +144,7 @@ struct Inner {
     run_dir: PathBuf,
     budgets: Budgets,
     guards: Guards,
+    signers: SignerFiles,
     /// Of the account this runs under, for child processes.
     home: PathBuf,
     rules: RwLock<InForce>,
@@ -157,8 +161,19 @@ struct InForce {
 
 impl Responder {
     pub fn new(deps: ResponderDeps) -> Self {
-        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir, budgets, guards } =
-            deps;
+        let ResponderDeps {
+            store,
+            audit,
+            roster,
+            catalogue,
+            policy,
+            secrets,
+            clusters,
+            run_dir,
+            budgets,
+            guards,
+            signers,
+        } = deps;
         let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
         let rules = RwLock::new(InForce { catalogue, policy });
         Self {
@@ -171,6 +186,7 @@ impl Responder {
                 run_dir,
                 budgets,
                 guards,
+                signers,
                 home,
                 rules,
                 running: AtomicUsize::new(0),
@@ -220,7 +236,7 @@ impl Inner {
     }
 
     fn world<'a>(&'a self, rules: &'a InForce) -> World<'a> {
-        World { catalogue: &rules.catalogue, policy: &rules.policy, roster: &self.roster }
+        World { catalogue: &rules.catalogue, policy: &rules.policy, roster: &self.roster, signers: &self.signers }
     }
 
     fn person(&self, id: &PersonId) -> Result<&Person> {

@@ -14,6 +14,8 @@
 //! approvals = 2                    # people besides the requester
 //! approve_minutes = 30             # then it expires unapproved
 //! execute_minutes = 15             # after that time, this long to start it
+//! signed = "agent touch"           # the least an approval must be: key press, agent, agent touch, own machine
+//! executor_differs = true          # who asked for it may not start it
 //!
 //! [[protect]]                      # refused, or with `approvals` only asked of more people
 //! targets = ["dc-*", "10.0.0.0/8"]
@@ -48,7 +50,7 @@ use super::catalogue::shape_fault;
 use super::digest;
 use crate::config::doc::{Doc, Table, Value};
 use crate::config::fault::{Faults, Place};
-use crate::model::action::Tier;
+use crate::model::action::{Means, Tier};
 use crate::model::person::Role;
 use crate::model::slo::ChangeClass;
 
@@ -97,6 +99,10 @@ pub struct TierRule {
     pub max_targets: Option<usize>,
     /// Roles that may approve this tier; else `roles.approve`.
     pub approve: Option<Vec<Role>>,
+    /// The least an approval must be: `key press`, `agent`, `agent touch`, `own machine`.
+    pub signed: Option<Means>,
+    /// Who asked for it may not start it.
+    pub executor_differs: Option<bool>,
 }
 
 /// A tier's rule with every default filled in.
@@ -107,6 +113,8 @@ pub struct TierTerms {
     pub execute_minutes: u32,
     pub max_targets: usize,
     pub approve: Vec<Role>,
+    pub signed: Means,
+    pub executor_differs: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +240,8 @@ impl Rules {
             execute_minutes: r.execute_minutes.unwrap_or(execute_minutes),
             max_targets: r.max_targets.unwrap_or(self.max_targets).min(self.max_targets),
             approve: r.approve.clone().unwrap_or_else(|| self.roles.approve.clone()),
+            signed: r.signed.unwrap_or_default(),
+            executor_differs: r.executor_differs.unwrap_or(tier == Tier::T3),
         }
     }
 }

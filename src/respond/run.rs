@@ -135,6 +135,9 @@ fn ready(inner: &Inner, by: &PersonId, id: &RequestId, now: Timestamp) -> Result
     if now > b.execute_by {
         return refused(format!("too late: it could be started until {}", b.execute_by));
     }
+    if rules.policy.rules.tier(b.tier).executor_differs && b.requester == *by {
+        return refused(format!("{by} asked for it; at {} somebody else must start it", b.tier.word()));
+    }
     inner.audit.ready()?;
     let trail = trail(inner, &request)?;
     let approved = match Approved::check(&request, &inner.world(&rules), &trail, now) {

@@ -109,7 +109,7 @@ fn lay_out(d: &Decide, width: usize) -> Doc {
     );
     doc.pair(say!("DIGEST"), &digest, Role::Dim);
     for a in &r.approvals {
-        doc.pair(say!("APPROVED"), &say!("by ", a.by, " at ", Clock(a.at), ", ", Said::of(&a.means)), Role::Good);
+        doc.pair(say!("APPROVED"), &say!("by ", a.by, " at ", Clock(a.at), ", ", a.means.word()), Role::Good);
     }
     if !b.alerts.is_empty() {
         let mut ids = Said::new();

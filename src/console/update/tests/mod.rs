@@ -21,7 +21,7 @@ use super::{Effect, Msg, start, update};
 use crate::desk::{Detail, Past};
 use crate::model::act::{Act, ActReport, Refusal, Refused, TimelineEvent};
 use crate::model::action::{
-    ActionDef, Approval, Command, Executor, ParamType, Preview, Receipt, ReceiptState, Request, RequestBody,
+    ActionDef, Approval, Command, Executor, Means, ParamType, Preview, Receipt, ReceiptState, Request, RequestBody,
     RequestState, Suggested, TargetRule, Tier,
 };
 use crate::model::alert::{Alert, AlertFields, AlertRow, Disposition, Observable, ObservableKind, Status};
@@ -297,7 +297,8 @@ pub fn request(id: &str, tier: Tier, state: RequestState) -> Request {
             by: PersonId::new("alice").unwrap(),
             at: ago(60),
             digest: "d".into(),
-            means: "key press".into(),
+            means: Means::KeyPress,
+            signed: None,
         }]
     };
     let receipts = if state == RequestState::Done {
