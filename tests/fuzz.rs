@@ -274,12 +274,8 @@ fn fuzz_playbooks() {
         assert_eq!(back.json(), doc.json());
     }
     let library = Library::bundled();
-    let samples: Vec<Vec<u8>> = library
-        .items()
-        .iter()
-        .take(5)
-        .map(|i| serde_json::to_vec(i.document.json()).expect("json"))
-        .collect();
+    let samples: Vec<Vec<u8>> =
+        library.items().iter().take(5).map(|i| serde_json::to_vec(i.document.json()).expect("json")).collect();
     check!().with_iterations(1000).with_type::<(u8, Vec<(u16, u8)>, Vec<u8>)>().for_each(|(which, edits, bytes)| {
         let mut changed = samples[usize::from(*which) % samples.len()].clone();
         for (at, with) in edits.iter().take(8) {

@@ -161,6 +161,8 @@ pub struct Visit {
     pub round: u32,
     pub state: VisitState,
     pub owner: Option<PersonId>,
+    /// It was given to its owner, and so is what follows on its branch.
+    pub assigned: bool,
     pub entered_at: Timestamp,
     /// When its delay is or was over.
     pub ready_at: Timestamp,

@@ -78,11 +78,15 @@ impl Machine<'_> {
             _ => {}
         }
         let before = v.owner.clone().filter(|o| *o != me);
+        let taken_over = before.is_some();
         let playbook = match self.step_of(n).map(|s| &s.kind) {
             Some(StepKind::Playbook(id)) if v.child.is_none() => Some(id.clone()),
             _ => None,
         };
         self.begin_work(n, me);
+        if let Some(v) = self.visit_mut(n).filter(|_| taken_over) {
+            v.assigned = false;
+        }
         self.record_visit("playbook.step.take", n, &[], json!({ "from": before }));
         if let Some(playbook) = playbook {
             self.effects.push(Effect::Start { visit: n, playbook });
@@ -106,6 +110,7 @@ impl Machine<'_> {
         self.actor()?;
         if let Some(v) = self.visit_mut(n) {
             v.owner = Some(to.clone());
+            v.assigned = true;
         }
         self.record_visit("playbook.step.assign", n, &[], json!({ "from": from, "to": to }));
         Ok(())

@@ -107,10 +107,10 @@ impl Machine<'_> {
             (true, true) => VisitState::Waiting,
             (true, false) => VisitState::Ready,
         };
-        // Who was given a branch has what follows on it.
-        let given = self.run.visits.iter().rev().find(|v| v.parent == parent && v.branch == branch);
-        let owner = given
-            .map_or_else(|| parent.and_then(|p| self.run.visit(p)).and_then(|p| p.owner.clone()), |v| v.owner.clone());
+        // Who was given a branch has what follows on it; who merely did a step has not.
+        let before = self.run.visits.iter().rev().find(|v| v.parent == parent && v.branch == branch);
+        let before = before.or_else(|| parent.and_then(|p| self.run.visit(p)));
+        let owner = before.filter(|v| v.assigned).and_then(|v| v.owner.clone());
         let time = |ms: Option<u64>| ms.filter(|_| work).map(|ms| self.after(ready_at, ms));
         let visit = Visit {
             n,
@@ -120,6 +120,7 @@ impl Machine<'_> {
             branch,
             round,
             state,
+            assigned: owner.is_some(),
             owner,
             entered_at: now,
             ready_at,
