@@ -112,16 +112,23 @@ impl<'a> Play<'a> {
             let Some(v) = self.run.open().next().cloned() else { break };
             let step = self.book.step(&v.step).unwrap().clone();
             assert_eq!(v.state, VisitState::Ready, "{}: {:?}", v.key, v.reason);
-            let signers = [people.carol(), people.bob(), people.alice()];
-            for (i, role) in step.sign_off.iter().enumerate() {
-                let of_roster = ["analyst", "lead", "commander"].contains(&role.as_str());
+            let mut signed: Vec<PersonId> = Vec::new();
+            for role in &step.sign_off {
+                let of_roster = ["lead", "commander"].contains(&role.as_str());
+                // A commander or a lead who is still to sign for themselves records nobody else's word.
+                let kept = |who: &Actor<'_>| {
+                    let own = if *who.id == people.carol { "commander" } else { "lead" };
+                    *who.id != people.alice && step.sign_off.iter().any(|r| r == own)
+                };
                 let by = match role.as_str() {
                     "lead" => people.bob(),
                     "commander" => people.carol(),
-                    "analyst" => people.alice(),
-                    _ => signers[(i + usize::from(step.sign_off.contains(&"commander".into()))).min(2)].clone(),
+                    _ => [people.alice(), people.bob(), people.carol()]
+                        .into_iter()
+                        .find(|a| !signed.contains(a.id) && !kept(a))
+                        .unwrap(),
                 };
-                let by = if !of_roster && v.signed.iter().any(|s| s.by == *by.id) { people.alice() } else { by };
+                signed.push(by.id.clone());
                 let named = (!of_roster).then(|| text("by telephone, note in the case"));
                 self.go(Event::Sign { visit: v.n, role: role.clone(), named }, &by);
             }
