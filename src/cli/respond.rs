@@ -48,7 +48,7 @@ pub struct ApproveArgs {
     /// The digest you were shown; without it the request as it stands is shown and nothing is approved.
     #[arg(long, value_name = "SHA256")]
     digest: Option<String>,
-    /// Approve although the error budgets say no, with this reason; takes a commander.
+    /// Approve although the error budgets or the gates of a rollout say no, with this reason; takes a commander.
     #[arg(long, value_name = "REASON", requires = "digest")]
     override_budget: Option<String>,
 }
@@ -149,7 +149,10 @@ pub fn approve(ctx: &Ctx, args: ApproveArgs) -> Result<Exit, CliError> {
         return Ok(Exit::No);
     };
     let me = super::me(ctx, &desk)?;
-    super::block_on(desk.know_budgets())?;
+    super::block_on(async {
+        desk.know_budgets().await;
+        desk.know_gates(&id).await;
+    })?;
     let request = match args.override_budget {
         Some(reason) => desk.approve_over_budget(&me, &id, &digest, reason.into())?,
         None => desk.approve(&me, &id, &digest)?,

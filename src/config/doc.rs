@@ -273,6 +273,19 @@ impl<'a, 'f> Fields<'a, 'f> {
         out
     }
 
+    /// The table of `[key]` that may be left out.
+    pub fn table(&mut self, key: &'static str) -> Option<&'a Table> {
+        let entry = self.take(key)?;
+        match &entry.node.value {
+            Value::Table(t) => Some(t),
+            _ => {
+                let found = entry.node.found();
+                self.fault(entry.node.at, format!("{key}: expected a table, found {found}"));
+                None
+            }
+        }
+    }
+
     /// The tables of `[[key]]`; nothing when left out.
     pub fn tables(&mut self, key: &'static str) -> Vec<&'a Table> {
         let Some(entry) = self.take(key) else { return Vec::new() };

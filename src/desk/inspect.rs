@@ -56,6 +56,11 @@ pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
         faults.extend(f);
     }
     platform(loaded, &mut faults);
+    if let Some(path) = beside(loaded, &loaded.settings.operate.rollouts, "rollouts.toml")
+        && let Err(f) = super::operate_gates::read(&path, &loaded.settings)
+    {
+        faults.extend(f);
+    }
     formats(loaded, &mut faults);
     faults.sort();
     faults.or(files)

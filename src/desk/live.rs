@@ -71,6 +71,7 @@ fn run(desk: &Arc<Desk>, stop: &watch::Receiver<bool>, extra: Option<super::demo
         // Every process has a reading of its own.
         tasks.spawn(super::operate_slo::watch(Arc::clone(desk), stop.clone()));
         tasks.spawn(super::operate_rollout::clusters(Arc::clone(desk), stop.clone()));
+        tasks.spawn(super::operate_gates::show(Arc::clone(desk), stop.clone()));
         tasks.spawn(super::operate_sla::months(Arc::clone(desk), stop.clone()));
         tasks.spawn(super::operate_drill::drills(Arc::clone(desk), stop.clone()));
         if let Some(replay) = extra {
@@ -147,6 +148,7 @@ async fn leader(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
     tasks.spawn(super::operate_checklist::keep(Arc::clone(&desk), stop.clone(), true));
     tasks.spawn(super::operate_sla::probes(Arc::clone(&desk), stop.clone()));
     tasks.spawn(super::triage::auto(Arc::clone(&desk), stop.clone()));
+    tasks.spawn(super::operate_gates::keep(Arc::clone(&desk), stop.clone()));
     tasks.spawn(super::operate_backup::keep_backups(Arc::clone(&desk), stop.clone()));
     for name in desk.settings.intake.sources.keys().cloned() {
         tasks.spawn(Arc::clone(&desk).run_source(name, stop.clone()));

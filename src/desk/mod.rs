@@ -19,6 +19,7 @@ mod open;
 pub mod operate_backup;
 pub mod operate_checklist;
 pub mod operate_drill;
+pub mod operate_gates;
 mod operate_offer;
 pub mod operate_rollout;
 pub mod operate_sla;

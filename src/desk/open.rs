@@ -140,8 +140,10 @@ impl Desk {
         };
         let platform = Arc::default();
         let budgets = super::platform::budgets(&platform);
+        let guards = super::operate_gates::guards(&options.settings, Arc::clone(&store));
         let responder = Responder::new(ResponderDeps {
             budgets,
+            guards,
             store: store.clone(),
             audit: Arc::clone(&audit),
             roster: Arc::clone(&roster),

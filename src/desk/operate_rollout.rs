@@ -48,9 +48,15 @@ async fn cluster(desk: Arc<Desk>, reader: Arc<Reader>, name: String, mut stop: w
     // Dropped with this function, which ends the watchers.
     let mut watchers = JoinSet::new();
     watchers.spawn(desk.watcher(&reader));
+    let mut pairs = (Instant::now(), desk.pairs(&name));
     loop {
         let now = Timestamp::now();
-        let read = reader.with(|snapshot| rollouts(snapshot, &Pairs::default(), now)).unwrap_or_default();
+        if pairs.0.elapsed() > QUIET {
+            // A file with faults leaves the last good ones standing; the faults are shown as a source.
+            pairs = (Instant::now(), desk.pairs(&name).or(pairs.1));
+        }
+        let declared = pairs.1.clone().unwrap_or_default();
+        let read = reader.with(|snapshot| rollouts(snapshot, &declared, now)).unwrap_or_default();
         show(&desk, &name, read, reader.states());
         if stopped_within(&mut stop, COALESCE).await {
             return;
@@ -71,6 +77,7 @@ fn show(desk: &Desk, cluster: &str, mut read: Vec<Rollout>, states: Vec<SourceSt
                 rollout.gates = std::mem::take(&mut known.gates);
                 rollout.advice = known.advice.take();
                 rollout.zone_minimum = known.zone_minimum;
+                rollout.fast_rollback_until = rollout.fast_rollback_until.or(known.fast_rollback_until);
             }
         }
         platform.rollouts.retain(|r| r.id.cluster != cluster);
@@ -81,6 +88,11 @@ fn show(desk: &Desk, cluster: &str, mut read: Vec<Rollout>, states: Vec<SourceSt
 }
 
 impl Desk {
+    /// Deployments declared to be one rollout; `None`: the file that declares them has faults.
+    fn pairs(&self, cluster: &str) -> Option<Pairs> {
+        self.rollout_rules().ok().map(|config| config.pairs(cluster))
+    }
+
     /// Reads all clusters once, at the same time.
     ///
     /// # Errors
@@ -101,7 +113,8 @@ impl Desk {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let now = Timestamp::now();
-        let read = |r: &Arc<Reader>| r.with(|s| rollouts(s, &Pairs::default(), now)).unwrap_or_default();
+        let config = self.rollout_rules()?;
+        let read = |r: &Arc<Reader>| r.with(|s| rollouts(s, &config.pairs(&s.cluster), now)).unwrap_or_default();
         let found = Clusters {
             rollouts: readers.iter().flat_map(read).collect(),
             sources: readers.iter().flat_map(|r| r.states()).collect(),

@@ -44,7 +44,7 @@ pub(super) fn budgets(platform: &Arc<Mutex<Arc<Platform>>>) -> Budgets {
 }
 
 /// Every objective that counts must allow it; what is not known, or was read too long ago, does not.
-fn allows(reading: &Platform, class: ChangeClass, slos: &[String], now: Timestamp) -> GateAnswer {
+pub(super) fn allows(reading: &Platform, class: ChangeClass, slos: &[String], now: Timestamp) -> GateAnswer {
     let unknown = |why: String| GateAnswer { class, answer: Tri::Unknown, reasons: vec![why] };
     let counts = |id: &str| slos.iter().any(|p| Glob::new(p).is_match(id));
     let mine: Vec<(Slo, SloStatus)> = reading.slos.iter().filter(|(_, s)| counts(&s.id)).cloned().collect();

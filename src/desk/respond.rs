@@ -56,7 +56,7 @@ impl Desk {
         Ok(self.responder.approve(by, id, digest, Timestamp::now())?)
     }
 
-    /// Approves although the error budgets say no: by a commander, with a reason, recorded.
+    /// Approves although the error budgets or the gates of a rollout say no: by a commander, with a reason, recorded.
     pub fn approve_over_budget(
         &self,
         by: &PersonId,
@@ -80,6 +80,7 @@ impl Desk {
 
     pub async fn execute(&self, by: &PersonId, id: &RequestId) -> Result<Request> {
         self.authorise(by)?;
+        self.know_gates(id).await;
         let done = self.responder.execute(by, id, Timestamp::now()).await?;
         self.settle_if_drill(&done).await;
         Ok(done)

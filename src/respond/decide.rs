@@ -20,8 +20,8 @@ impl Responder {
         self.inner.approve(by, id, digest, None, now)
     }
 
-    /// Approves although the error budgets say no, or say nothing. It takes a commander and a reason, and is recorded;
-    /// with budgets that allow it this is an approval like any other.
+    /// Approves although the error budgets, or the gates of a rollout, say no or say nothing. It takes a commander and a
+    /// reason, and is recorded; where nothing is closed this is an approval like any other.
     pub fn approve_over_budget(
         &self,
         by: &PersonId,
@@ -31,10 +31,10 @@ impl Responder {
         now: Timestamp,
     ) -> Result<Request> {
         if reason.expose().trim().is_empty() {
-            return Err(RespondError::Usage("setting a budget aside needs a reason".into()));
+            return Err(RespondError::Usage("setting a budget or a gate aside needs a reason".into()));
         }
         if !self.inner.person(by)?.has(Role::Commander) {
-            return refused(format!("{by} may not set an error budget aside: it takes the role commander"));
+            return refused(format!("{by} may not set an error budget or a gate aside: it takes the role commander"));
         }
         self.inner.approve(by, id, digest, Some(Override { by: by.clone(), reason }), now)
     }
@@ -45,7 +45,7 @@ impl Responder {
         let inner = &self.inner;
         let rules = inner.in_force()?;
         let request = inner.request(id)?;
-        let known = inner.set_aside(&rules, &request)?;
+        let known = inner.set_aside(&rules, &request, now)?;
         Ok(inner.findings(&rules, &approving(&request, by, known.as_ref()), now))
     }
 
@@ -182,7 +182,7 @@ impl Inner {
         if let Err(why) = still_so(&request, &self.world(&rules)) {
             return Err(self.make_void(&request, &why, now));
         }
-        let known = self.set_aside(&rules, &request)?;
+        let known = self.set_aside(&rules, &request, now)?;
         let ask = |overridden| approving(&request, by, overridden);
         let mut findings = self.findings(&rules, &ask(known.as_ref()), now);
         let closed: Vec<String> = findings.iter().filter(|f| f.refuses).map(|f| f.text.clone()).collect();
@@ -211,9 +211,14 @@ impl Inner {
         Ok(approved)
     }
 
-    /// An earlier approver may have set the budget aside.
-    fn set_aside(&self, rules: &InForce, request: &Request) -> Result<Option<Override>> {
-        if super::evaluate::budgets_asked(&rules.policy, &request.body.action).is_empty() {
+    /// An earlier approver may have set aside what is closed.
+    fn set_aside(&self, rules: &InForce, request: &Request, now: Timestamp) -> Result<Option<Override>> {
+        let b = &request.body;
+        let guarded = || {
+            let guards = rules.catalogue.get(&b.action).map(|def| (self.guards)(def, &b.targets, &b.params, now));
+            guards.is_ok_and(|g| !g.is_empty())
+        };
+        if super::evaluate::budgets_asked(&rules.policy, &b.action).is_empty() && !guarded() {
             return Ok(None);
         }
         Ok(overridden(self, request, &super::run::trail(self, request)?))
@@ -259,7 +264,15 @@ impl Inner {
 /// The question whether this person may approve it.
 fn approving<'a>(r: &'a Request, by: &'a PersonId, overridden: Option<&'a Override>) -> Ask<'a> {
     let b = &r.body;
-    Ask { stage: Stage::Approve, action: &b.action, tier: b.tier, targets: &b.targets, by, overridden }
+    Ask {
+        stage: Stage::Approve,
+        action: &b.action,
+        tier: b.tier,
+        targets: &b.targets,
+        params: &b.params,
+        by,
+        overridden,
+    }
 }
 
 /// Everything that can be said without the policy. `Ok`: whether with this one there are enough.

@@ -39,11 +39,21 @@ pub struct PolicyInput<'a> {
     pub last_hour_by_target: BTreeMap<String, u64>,
     /// What the error budgets say, one answer for each of [`budgets_asked`].
     pub budgets: Vec<GateAnswer>,
+    /// What else must hold before this change.
+    pub guards: Vec<Guard>,
     /// A commander's word that it is to be done all the same.
     pub overridden: Option<&'a Override>,
 }
 
-/// Who set a closed budget aside, and why.
+/// Something that must hold before a change, besides the policy: a gate of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    pub what: String,
+    pub answer: Tri,
+    pub why: String,
+}
+
+/// Who set a closed budget or guard aside, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     pub by: PersonId,
@@ -69,6 +79,10 @@ pub fn evaluate(policy: &Policy, input: &PolicyInput<'_>) -> Vec<Finding> {
         cap(c, input, &mut out);
     }
     budgets(policy, input, &mut out);
+    for g in input.guards.iter().filter(|g| g.answer != Tri::Pass) {
+        let word = if g.answer == Tri::Fail { "fails" } else { "is not known" };
+        held(input, format!("{} {word}: {}", g.what, g.why), &mut out);
+    }
     out.sort_by_key(|f| !f.refuses);
     out
 }
@@ -261,10 +275,15 @@ fn budgets(policy: &Policy, input: &PolicyInput<'_>, out: &mut Vec<Finding>) {
         let word = if answer == Tri::Fail { "closed for" } else { "not known for" };
         let why = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
         let text = format!("the error budget is {word} {} changes{why}", class.word());
-        match input.overridden {
-            None => add(out, input.stage != Stage::Propose, text),
-            Some(o) => tell(out, format!("{text}; overridden by {}: {}", o.by, clean(&o.reason))),
-        }
+        held(input, text, out);
+    }
+}
+
+/// What refuses approval and start unless a commander sets it aside.
+fn held(input: &PolicyInput<'_>, text: String, out: &mut Vec<Finding>) {
+    match input.overridden {
+        None => add(out, input.stage != Stage::Propose, text),
+        Some(o) => tell(out, format!("{text}; overridden by {}: {}", o.by, clean(&o.reason))),
     }
 }
 
@@ -331,6 +350,7 @@ mod tests {
             last_hour: c.last_hour,
             last_hour_by_target: c.by_target.clone(),
             budgets: vec![],
+            guards: vec![],
             overridden: None,
         };
         evaluate(&c.policy, &input).into_iter().map(|f| (f.refuses, f.text)).collect()

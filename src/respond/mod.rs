@@ -37,6 +37,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::{SignedDuration, Timestamp};
 
 pub use catalogue::Catalogue;
+pub use evaluate::Guard;
 pub use execute::Clusters;
 pub use execute::Secrets;
 pub use execute::kubernetes::catalogue as rollout_actions;
@@ -106,6 +107,9 @@ fn refused<T>(why: impl Into<String>) -> Result<T> {
 /// What the error budgets of these objectives (names with `*`) say of a change of this class.
 pub type Budgets = Arc<dyn Fn(ChangeClass, &[String]) -> GateAnswer + Send + Sync>;
 
+/// What guards a change of these targets with these parameters. Nothing: nobody asked for a guard.
+pub type Guards = Arc<dyn Fn(&ActionDef, &[String], &BTreeMap<String, String>, Timestamp) -> Vec<Guard> + Send + Sync>;
+
 /// What a [`Responder`] is made of.
 pub struct ResponderDeps {
     pub store: Arc<dyn Store>,
@@ -119,6 +123,7 @@ pub struct ResponderDeps {
     /// `DATA/run`: locks of running executions.
     pub run_dir: PathBuf,
     pub budgets: Budgets,
+    pub guards: Guards,
 }
 
 /// The room's one door. Cheap to clone; every clone is the same one.
@@ -135,6 +140,7 @@ struct Inner {
     clusters: Clusters,
     run_dir: PathBuf,
     budgets: Budgets,
+    guards: Guards,
     /// Of the account this runs under, for child processes.
     home: PathBuf,
     rules: RwLock<InForce>,
@@ -151,7 +157,8 @@ struct InForce {
 
 impl Responder {
     pub fn new(deps: ResponderDeps) -> Self {
-        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir, budgets } = deps;
+        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir, budgets, guards } =
+            deps;
         let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
         let rules = RwLock::new(InForce { catalogue, policy });
         Self {
@@ -163,6 +170,7 @@ impl Responder {
                 clusters,
                 run_dir,
                 budgets,
+                guards,
                 home,
                 rules,
                 running: AtomicUsize::new(0),
@@ -246,6 +254,10 @@ impl Inner {
                 .into_iter()
                 .map(|b| (self.budgets)(b.class, &b.slos))
                 .collect(),
+            guards: match rules.catalogue.get(ask.action) {
+                Ok(def) => (self.guards)(def, ask.targets, ask.params, now),
+                Err(_) => Vec::new(),
+            },
             overridden: ask.overridden,
         };
         evaluate::evaluate(&rules.policy, &input)
@@ -295,6 +307,7 @@ struct Ask<'a> {
     action: &'a str,
     tier: Tier,
     targets: &'a [String],
+    params: &'a BTreeMap<String, String>,
     by: &'a PersonId,
     overridden: Option<&'a Override>,
 }

@@ -86,7 +86,15 @@ fn prepare(inner: &Inner, by: &PersonId, draft: Draft, now: Timestamp) -> Result
     let targets = targets(&def, &draft.targets)?;
     let params = params(&def, &draft.params)?;
     let reason = reason(draft.reason)?;
-    let ask = Ask { stage: Stage::Propose, action: &def.name, tier: def.tier, targets: &targets, by, overridden: None };
+    let ask = Ask {
+        stage: Stage::Propose,
+        action: &def.name,
+        tier: def.tier,
+        targets: &targets,
+        params: &params,
+        by,
+        overridden: None,
+    };
     let findings = inner.findings(&rules, &ask, now);
     Inner::obey(&findings)?;
     let terms = rules.policy.rules.tier(def.tier);

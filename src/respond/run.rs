@@ -147,6 +147,7 @@ fn ready(inner: &Inner, by: &PersonId, id: &RequestId, now: Timestamp) -> Result
         action: &b.action,
         tier: b.tier,
         targets: &b.targets,
+        params: &b.params,
         by,
         overridden: overridden.as_ref(),
     };

@@ -40,14 +40,18 @@ impl Prober {
     pub async fn probe(&self, service: &Service, at: Timestamp) -> ProbeResult {
         let limit = Duration::from_secs(u64::from(service.timeout_seconds));
         let start = Instant::now();
-        let asked = tokio::time::timeout(limit, self.ask(&service.probe)).await;
-        let (up, detail) = match asked {
-            Ok(Ok(said)) => (true, said),
-            Ok(Err(why)) => (false, why),
-            Err(_) => (false, format!("no answer within {} s", service.timeout_seconds)),
+        let (up, detail) = match self.answer(&service.probe, limit).await {
+            Ok(said) => (true, said),
+            Err(why) => (false, why),
         };
         let millis = u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
         ProbeResult { at, up, millis, detail: Untrusted::new(crate::text::front(&detail, 300)) }
+    }
+
+    /// One question: what was answered, or what is wrong with it.
+    pub async fn answer(&self, probe: &ProbeOf, limit: Duration) -> Result<String, String> {
+        let asked = tokio::time::timeout(limit, self.ask(probe)).await;
+        asked.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
     }
 
     async fn ask(&self, probe: &ProbeOf) -> Result<String, String> {

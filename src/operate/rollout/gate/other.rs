@@ -5,7 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::gate;
 use crate::model::health::Tri;
 use crate::model::rollout::{Analysis, Gate, Revision, Zone};
+use crate::model::sla::ChecklistRun;
 use crate::model::slo::GateAnswer;
+use crate::operate::checklist::answer_of;
 use crate::text::clean;
 
 /// Restarts of one pod from which on it is a crash loop.
@@ -98,6 +100,42 @@ pub fn analysis(runs: &[Analysis]) -> Option<Gate> {
     let tail = if said.as_str().is_empty() { String::new() } else { format!(": {}", said.as_str()) };
     let word = if word.as_str().is_empty() { "without a phase" } else { word.as_str() };
     Some(gate("analysis", answer, format!("{} is {word}{tail}", name.as_str())))
+}
+
+/// The checklist that must be signed before anything goes on. `None`: it could not be read.
+pub fn readiness(list: &str, run: Option<&ChecklistRun>, valid: i64, now: Timestamp) -> Gate {
+    let Some(run) = run else {
+        return gate("readiness", Tri::Unknown, format!("the checklist {list} could not be read"));
+    };
+    let of = |want: Tri| run.list.items.iter().filter(|i| answer_of(run, &i.id).0 == want).count();
+    let Some((by, at)) = &run.signed else {
+        let why = format!("{list} is not signed: {} of {} items pass", of(Tri::Pass), run.list.items.len());
+        return gate("readiness", Tri::Fail, why);
+    };
+    if now.duration_since(*at) > SignedDuration::from_secs(valid) {
+        return gate("readiness", Tri::Fail, format!("{by} signed {list} at {at:.0}, which is too long ago"));
+    }
+    // What the desk no longer sees was seen when it was signed; what it sees failing is news.
+    let failing: Vec<&str> =
+        run.list.items.iter().filter(|i| answer_of(run, &i.id).0 == Tri::Fail).map(|i| i.id.as_str()).collect();
+    if !failing.is_empty() {
+        let why = format!("{by} signed {list}, but these fail now: {}", failing.join(", "));
+        return gate("readiness", Tri::Fail, why);
+    }
+    gate("readiness", Tri::Pass, format!("{by} signed {list} at {at:.0}"))
+}
+
+/// What was asked of the new side before it serves: each address with its answer. `None`: nothing was asked yet.
+pub fn smoke(answers: Option<&[(String, Result<String, String>)]>, patience: Patience, now: Timestamp) -> Gate {
+    let Some(answers) = answers.filter(|a| !a.is_empty()) else {
+        return gate("smoke", Tri::Unknown, "the new side was not asked yet");
+    };
+    match answers.iter().find_map(|(url, a)| a.as_ref().err().map(|why| (url, why))) {
+        Some((url, why)) => gate("smoke", patience.answer(now), format!("{url}: {why}")),
+        None => {
+            gate("smoke", Tri::Pass, format!("{} of {} addresses answer as they should", answers.len(), answers.len()))
+        }
+    }
 }
 
 /// Argo's phases: `Successful`, `Failed`, `Error`; `Pending`, `Running`, `Inconclusive` and what comes later hold.

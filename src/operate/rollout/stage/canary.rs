@@ -7,7 +7,8 @@ use crate::model::rollout::{Advice, RolloutPhase, RolloutVerb};
 
 /// Where it is by what the cluster shows. `None`: that cannot be seen.
 pub(super) fn place(before: Option<&StageState>, facts: &Facts) -> Option<Place> {
-    if facts.aborted || facts.phase == RolloutPhase::Degraded {
+    // One that is only degraded (its deadline is over, say) still waits for somebody to abort it.
+    if facts.aborted {
         return Some(Place::Aborted);
     }
     if facts.phase == RolloutPhase::Unknown {

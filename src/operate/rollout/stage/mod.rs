@@ -106,7 +106,31 @@ pub struct Facts {
 const GAP: SignedDuration = SignedDuration::from_secs(150);
 
 /// Gates that say nothing about the new revision: they hold, and are no reason to go back.
-const ONLY_HOLD: [&str; 1] = ["budget"];
+const ONLY_HOLD: [&str; 3] = ["budget", "readiness", "cluster"];
+
+/// Whether a gate of this name is no reason to go back.
+pub fn only_holds(gate: &str) -> bool {
+    ONLY_HOLD.contains(&gate)
+}
+
+fn place(plan: &StagePlan, before: Option<&StageState>, facts: &Facts) -> Option<Place> {
+    match plan {
+        StagePlan::Canary { .. } => canary::place(before, facts),
+        StagePlan::BlueGreen { .. } => blue_green::place(before, facts),
+    }
+}
+
+/// Where it is and since when: what was counted before does not speak of this stage. `None`: where it is cannot be seen.
+pub fn standing(
+    plan: &StagePlan,
+    before: Option<&StageState>,
+    facts: &Facts,
+    now: Timestamp,
+) -> Option<(Place, Timestamp)> {
+    let at = place(plan, before, facts)?;
+    let same = before.filter(|s| facts.revision.as_ref() == Some(&s.revision) && s.at == at);
+    Some((at, same.map_or(now, |s| s.entered)))
+}
 
 /// One look at a rollout.
 pub fn advance(
@@ -118,10 +142,7 @@ pub fn advance(
     let Some(revision) = facts.revision.as_deref() else {
         return (before.cloned(), hold("which revision is new is not known", None));
     };
-    let place = match plan {
-        StagePlan::Canary { .. } => canary::place(before, facts),
-        StagePlan::BlueGreen { .. } => blue_green::place(before, facts),
-    };
+    let place = place(plan, before, facts);
     let mut state = match (before, place) {
         (Some(s), Some(p)) if s.revision == revision && s.at == p => s.clone(),
         // Where it is cannot be seen: what is known of it stays.
@@ -196,7 +217,7 @@ impl StageState {
 
 /// The first gate that fails and speaks of the new revision.
 fn failure(facts: &Facts) -> Option<String> {
-    let gate = facts.gates.iter().find(|g| g.answer == Tri::Fail && !ONLY_HOLD.contains(&g.name.as_str()))?;
+    let gate = facts.gates.iter().find(|g| g.answer == Tri::Fail && !only_holds(&g.name))?;
     Some(format!("{}: {}", gate.name, gate.why))
 }
 

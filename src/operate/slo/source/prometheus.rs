@@ -148,6 +148,19 @@ impl Server {
         Ok(all)
     }
 
+    /// The samples of a selector as they were scraped, in the seconds before `at` (milliseconds): nothing is carried on
+    /// from an older sample, so that a series that ended is seen to end.
+    pub async fn samples(
+        &self,
+        selector: &str,
+        seconds: i64,
+        at: i64,
+        notes: &mut Vec<String>,
+    ) -> Result<Tracks, Fault> {
+        let query = format!("{selector}[{}s]", seconds.max(1));
+        self.ask("query", &form(&[("query", &query), ("time", &stamp(at))]), notes).await
+    }
+
     async fn page(
         &self,
         query: &str,
@@ -156,11 +169,15 @@ impl Server {
         step: i64,
         notes: &mut Vec<String>,
     ) -> Result<Tracks, Fault> {
+        self.ask("query_range", &range_form(query, start, end, step), notes).await
+    }
+
+    async fn ask(&self, what: &str, form: &str, notes: &mut Vec<String>) -> Result<Tracks, Fault> {
         let request = self
             .client
-            .post(format!("{}/api/v1/query_range", self.url))
+            .post(format!("{}/api/v1/{what}", self.url))
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(range_form(query, start, end, step));
+            .body(form.to_owned());
         let (status, body) = self.send(request).await?;
         match serde_json::from_slice::<Answer>(&body) {
             Ok(answer) => {
@@ -175,6 +192,7 @@ impl Server {
             Err(e) => Err(Fault::new(SourceWord::Unreadable, format!("HTTP {status}, no answer of Prometheus: {e}"))),
         }
     }
+
     /// One question, when its turn has come.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(reqwest::StatusCode, Vec<u8>), Fault> {
         let lost = |why: String| Fault::new(SourceWord::Lost, why);
@@ -269,8 +287,12 @@ pub fn pages(from: i64, until: i64, step: i64) -> impl Iterator<Item = (i64, i64
 
 /// The body of a question to `query_range`; times in milliseconds.
 pub fn range_form(query: &str, start: i64, end: i64, step: i64) -> String {
-    let stamp = |ms: i64| format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000));
     form(&[("query", query), ("start", &stamp(start)), ("end", &stamp(end)), ("step", &stamp(step))])
+}
+
+/// Milliseconds as the API takes a time.
+fn stamp(ms: i64) -> String {
+    format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
 }
 
 fn form(pairs: &[(&str, &str)]) -> String {
