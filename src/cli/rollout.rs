@@ -1,16 +1,22 @@
 //! `rollout`: what clusters are changing, read now.
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::CliError;
 use super::Ctx;
 use super::Exit;
+use crate::desk::Desk;
 use crate::desk::DeskError;
 use crate::desk::operate_rollout::Clusters;
 use crate::model::health::SourceWord;
+use crate::model::health::Tri;
 use crate::model::rollout::Revision;
 use crate::model::rollout::Rollout;
+use crate::model::rollout::RolloutVerb;
 use crate::model::rollout::Step;
+use crate::text::Untrusted;
+use crate::text::clean;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,15 +33,109 @@ enum What {
         /// `NAMESPACE/NAME`, or `CLUSTER/NAMESPACE/NAME`.
         name: String,
     },
+    /// Whether one may go on: measures its gates (rollouts.toml) now. Exit 0: every gate passes; 1: one fails; 3: not
+    /// known, for a server is unreachable; 4: not known, for something is missing, stale or too little.
+    Gate {
+        /// `NAMESPACE/NAME`, or `CLUSTER/NAMESPACE/NAME`.
+        name: String,
+    },
+    /// Propose to go on: to the next step, to the other side of a blue-green pair.
+    Promote(Wish),
+    /// Propose to go back to the stable revision.
+    Abort(Wish),
+    /// Propose to try an aborted one again.
+    Retry(Wish),
+    /// Propose to pause one.
+    Pause(Wish),
+    /// Propose to go back to the revision before.
+    Undo(Wish),
+}
+
+#[derive(Debug, clap::Args)]
+struct Wish {
+    /// `NAMESPACE/NAME`, or `CLUSTER/NAMESPACE/NAME`.
+    name: String,
+    #[arg(long)]
+    reason: String,
 }
 
 pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
+    match args.what {
+        What::List => all(ctx, &desk, None),
+        What::Show { name } => all(ctx, &desk, Some(&name)),
+        What::Gate { name } => gate(ctx, &desk, &name),
+        What::Promote(wish) => propose(ctx, &desk, RolloutVerb::Promote, wish),
+        What::Abort(wish) => propose(ctx, &desk, RolloutVerb::Abort, wish),
+        What::Retry(wish) => propose(ctx, &desk, RolloutVerb::Retry, wish),
+        What::Pause(wish) => propose(ctx, &desk, RolloutVerb::Pause, wish),
+        What::Undo(wish) => propose(ctx, &desk, RolloutVerb::Undo, wish),
+    }
+}
+
+/// The gates of one, measured now.
+fn gate(ctx: &Ctx, desk: &Desk, name: &str) -> Result<Exit, CliError> {
+    let (rollout, record) = super::block_on(desk.look_at_rollout(name))??;
+    let answer = record.answer();
+    let out = ctx.out();
+    out.value(&json!({ "rollout": rollout.id.to_string(), "answer": answer, "look": record }))?;
+    let what = if record.moving { "is on its way" } else { "has nothing on its way" };
+    out.line(format!("{}  {}  ({what})", rollout.id, answer.word()))?;
+    let number = |n: Option<f64>| n.map_or("-".to_owned(), |n| format!("{n:.4}"));
+    let mut rows = Vec::new();
+    for g in &record.gates {
+        rows.push(vec![
+            g.name.clone(),
+            g.answer.word().to_owned(),
+            number(g.canary),
+            number(g.stable),
+            number(g.limit),
+            g.events.map_or("-".to_owned(), |n| format!("{n:.0}")),
+            g.samples.map_or("-".to_owned(), |n| n.to_string()),
+            clean(&Untrusted::new(g.why.as_str())).to_string(),
+        ]);
+    }
+    out.table(&["GATE", "ANSWER", "NEW", "OLD", "LIMIT", "EVENTS", "SAMPLES", "WHY"], &rows)?;
+    if let Some(a) = &record.advice {
+        out.line(format!(
+            "advice: {}: {}",
+            a.verb.map_or("hold", |v| v.word()),
+            clean(&Untrusted::new(a.why.as_str()))
+        ))?;
+    }
+    Ok(match answer {
+        Tri::Pass => Exit::Done,
+        Tri::Fail => Exit::No,
+        Tri::Unknown if record.unreachable => Exit::Unreachable,
+        Tri::Unknown => Exit::Refused,
+    })
+}
+
+/// Files a request for each act it takes, in the order they are to be done.
+fn propose(ctx: &Ctx, desk: &Desk, verb: RolloutVerb, wish: Wish) -> Result<Exit, CliError> {
+    let me = super::me(ctx, desk)?;
+    let filed = super::block_on(async {
+        let rollout = desk.find_rollout(&wish.name).await?;
+        let mut filed = Vec::new();
+        for draft in desk.rollout_drafts(&rollout, verb, &Untrusted::new(wish.reason.as_str()))? {
+            filed.push(desk.propose(&me, draft).await?);
+        }
+        Ok::<_, DeskError>(filed)
+    })??;
+    filed.iter().try_for_each(|request| super::respond::show(ctx, request))?;
+    if filed.len() > 1 {
+        ctx.out().note("start them in this order, each once the one before is done")?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Every rollout, or one of them at length.
+fn all(ctx: &Ctx, desk: &Desk, name: Option<&str>) -> Result<Exit, CliError> {
     let clusters = super::block_on(desk.read_clusters())??;
     troubles(ctx, &clusters)?;
-    match args.what {
-        What::List => list(ctx, &clusters),
-        What::Show { name } => show(ctx, &clusters, &name),
+    match name {
+        None => list(ctx, &clusters),
+        Some(name) => show(ctx, &clusters, name),
     }
 }
 

@@ -16,6 +16,7 @@ mod intake;
 mod live;
 pub mod models;
 mod open;
+pub mod operate_acts;
 pub mod operate_backup;
 pub mod operate_checklist;
 pub mod operate_drill;

@@ -481,6 +481,38 @@ mod tests {
     }
 
     #[test]
+    fn a_guard_that_fails_or_is_not_known_refuses_until_it_is_set_aside() {
+        let (lead, action, targets) = (person(&[Role::Lead]), "rollout-promote", vec!["prod/shop/web".to_owned()]);
+        let policy = Policy::built_in();
+        let word = Override { by: PersonId::new("carol").unwrap(), reason: Untrusted::new("we know") };
+        let look = |stage, answer, overridden| {
+            let input = PolicyInput {
+                stage,
+                action,
+                tier: Tier::T2,
+                targets: &targets,
+                actor: Some(&lead),
+                now: Timestamp::UNIX_EPOCH,
+                last_hour: Some(0),
+                last_hour_by_target: BTreeMap::new(),
+                budgets: vec![],
+                guards: vec![Guard { what: "gate \"zones\"".into(), answer, why: "1 of 2".into() }],
+                overridden,
+            };
+            let found = evaluate(&policy, &input);
+            (found.iter().any(|f| f.refuses), found.first().map(|f| f.text.clone()).unwrap_or_default())
+        };
+        for answer in [Tri::Fail, Tri::Unknown] {
+            assert!(!look(Stage::Propose, answer, None).0, "proposing is told");
+            assert!(look(Stage::Approve, answer, None).0 && look(Stage::Execute, answer, None).0);
+            let (refuses, text) = look(Stage::Approve, answer, Some(&word));
+            assert!(!refuses && text.contains("overridden by carol: we know"), "{text}");
+        }
+        assert_eq!(look(Stage::Approve, Tri::Fail, None).1, "gate \"zones\" fails: 1 of 2");
+        assert_eq!(look(Stage::Approve, Tri::Pass, None), (false, String::new()));
+    }
+
+    #[test]
     fn a_closed_or_unknown_budget_refuses_approval_and_start() {
         use crate::model::slo::ChangeClass;
         let policy = Policy::parse(Path::new("p"), "[[budget]]\nactions = [\"rollout-*\"]\n").unwrap();
@@ -501,6 +533,7 @@ mod tests {
                     .map(|answer| GateAnswer { class: ChangeClass::Normal, answer, reasons })
                     .into_iter()
                     .collect(),
+                guards: vec![],
                 overridden,
             };
             evaluate(&policy, &input).into_iter().map(|f| (f.refuses, f.text)).collect::<Vec<_>>()

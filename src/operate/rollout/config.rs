@@ -501,3 +501,114 @@ fn span(f: &mut Fields, key: &'static str, range: std::ops::RangeInclusive<i64>)
     }
     got
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> Known {
+        Known {
+            clusters: vec!["prod".into()],
+            prometheus: vec!["main".into()],
+            checklists: vec!["readiness".into(), "production".into()],
+        }
+    }
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let doc = Doc::parse(Path::new("r.toml"), text.to_owned()).map_err(|e| e.to_string())?;
+        super::parse(&doc, Some(&known())).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_sample_says_what_the_defaults_are() {
+        let config = parse(SAMPLE).unwrap_or_else(|e| panic!("{e}"));
+        let web = &config.rollouts[0];
+        assert_eq!((config.every, web.ready, web.zone_minimum), (30, 300, Some(2)));
+        assert_eq!(web.errors.as_ref().unwrap().limits, Limits::default());
+        assert_eq!(web.stages, Stages { weights: vec![5, 25, 50, 100], ..Stages::default() });
+        assert_eq!(web.readiness, Some(Readiness { list: "readiness".into(), valid: 7 * DAY }));
+        let pairs = config.pairs("prod").0;
+        assert_eq!(
+            pairs.iter().map(|p| p.kind).collect::<Vec<_>>(),
+            [RolloutKind::BlueGreen, RolloutKind::ReplicaCanary]
+        );
+        assert!(config.pairs("other").0.is_empty());
+    }
+
+    const HEAD: &str = "[[rollouts]]\ntarget = \"prod/shop/web\"\n";
+    const QUERIES: &str =
+        "[rollouts.errors]\nerrors = 'e{pod=~\"{{revision}}.*\"}'\ntotal = 't{pod=~\"{{revision}}.*\"}'\n";
+
+    #[test]
+    fn faults_have_a_place_and_the_name_that_was_meant() {
+        for (text, want) in [
+            ("every = \"5m\"".to_owned(), "r.toml:1:9: every: expected a time"),
+            ("[[rollouts]]\n".to_owned(), "a rollout needs \"target\""),
+            ("[[rollouts]]\ntarget = \"web\"".to_owned(), "r.toml:2:10: target: expected CLUSTER/NAMESPACE/NAME"),
+            ("[[rollouts]]\ntarget = \"prud/shop/web\"".to_owned(), "did you mean \"prod\"?"),
+            (format!("{HEAD}{HEAD}"), "r.toml:4:10: target: prod/shop/web is there twice"),
+            (
+                format!("{HEAD}zone_minimun = 2"),
+                "unknown key \"zone_minimun\" of a rollout; did you mean \"zone_minimum\"?",
+            ),
+            (
+                format!("{HEAD}readiness = \"readines\""),
+                "r.toml:3:13: there is no checklist \"readines\"; did you mean",
+            ),
+            (format!("{HEAD}readiness_valid = \"7d\""), "readiness_valid stands without readiness"),
+            (format!("{HEAD}[rollouts.error]\nx = 1"), "did you mean \"errors\"?"),
+            (
+                format!("{HEAD}[rollouts.errors]\nerrors = 'e'\ntotal = 't'"),
+                "r.toml:4:10: errors: expected {{revision}} in it",
+            ),
+            (
+                format!(
+                    "{HEAD}[rollouts.errors]\nerrors = 'sum(rate(e{{pod=\"{{{{revision}}}}\"}}[5m]))'\ntotal = 't{{p=\"{{{{revision}}}}\"}}'"
+                ),
+                "errors: expected a counter as it is scraped, without functions",
+            ),
+            (format!("{HEAD}{QUERIES}absolute = 5"), "absolute: expected a share from 0 to 1, found 5; 5 % is 0.05"),
+            (format!("{HEAD}{QUERIES}relative = 0.5"), "relative: expected times the stable ratio"),
+            (
+                format!("{HEAD}{QUERIES}prometheus = \"mian\""),
+                "operate.prometheus has no server \"mian\"; did you mean \"main\"?",
+            ),
+            (format!("{HEAD}{QUERIES}canary = \"c\""), "canary and stable: expected both names or none"),
+            (format!("{HEAD}{QUERIES}canary = \"c\"\nstable = \"c\""), "expected another name than the canary's"),
+            (
+                format!("{HEAD}[rollouts.stages]\nweights = [5, 50, 25, 100]"),
+                "r.toml:4:19: weights: expected rising percents",
+            ),
+            (format!("{HEAD}[rollouts.stages]\nweights = [5, 50]"), "expected 100 as the last one, found 50"),
+            (format!("{HEAD}[rollouts.budget]\nclass = \"big\""), "class: expected normal, critical or emergency"),
+            (format!("{HEAD}[rollouts.smoke]\nurls = [\"x\"]"), "urls: expected addresses"),
+            (format!("{HEAD}[rollouts.smoke]\n"), "needs \"urls\""),
+            (
+                format!("{HEAD}[rollouts.blue_green]\nservice = \"s\"\nblue = \"a\"\ngreen = \"a\""),
+                "r.toml:6:9: expected two Deployments, found \"a\" twice",
+            ),
+            (
+                format!(
+                    "{HEAD}[rollouts.blue_green]\nservice = \"s\"\nblue = \"a\"\ngreen = \"b\"\n[rollouts.replica_canary]\nstable = \"a\"\ncanary = \"b\""
+                ),
+                "a rollout is one of them",
+            ),
+        ] {
+            let e = parse(&text).unwrap_err();
+            assert!(e.contains(want), "{text}\n{e}");
+        }
+        let several = Known { prometheus: vec!["a".into(), "b".into()], ..known() };
+        let doc = Doc::parse(Path::new("r.toml"), format!("{HEAD}{QUERIES}")).unwrap();
+        let e = super::parse(&doc, Some(&several)).unwrap_err().to_string();
+        assert!(e.contains("has 2 servers: say which one"), "{e}");
+    }
+
+    #[test]
+    fn weights_are_those_of_the_file_or_of_the_rollout_itself() {
+        let rules = |text: &str| parse(&format!("{HEAD}{text}")).unwrap().rollouts.remove(0);
+        let step = |percent| Step::Weight { percent };
+        assert_eq!(rules("").weights(&[]), [5, 25, 50, 100]);
+        assert_eq!(rules("").weights(&[step(20), Step::Pause { seconds: None }, step(60), step(100)]), [20, 60, 100]);
+        assert_eq!(rules("[rollouts.stages]\nweights = [10, 100]").weights(&[step(20)]), [10, 100]);
+    }
+}

@@ -327,3 +327,8 @@ pub fn fit(advice: Advice, r: &Rollout, b: &Between<'_>) -> Advice {
         _ => advice,
     }
 }
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;

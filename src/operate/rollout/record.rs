@@ -126,3 +126,61 @@ pub fn histories(store: &dyn Store, id: &RolloutId, gates: &mut [Gate], now: Tim
 pub fn forget(store: &dyn Store, now: Timestamp) -> Result<usize, StoreError> {
     store.drop_entries(VALUES, now.checked_sub(KEPT).unwrap_or(now), FORGET_AT_ONCE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operate::rollout::gate::gate;
+    use crate::store::sqlite::SqliteStore;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_795_000_000 + seconds).unwrap()
+    }
+
+    fn record(seconds: i64, value: f64) -> Record {
+        let mut g = gate("error ratio", Tri::Pass, "fine");
+        g.canary = Some(value);
+        Record {
+            at: at(seconds),
+            revision: Some("new".into()),
+            moving: true,
+            gates: vec![g],
+            advice: Some(Advice {
+                verb: Some(crate::model::rollout::RolloutVerb::Promote),
+                why: "go".into(),
+                due: None,
+            }),
+            fast_rollback_until: None,
+            way_back: None,
+            sizes: BTreeMap::new(),
+            valid: 90,
+            unreachable: false,
+        }
+    }
+
+    #[test]
+    fn looks_are_kept_over_time_and_an_old_one_passes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("s.sqlite")).unwrap();
+        let id = RolloutId { cluster: "prod".into(), namespace: "shop".into(), name: "web".into() };
+        assert_eq!(last(&store, &id).unwrap(), (None, 0));
+        for (i, value) in [0.01, 0.02, 0.03].into_iter().enumerate() {
+            keep(&store, &id, &record(i as i64 * 30, value)).unwrap();
+        }
+        keep(&store, &id, &Record { moving: false, ..record(90, 0.5) }).unwrap();
+        let newest = last(&store, &id).unwrap().0.unwrap();
+        let mut gates = newest.gates.clone();
+        histories(&store, &id, &mut gates, at(100)).unwrap();
+        assert_eq!(
+            gates[0].history,
+            [(at(0), Some(0.01)), (at(30), Some(0.02)), (at(60), Some(0.03))],
+            "what is at rest has no history"
+        );
+        let fresh = record(0, 0.0).as_of(at(90));
+        assert_eq!((fresh.answer(), fresh.advice.unwrap().verb.is_some()), (Tri::Pass, true));
+        let old = record(0, 0.0).as_of(at(91));
+        assert_eq!((old.answer(), old.advice.unwrap().verb), (Tri::Unknown, None));
+        assert_eq!(Record { gates: vec![], ..record(0, 0.0) }.answer(), Tri::Unknown, "no gate is no pass");
+        assert_eq!(forget(&store, at(15 * 86_400)).unwrap(), 3);
+    }
+}

@@ -211,6 +211,36 @@ mod tests {
     }
 
     #[test]
+    fn a_checklist_passes_while_it_is_signed_and_nothing_of_it_fails() {
+        use crate::model::ids::PersonId;
+        use crate::model::sla::{CheckItem, Checklist, Tick};
+        let item = |id: &str| CheckItem {
+            id: id.into(),
+            section: "s".into(),
+            text: "t".into(),
+            owner: "lead".into(),
+            evidence: "e".into(),
+            auto: None,
+        };
+        let tick = |id: &str, answer| Tick { item: id.into(), answer, by: None, at: at(0), evidence: "".into() };
+        let list =
+            Checklist { name: "ready".into(), title: "Ready".into(), hard: true, items: vec![item("a"), item("b")] };
+        let run = |b, signed: Option<i64>| ChecklistRun {
+            list: list.clone(),
+            ticks: vec![tick("a", Tri::Pass), tick("b", b)],
+            answer: b,
+            signed: signed.map(|t| (PersonId::new("carol").unwrap(), at(t))),
+        };
+        let g = |run: &ChecklistRun, t| readiness("ready", Some(run), 3_600, at(t)).answer;
+        assert_eq!(readiness("ready", None, 3_600, at(0)).answer, Tri::Unknown);
+        assert_eq!(g(&run(Tri::Pass, None), 10), Tri::Fail, "not signed");
+        assert_eq!(g(&run(Tri::Pass, Some(0)), 3_600), Tri::Pass);
+        assert_eq!(g(&run(Tri::Pass, Some(0)), 3_601), Tri::Fail, "too long ago");
+        assert_eq!(g(&run(Tri::Fail, Some(0)), 10), Tri::Fail, "the desk sees it failing since");
+        assert_eq!(g(&run(Tri::Unknown, Some(0)), 10), Tri::Pass, "it was seen when it was signed");
+    }
+
+    #[test]
     fn the_budget_and_analyses_hold_what_they_do_not_know() {
         assert_eq!(budget(None).answer, Tri::Unknown);
         for (answer, reasons) in
