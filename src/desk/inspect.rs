@@ -56,11 +56,6 @@ pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
         faults.extend(f);
     }
     platform(loaded, &mut faults);
-    if let Some(path) = beside(loaded, &loaded.settings.operate.rollouts, "rollouts.toml")
-        && let Err(f) = super::operate_gates::read(&path, &loaded.settings)
-    {
-        faults.extend(f);
-    }
     formats(loaded, &mut faults);
     faults.sort();
     faults.or(files)
@@ -72,7 +67,9 @@ fn platform(loaded: &Loaded, faults: &mut Faults) {
     let slos = beside(loaded, &operate.slos, "slos").map(|p| Folder::read(&p).map(drop));
     let backups = beside(loaded, &operate.backups, "backups.toml").map(|p| backup::config::read(&p).map(drop));
     let sla = beside(loaded, &operate.sla, "sla.toml").map(|p| Agreement::load(&p).map(drop));
-    for read in [slos, backups, sla].into_iter().flatten() {
+    let rollouts = beside(loaded, &operate.rollouts, "rollouts.toml");
+    let rollouts = rollouts.map(|p| super::operate_gates::read(&p, &loaded.settings).map(drop));
+    for read in [slos, rollouts, backups, sla].into_iter().flatten() {
         if let Err(f) = read {
             faults.extend(f);
         }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A real Prometheus for tests.
 #
-#   prometheus.sh start DIR    backfills DIR/in.om (OpenMetrics) if there, starts a server with its data in DIR on a free
-#                              loopback port, waits until it is ready, and writes DIR/env: URL, PID
+#   prometheus.sh start DIR    backfills DIR/in.om (OpenMetrics) and takes DIR/prometheus.yml if they are there, starts a
+#                              server with its data in DIR on a free loopback port, waits until it is ready, and writes
+#                              DIR/env: URL, PID
 #   prometheus.sh stop DIR     ends it by process id and waits
 #
 # Exit 77: something it needs is not on this machine; the reason is on stderr.
@@ -22,7 +23,7 @@ start() {
     promtool tsdb create-blocks-from openmetrics --max-block-duration=720h "$dir/in.om" "$dir/data" > "$dir/backfill.log" 2>&1 ||
       { cat "$dir/backfill.log" >&2; exit 1; }
   fi
-  printf 'global: {scrape_interval: 1m}\n' > "$dir/prometheus.yml"
+  [ -e "$dir/prometheus.yml" ] || printf 'global: {scrape_interval: 1m}\n' > "$dir/prometheus.yml"
   port=$(free_port)
   begin "$dir/pid" "$dir/out.log" prometheus --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/data" \
     --storage.tsdb.retention.time=90d --web.listen-address="127.0.0.1:$port"
