@@ -88,7 +88,11 @@ impl Desk {
     }
 
     fn asker(&self) -> Asker {
-        Asker::new(&self.settings.operate, Arc::clone(&self.secrets))
+        let asker = Asker::new(&self.settings.operate, Arc::clone(&self.secrets));
+        match self.feed() {
+            Some(feed) => asker.fed_by(feed),
+            None => asker,
+        }
     }
 
     /// Looks at one rollout now: measures its gates, moves its stage clock, keeps both.

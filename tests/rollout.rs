@@ -1,0 +1,349 @@
+//! Gates of rollouts, whole: a real apiserver with the real controller of Argo Rollouts, a real Prometheus that scrapes
+//! what pods would say, and desks that measure, advise, refuse and act.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests speak, and start servers and the program"
+)]
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use watchfloor::config::Settings;
+use watchfloor::config::settings::{KubernetesSettings, PrometheusSettings};
+use watchfloor::desk::{Desk, DeskError, DeskOptions, Known, Live};
+use watchfloor::model::action::{Request, RequestState};
+use watchfloor::model::health::Tri;
+use watchfloor::model::ids::PersonId;
+use watchfloor::model::person::{Person, Role, Roster};
+use watchfloor::model::rollout::{Rollout, RolloutId, RolloutVerb};
+use watchfloor::operate::rollout::stage::{StageState, kept};
+use watchfloor::respond::{Catalogue, Policy};
+use watchfloor::store::sqlite::SqliteStore;
+use watchfloor::text::Untrusted;
+
+#[path = "common/cluster.rs"]
+mod cluster;
+#[path = "common/prometheus.rs"]
+mod prometheus;
+
+use cluster::{Cluster, healthy, paused_at};
+use prometheus::Prometheus;
+
+/// What each revision's pods count: requests and errors a second.
+#[derive(Clone, Default)]
+struct Pods(Arc<Mutex<BTreeMap<String, (f64, f64, Instant)>>>);
+
+impl Pods {
+    fn say(&self, hash: &str, requests: f64, errors: f64) {
+        self.0.lock().unwrap().insert(hash.to_owned(), (requests, errors, Instant::now()));
+    }
+
+    fn silence(&self, hash: &str) {
+        self.0.lock().unwrap().remove(hash);
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::from("# TYPE http_requests_total counter\n");
+        for (hash, (requests, errors, since)) in &*self.0.lock().unwrap() {
+            let t = since.elapsed().as_secs_f64();
+            for (code, rate) in [("200", requests - errors), ("503", *errors)] {
+                let n = (rate * t).floor();
+                out.push_str(&format!("http_requests_total{{pod=\"web-{hash}-x1\",code=\"{code}\"}} {n}\n"));
+            }
+        }
+        out
+    }
+
+    /// Answers every request with the counters; `HOST:PORT`.
+    fn serve(&self) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let pods = self.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { continue };
+                let _ = stream.read(&mut [0; 4096]);
+                let body = pods.text();
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
+                let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
+            }
+        });
+        address
+    }
+}
+
+/// A stage of a few seconds, looked at every second.
+const RULES: &str = r#"every = "1s"
+
+[[rollouts]]
+target = "prod/demo/web"
+readiness = "readiness"
+zone_minimum = 1
+
+[rollouts.errors]
+errors = 'http_requests_total{pod=~"web-{{revision}}-.*", code="503"}'
+total = 'http_requests_total{pod=~"web-{{revision}}-.*"}'
+min_events = 50
+min_samples = 4
+fresh = "20s"
+
+[rollouts.stages]
+each = "8s"
+"#;
+
+struct Place {
+    dir: tempfile::TempDir,
+    cluster: PathBuf,
+    prometheus: String,
+}
+
+fn person(name: &str, roles: &[Role]) -> Person {
+    Person { id: id(name), name: name.into(), os_users: vec![], uids: vec![], keys: vec![], roles: roles.to_vec() }
+}
+
+fn id(name: &str) -> PersonId {
+    PersonId::new(name).unwrap()
+}
+
+impl Place {
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        let kubeconfig = |who: &str| Some(self.cluster.join(format!("{who}.kubeconfig")));
+        settings.operate.kubernetes.insert(
+            "prod".into(),
+            KubernetesSettings {
+                kubeconfig: kubeconfig("reader"),
+                write_kubeconfig: kubeconfig("writer"),
+                namespaces: vec!["demo".into()],
+                ..Default::default()
+            },
+        );
+        let url = self.prometheus.clone();
+        settings.operate.prometheus.insert("main".into(), PrometheusSettings { url, ..Default::default() });
+        settings.operate.rollouts = Some(self.dir.path().join("rollouts.toml"));
+        settings
+    }
+
+    /// A process of this desk, for one of its people.
+    fn desk(&self, who: &str) -> (Arc<Desk>, Live) {
+        let desk = Desk::open(DeskOptions {
+            data_dir: self.dir.path().join("data"),
+            settings: self.settings(),
+            roster: Roster {
+                people: vec![
+                    person("alice", &[Role::Analyst]),
+                    person("bob", &[Role::Lead, Role::Approver]),
+                    person("carol", &[Role::Commander]),
+                ],
+            },
+            me: Some(id(who)),
+            read_only: false,
+            exercise: None,
+            catalogue: Catalogue::default(),
+            policy: Policy::built_in(),
+            secrets: Arc::new(|name| Err(format!("{name} is not set"))),
+            assets: Arc::new(|_| 100),
+            known: Known::default(),
+            notices: vec![],
+        })
+        .unwrap();
+        let desk = Arc::new(desk);
+        let live = desk.start_live(None).unwrap();
+        (desk, live)
+    }
+
+    /// `rollout gate` in a process of its own: its exit and what it says.
+    fn gate(&self) -> (i32, Value) {
+        let config = self.dir.path().join("config.toml");
+        let at = |who: &str| self.cluster.join(format!("{who}.kubeconfig")).display().to_string();
+        let text = format!(
+            "[operate]\nrollouts = \"rollouts.toml\"\n[operate.kubernetes.prod]\nkubeconfig = {:?}\nnamespaces = [\"demo\"]\n\
+             [operate.prometheus.main]\nurl = {:?}\n",
+            at("reader"),
+            self.prometheus
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_watchfloor"));
+        program.arg("--config").arg(&config).arg("--data-dir").arg(self.dir.path().join("data"));
+        let out = program.args(["--json", "rollout", "gate", "demo/web"]).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        let value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
+        (out.status.code().unwrap(), value)
+    }
+}
+
+fn web(desk: &Desk) -> Option<Rollout> {
+    desk.platform().rollouts.iter().find(|r| r.id.name == "web").cloned()
+}
+
+/// Waits until this process shows it so.
+async fn until(desk: &Desk, what: &str, so: impl Fn(&Rollout) -> bool) -> Rollout {
+    let start = Instant::now();
+    loop {
+        let seen = web(desk);
+        if let Some(r) = seen.as_ref().filter(|r| so(r)) {
+            return r.clone();
+        }
+        let shown = seen.map(|r| (r.phase, r.set_weight, r.advice, r.gates));
+        assert!(start.elapsed() < Duration::from_secs(60), "never {what}: {shown:#?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn advised(verb: RolloutVerb) -> impl Fn(&Rollout) -> bool {
+    move |r| r.advice.as_ref().is_some_and(|a| a.verb == Some(verb))
+}
+
+fn gate(r: &Rollout, name: &str) -> (Tri, String) {
+    r.gates.iter().find(|g| g.name == name).map_or((Tri::Unknown, "none".into()), |g| (g.answer, g.why.clone()))
+}
+
+async fn proposed(desk: &Desk, verb: RolloutVerb) -> Request {
+    let r = web(desk).unwrap();
+    let draft = desk.rollout_drafts(&r, verb, &Untrusted::new("as advised")).unwrap().remove(0);
+    desk.propose(&id("alice"), draft).await.unwrap()
+}
+
+fn refused<T: std::fmt::Debug>(got: Result<T, DeskError>, with: &str) {
+    let e = got.expect_err("it must be refused");
+    assert!(matches!(&e, DeskError::Refused(m) if m.contains(with)), "{e}");
+}
+
+fn hash(r: &Value, key: &str) -> String {
+    r["status"][key].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_is_held_aborted_and_led_on_by_what_its_gates_measure() {
+    let pods = Pods::default();
+    let Some(prometheus) = Prometheus::scraping(&pods.serve()) else { return };
+    let Some(cluster) = Cluster::start().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("rollouts.toml"), RULES).unwrap();
+    let place = Place { dir, cluster: cluster.dir.path().to_owned(), prometheus: prometheus.url.clone() };
+    let (alice, live) = place.desk("alice");
+    let (bob, bob_live) = place.desk("bob");
+
+    cluster.create().await;
+    let r = cluster.until("healthy", healthy).await;
+    pods.say(&hash(&r, "stableRS"), 100.0, 1.0);
+    until(&alice, "at rest with its gates", |r| gate(r, "ready").0 == Tri::Pass && r.advice.is_none()).await;
+
+    held(&place, &cluster, &alice, &bob).await;
+    aborted(&place, &cluster, &pods, &alice, &bob).await;
+    sign(&alice, &bob);
+    drop((live, bob_live));
+    led_on(&place, &cluster, &pods).await;
+}
+
+/// A canary nobody counts anything of: its stage passes, and it is never advised to go on; nor may anybody.
+async fn held(place: &Place, cluster: &Cluster, alice: &Desk, bob: &Desk) {
+    cluster.image("web:2").await;
+    cluster.until("paused", paused_at(1)).await;
+    let begun = Instant::now();
+    until(alice, "measured while it rolls", |r| gate(r, "error ratio").1.contains("finds nothing")).await;
+    while begun.elapsed() < Duration::from_secs(12) {
+        let advice = web(alice).and_then(|r| r.advice);
+        assert!(advice.as_ref().is_none_or(|a| a.verb.is_none()), "{advice:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let promote = proposed(alice, RolloutVerb::Promote).await;
+    assert!(promote.findings.iter().any(|f| !f.refuses && f.text.contains("error ratio")), "{:?}", promote.findings);
+    let over = bob.approve(&id("bob"), &promote.body.id, &promote.digest);
+    refused(over, "gate \"error ratio\" of prod/demo/web is not known");
+    refused(bob.approve(&id("bob"), &promote.body.id, &promote.digest), "readiness is not signed");
+    let (exit, said) = place.gate();
+    assert_eq!((exit, said["answer"].as_str()), (1, Some("fail")), "readiness is not signed: {said}");
+}
+
+/// The canary answers half of its requests with an error: every process advises to abort, and that brings the old
+/// ReplicaSet back.
+async fn aborted(place: &Place, cluster: &Cluster, pods: &Pods, alice: &Desk, bob: &Desk) {
+    let new = hash(&cluster.rollout().await, "currentPodHash");
+    pods.say(&new, 40.0, 20.0);
+    let r = until(alice, "advised to abort", advised(RolloutVerb::Abort)).await;
+    assert_eq!(gate(&r, "error ratio").0, Tri::Fail);
+    let measured = r.gates.iter().find(|g| g.name == "error ratio").unwrap();
+    assert!(measured.canary.is_some_and(|c| (0.4..0.7).contains(&c)), "{measured:?}");
+    assert!(measured.history.len() > 3, "over time: {:?}", measured.history);
+    until(bob, "the same in another process", advised(RolloutVerb::Abort)).await;
+    let (exit, _) = place.gate();
+    assert_eq!(exit, 1);
+    assert_eq!(cluster.rollout().await["status"]["abort"], Value::Null, "an advice does nothing");
+
+    let abort = proposed(alice, RolloutVerb::Abort).await;
+    bob.approve(&id("bob"), &abort.body.id, &abort.digest).unwrap();
+    let done = alice.execute(&id("alice"), &abort.body.id).await.unwrap();
+    assert_eq!(done.state, RequestState::Done, "{done:?}");
+    let r = cluster.until("degraded", |r| r["status"]["phase"] == "Degraded").await;
+    assert!(r["status"]["message"].as_str().unwrap().contains("RolloutAborted"), "{:#}", r["status"]);
+    let start = Instant::now();
+    while cluster.sizes().await != [0, 20] {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", cluster.sizes().await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    until(alice, "known to be aborted", |r| r.advice.as_ref().is_none_or(|a| a.verb.is_none())).await;
+    pods.silence(&new);
+}
+
+fn sign(alice: &Desk, bob: &Desk) {
+    let run = alice.checklist("readiness").unwrap();
+    for item in &run.list.items {
+        let why = Some(Untrusted::new("a test"));
+        alice.tick(&id("alice"), "readiness", &item.id, true, Untrusted::new("seen"), why).unwrap();
+    }
+    bob.sign_checklist(&id("bob"), "readiness").unwrap();
+}
+
+/// What is kept of the rollout's stage.
+fn stage(place: &Place) -> Option<StageState> {
+    let store = SqliteStore::open(&place.dir.path().join("data/desk.sqlite")).unwrap();
+    let id = RolloutId { cluster: "prod".into(), namespace: "demo".into(), name: "web".into() };
+    kept::read(&store, &id).unwrap().0
+}
+
+/// A good canary is advised to go on once it was measured long enough, what was measured before a restart included.
+async fn led_on(place: &Place, cluster: &Cluster, pods: &Pods) {
+    cluster.image("web:3").await;
+    let r = cluster.until("paused", |r| paused_at(1)(r) && r["status"]["abort"] != true).await;
+    let new = hash(&r, "currentPodHash");
+    pods.say(&new, 60.0, 0.6);
+    let lives = [place.desk("alice").1, place.desk("bob").1];
+    let start = Instant::now();
+    let before = loop {
+        match stage(place).filter(|s| s.revision == new && s.measured >= 3) {
+            Some(state) => break state,
+            None => assert!(start.elapsed() < Duration::from_secs(60), "never measured: {:?}", stage(place)),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    drop(lives);
+
+    let (alice, _live) = place.desk("alice");
+    let (bob, _bob_live) = place.desk("bob");
+    let promote = until(&alice, "advised to go on", advised(RolloutVerb::Promote)).await;
+    let after = stage(place).unwrap();
+    assert_eq!((after.entered, after.at), (before.entered, before.at), "the same stage, begun when it began");
+    assert!(after.measured >= before.measured + 1 && after.measured >= 8, "{before:?} {after:?}");
+    assert!(promote.gates.iter().all(|g| g.answer == Tri::Pass), "{:#?}", promote.gates);
+    assert_eq!(promote.set_weight, Some(5));
+    let (exit, said) = place.gate();
+    assert_eq!((exit, said["answer"].as_str()), (0, Some("pass")), "{said}");
+
+    let request = proposed(&alice, RolloutVerb::Promote).await;
+    bob.approve(&id("bob"), &request.body.id, &request.digest).unwrap();
+    let done = alice.execute(&id("alice"), &request.body.id).await.unwrap();
+    assert_eq!(done.state, RequestState::Done, "{done:?}");
+    cluster.until("at 25 %", paused_at(3)).await;
+    until(&alice, "its clock begins again", |r| {
+        r.set_weight == Some(25) && r.advice.as_ref().is_some_and(|a| a.verb.is_none() && a.due.is_some())
+    })
+    .await;
+}
