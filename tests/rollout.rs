@@ -14,7 +14,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use kube::api::PostParams;
+use serde_json::{Value, json};
 use watchfloor::config::Settings;
 use watchfloor::config::settings::{KubernetesSettings, PrometheusSettings};
 use watchfloor::desk::{Desk, DeskError, DeskOptions, Known, Live};
@@ -96,6 +97,29 @@ fresh = "20s"
 
 [rollouts.stages]
 each = "8s"
+
+[[rollouts]]
+target = "prod/demo/site"
+fast_rollback = "30m"
+
+[rollouts.blue_green]
+service = "site"
+blue = "site-blue"
+green = "site-green"
+
+[rollouts.smoke]
+urls = ["http://PODS/"]
+body = "http_requests_total"
+
+[rollouts.errors]
+errors = 'http_requests_total{pod=~"web-{{revision}}-.*", code="503"}'
+total = 'http_requests_total{pod=~"web-{{revision}}-.*"}'
+min_events = 50
+min_samples = 4
+fresh = "20s"
+
+[rollouts.stages]
+watch = "60s"
 "#;
 
 struct Place {
@@ -179,15 +203,23 @@ impl Place {
     }
 }
 
+fn named(desk: &Desk, name: &str) -> Option<Rollout> {
+    desk.platform().rollouts.iter().find(|r| r.id.name == name).cloned()
+}
+
 fn web(desk: &Desk) -> Option<Rollout> {
-    desk.platform().rollouts.iter().find(|r| r.id.name == "web").cloned()
+    named(desk, "web")
 }
 
 /// Waits until this process shows it so.
 async fn until(desk: &Desk, what: &str, so: impl Fn(&Rollout) -> bool) -> Rollout {
+    until_of(desk, "web", what, so).await
+}
+
+async fn until_of(desk: &Desk, name: &str, what: &str, so: impl Fn(&Rollout) -> bool) -> Rollout {
     let start = Instant::now();
     loop {
-        let seen = web(desk);
+        let seen = named(desk, name);
         if let Some(r) = seen.as_ref().filter(|r| so(r)) {
             return r.clone();
         }
@@ -206,7 +238,11 @@ fn gate(r: &Rollout, name: &str) -> (Tri, String) {
 }
 
 async fn proposed(desk: &Desk, verb: RolloutVerb) -> Request {
-    let r = web(desk).unwrap();
+    proposed_of(desk, "web", verb).await
+}
+
+async fn proposed_of(desk: &Desk, name: &str, verb: RolloutVerb) -> Request {
+    let r = named(desk, name).unwrap();
     let draft = desk.rollout_drafts(&r, verb, &Untrusted::new("as advised")).unwrap().remove(0);
     desk.propose(&id("alice"), draft).await.unwrap()
 }
@@ -223,10 +259,11 @@ fn hash(r: &Value, key: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_is_held_aborted_and_led_on_by_what_its_gates_measure() {
     let pods = Pods::default();
-    let Some(prometheus) = Prometheus::scraping(&pods.serve()) else { return };
+    let address = pods.serve();
+    let Some(prometheus) = Prometheus::scraping(&address) else { return };
     let Some(cluster) = Cluster::start().await else { return };
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("rollouts.toml"), RULES).unwrap();
+    std::fs::write(dir.path().join("rollouts.toml"), RULES.replace("PODS", &address)).unwrap();
     let place = Place { dir, cluster: cluster.dir.path().to_owned(), prometheus: prometheus.url.clone() };
     let (alice, live) = place.desk("alice");
     let (bob, bob_live) = place.desk("bob");
@@ -241,6 +278,7 @@ async fn a_canary_is_held_aborted_and_led_on_by_what_its_gates_measure() {
     sign(&alice, &bob);
     drop((live, bob_live));
     led_on(&place, &cluster, &pods).await;
+    switched(&place, &cluster, &pods).await;
 }
 
 /// A canary nobody counts anything of: its stage passes, and it is never advised to go on; nor may anybody.
@@ -261,6 +299,16 @@ async fn held(place: &Place, cluster: &Cluster, alice: &Desk, bob: &Desk) {
     refused(bob.approve(&id("bob"), &promote.body.id, &promote.digest), "readiness is not signed");
     let (exit, said) = place.gate();
     assert_eq!((exit, said["answer"].as_str()), (1, Some("fail")), "readiness is not signed: {said}");
+
+    // A commander may set all of it aside, with a reason; here another one then says no.
+    let (carol, live) = place.desk("carol");
+    let reason = Untrusted::new("the fix for the outage");
+    refused(bob.approve_over_budget(&id("bob"), &promote.body.id, &promote.digest, reason.clone()), "commander");
+    let over = carol.approve_over_budget(&id("carol"), &promote.body.id, &promote.digest, reason).unwrap();
+    assert_eq!(over.state, RequestState::Approved);
+    assert!(over.findings.iter().any(|f| f.text.contains("overridden by carol")), "{:?}", over.findings);
+    bob.deny(&id("bob"), &promote.body.id, Untrusted::new("not today")).unwrap();
+    drop(live);
 }
 
 /// The canary answers half of its requests with an error: every process advises to abort, and that brings the old
@@ -344,6 +392,56 @@ async fn led_on(place: &Place, cluster: &Cluster, pods: &Pods) {
     cluster.until("at 25 %", paused_at(3)).await;
     until(&alice, "its clock begins again", |r| {
         r.set_weight == Some(25) && r.advice.as_ref().is_some_and(|a| a.verb.is_none() && a.due.is_some())
+    })
+    .await;
+}
+
+/// Two Deployments behind a Service: the new side is smoked, switched to by approval, watched, and switched back when
+/// it answers with errors.
+async fn switched(place: &Place, cluster: &Cluster, pods: &Pods) {
+    let deployments = cluster.api("apps", "v1", "Deployment", "deployments");
+    let services = cluster.api("", "v1", "Service", "services");
+    let post = PostParams::default();
+    let side = |version: &str, image: &str| {
+        let labels = json!({ "app": "site", "version": version });
+        let value = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": format!("site-{version}"), "namespace": "demo" },
+            "spec": { "replicas": 2, "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "c", "image": image }] } } } });
+        serde_json::from_value(value).unwrap()
+    };
+    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "site" },
+        "spec": { "selector": { "app": "site", "version": "blue" }, "ports": [{ "port": 80 }] } });
+    services.create(&post, &serde_json::from_value(service).unwrap()).await.unwrap();
+    deployments.create(&post, &side("blue", "site:1")).await.unwrap();
+    // ReplicaSets tell their age in whole seconds.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    deployments.create(&post, &side("green", "site:2")).await.unwrap();
+    let selected = async || services.get("site").await.unwrap().data["spec"]["selector"]["version"].clone();
+
+    let (alice, _live) = place.desk("alice");
+    let (bob, _bob_live) = place.desk("bob");
+    let ready = until_of(&alice, "site", "advised to switch", advised(RolloutVerb::SwitchSelector)).await;
+    assert_eq!((gate(&ready, "smoke").0, ready.active.as_deref()), (Tri::Pass, Some("blue")));
+    let act = async |verb| {
+        let request = proposed_of(&alice, "site", verb).await;
+        bob.approve(&id("bob"), &request.body.id, &request.digest).unwrap();
+        alice.execute(&id("alice"), &request.body.id).await.unwrap()
+    };
+    let done = act(RolloutVerb::SwitchSelector).await;
+    assert_eq!((done.state, selected().await), (RequestState::Done, json!("green")));
+
+    let green = ready.revisions.iter().find(|v| v.role == "preview").unwrap();
+    pods.say(green.hash.expose(), 60.0, 12.0);
+    let bad = until_of(&alice, "site", "advised to switch back", |r| {
+        r.active.as_deref() == Some("green") && r.advice.as_ref().is_some_and(|a| a.why.contains("switch back"))
+    })
+    .await;
+    assert!(bad.fast_rollback_until.is_some(), "the old side still stands");
+    let done = act(RolloutVerb::SwitchSelector).await;
+    assert_eq!((done.state, selected().await), (RequestState::Done, json!("blue")), "back, though a gate fails");
+    until_of(&alice, "site", "known to be back", |r| {
+        r.active.as_deref() == Some("blue") && r.advice.as_ref().is_none_or(|a| a.verb.is_none())
     })
     .await;
 }

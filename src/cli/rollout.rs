@@ -11,6 +11,8 @@ use crate::desk::DeskError;
 use crate::desk::operate_rollout::Clusters;
 use crate::model::health::SourceWord;
 use crate::model::health::Tri;
+use crate::model::rollout::Advice;
+use crate::model::rollout::Gate;
 use crate::model::rollout::Revision;
 use crate::model::rollout::Rollout;
 use crate::model::rollout::RolloutVerb;
@@ -81,9 +83,21 @@ fn gate(ctx: &Ctx, desk: &Desk, name: &str) -> Result<Exit, CliError> {
     out.value(&json!({ "rollout": rollout.id.to_string(), "answer": answer, "look": record }))?;
     let what = if record.moving { "is on its way" } else { "has nothing on its way" };
     out.line(format!("{}  {}  ({what})", rollout.id, answer.word()))?;
+    show_gates(ctx, &record.gates, record.advice.as_ref())?;
+    Ok(match answer {
+        Tri::Pass => Exit::Done,
+        Tri::Fail => Exit::No,
+        Tri::Unknown if record.unreachable => Exit::Unreachable,
+        Tri::Unknown => Exit::Refused,
+    })
+}
+
+/// Each gate with its figures, and what should be done next.
+fn show_gates(ctx: &Ctx, gates: &[Gate], advice: Option<&Advice>) -> Result<(), CliError> {
+    let out = ctx.out();
     let number = |n: Option<f64>| n.map_or("-".to_owned(), |n| format!("{n:.4}"));
     let mut rows = Vec::new();
-    for g in &record.gates {
+    for g in gates {
         rows.push(vec![
             g.name.clone(),
             g.answer.word().to_owned(),
@@ -96,19 +110,11 @@ fn gate(ctx: &Ctx, desk: &Desk, name: &str) -> Result<Exit, CliError> {
         ]);
     }
     out.table(&["GATE", "ANSWER", "NEW", "OLD", "LIMIT", "EVENTS", "SAMPLES", "WHY"], &rows)?;
-    if let Some(a) = &record.advice {
-        out.line(format!(
-            "advice: {}: {}",
-            a.verb.map_or("hold", |v| v.word()),
-            clean(&Untrusted::new(a.why.as_str()))
-        ))?;
+    if let Some(a) = advice {
+        let why = clean(&Untrusted::new(a.why.as_str())).to_string();
+        out.line(format!("advice: {}: {why}", a.verb.map_or("hold", |v| v.word())))?;
     }
-    Ok(match answer {
-        Tri::Pass => Exit::Done,
-        Tri::Fail => Exit::No,
-        Tri::Unknown if record.unreachable => Exit::Unreachable,
-        Tri::Unknown => Exit::Refused,
-    })
+    Ok(())
 }
 
 /// Files a request for each act it takes, in the order they are to be done.
@@ -207,6 +213,9 @@ fn show(ctx: &Ctx, clusters: &Clusters, name: &str) -> Result<Exit, CliError> {
             _ => "",
         };
         out.line(format!("  step {:<3} {:<24} {mark}", i + 1, step(s)))?;
+    }
+    if !r.gates.is_empty() {
+        show_gates(ctx, &r.gates, r.advice.as_ref())?;
     }
     for z in &r.zones {
         out.line(format!("  zone {:<20} {}/{} ready", z.name.expose(), z.ready, z.total))?;

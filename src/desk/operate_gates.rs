@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -378,22 +377,38 @@ pub(super) async fn show(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
 }
 
 impl Desk {
-    fn show_gates(&self) -> Result<()> {
+    /// The same with what was last seen of their gates.
+    pub(super) fn with_gates(&self, config: &Config, mut all: Vec<Rollout>) -> Result<Vec<Rollout>> {
         let now = Timestamp::now();
+        for shown in &mut all {
+            let Some(rules) = config.of(&shown.id) else { continue };
+            shown.zone_minimum = rules.zone_minimum;
+            if let (Some(record), _) = record::last(self.store.as_ref(), &shown.id)? {
+                fill(shown, &record.as_of(now), self.store.as_ref(), now)?;
+            }
+        }
+        Ok(all)
+    }
+
+    fn show_gates(&self) -> Result<()> {
         let (config, state) = match self.rollout_rules() {
             Ok(config) => (Some(config), None),
             Err(e) => (None, Some(unreadable(self.settings.operate.rollouts.as_deref(), &e))),
         };
-        let mut found: Vec<Rollout> = Vec::new();
-        for rollout in &self.platform().rollouts {
-            let Some(rules) = config.as_ref().and_then(|c| c.of(&rollout.id)) else { continue };
-            let mut shown = rollout.clone();
-            shown.zone_minimum = rules.zone_minimum;
-            if let (Some(record), _) = record::last(self.store.as_ref(), &rollout.id)? {
-                fill(&mut shown, &record.as_of(now), self.store.as_ref(), now)?;
-            }
-            found.push(shown);
-        }
+        let ruled = |r: &&Rollout| config.as_ref().is_some_and(|c| c.of(&r.id).is_some());
+        let found: Vec<Rollout> = self.platform().rollouts.iter().filter(ruled).cloned().collect();
+        let found = match &config {
+            Some(config) => self.with_gates(config, found)?,
+            None => found,
+        };
+        let state = state.or_else(|| {
+            let absent = absent(config.as_ref()?, &self.platform());
+            (!absent.is_empty()).then(|| SourceState {
+                state: SourceWord::Absent,
+                detail: Untrusted::new(format!("no cluster has {}", absent.join(", "))),
+                ..rules_file(self.settings.operate.rollouts.as_deref())
+            })
+        });
         let known: BTreeMap<&RolloutId, &Rollout> = found.iter().map(|r| (&r.id, r)).collect();
         self.read_platform(|p| {
             for r in &mut p.rollouts {
@@ -419,15 +434,32 @@ fn fill(r: &mut Rollout, record: &Record, store: &SqliteStore, now: Timestamp) -
     Ok(())
 }
 
-fn unreadable(path: Option<&Path>, e: &DeskError) -> SourceState {
+/// The file as a source of what is shown.
+fn rules_file(path: Option<&Path>) -> SourceState {
     SourceState {
         name: path.and_then(Path::file_name).map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
         kind: "rollouts".into(),
-        state: SourceWord::Unreadable,
-        detail: Untrusted::new(e.to_string()),
+        state: SourceWord::Live,
+        detail: Untrusted::default(),
         last_good: None,
         next_try: None,
     }
+}
+
+fn unreadable(path: Option<&Path>, e: &DeskError) -> SourceState {
+    SourceState { state: SourceWord::Unreadable, detail: Untrusted::new(e.to_string()), ..rules_file(path) }
+}
+
+/// Rollouts that are named and that no cluster has, as far as clusters can be read.
+fn absent(config: &Config, platform: &Platform) -> Vec<String> {
+    let read = |cluster: &str| {
+        let mut of =
+            platform.sources.iter().filter(|s| s.name == cluster && s.kind.starts_with("kubernetes")).peekable();
+        of.peek().is_some() && of.all(|s| matches!(s.state, SourceWord::Live | SourceWord::Absent))
+    };
+    let missing = |r: &&Rules| platform.rollouts.iter().all(|known| known.id != r.target);
+    let named = config.rollouts.iter().filter(missing).filter(|r| read(&r.target.cluster));
+    named.map(|r| r.target.to_string()).collect()
 }
 
 // --- before a change -------------------------------------------------------------------------------------
@@ -467,7 +499,7 @@ fn rules_of<'a>(config: &'a Config, target: &str) -> Option<&'a Rules> {
 }
 
 fn holds(
-    path: &PathBuf,
+    path: &Path,
     store: &SqliteStore,
     def: &ActionDef,
     targets: &[String],
@@ -547,5 +579,109 @@ fn harmless(
         // The new side comes up by this, and the old one goes by it.
         (RolloutVerb::Scale, Some(PairRules::BlueGreen { .. })) => wanted.is_some_and(|n| n > 0),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operate::rollout::gate::gate;
+
+    const RULES: &str = "[[rollouts]]\ntarget = \"prod/shop/web\"\n[[rollouts]]\ntarget = \"prod/shop/site\"\n\
+        [rollouts.blue_green]\nservice = \"site-svc\"\nblue = \"site-blue\"\ngreen = \"site-green\"\n\
+        [[rollouts]]\ntarget = \"prod/shop/pair\"\n[rollouts.replica_canary]\nstable = \"pair\"\ncanary = \"pair-canary\"\n";
+
+    struct Shop {
+        dir: tempfile::TempDir,
+        store: SqliteStore,
+    }
+
+    impl Shop {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("rollouts.toml"), RULES).unwrap();
+            let store = SqliteStore::open(&dir.path().join("s.sqlite")).unwrap();
+            Self { dir, store }
+        }
+
+        fn looked(&self, name: &str, change: impl FnOnce(&mut Record)) {
+            let mut record = Record {
+                at: at(0),
+                revision: Some("new".into()),
+                moving: true,
+                gates: vec![gate("error ratio", Tri::Pass, "fine"), gate("readiness", Tri::Pass, "signed")],
+                advice: None,
+                fast_rollback_until: None,
+                way_back: Some("blue".into()),
+                sizes: [("canary".to_owned(), 5), ("stable".to_owned(), 15)].into(),
+                valid: 90,
+                unreachable: false,
+            };
+            change(&mut record);
+            let id = RolloutId { cluster: "prod".into(), namespace: "shop".into(), name: name.into() };
+            record::keep(&self.store, &id, &record).unwrap();
+        }
+
+        /// What holds this act, in words.
+        fn holds(&self, verb: RolloutVerb, target: &str, params: &[(&str, &str)], seconds: i64) -> Vec<String> {
+            let defs = crate::respond::rollout_actions();
+            let wanted = |d: &&ActionDef| matches!(&d.executor, Executor::Kubernetes { verb: v } if *v == verb);
+            let def = defs.iter().find(wanted).unwrap();
+            let params = params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let path = self.dir.path().join("rollouts.toml");
+            let targets = [format!("prod/shop/{target}")];
+            match guarded(def) {
+                true => holds(&path, &self.store, def, &targets, &params, at(seconds))
+                    .into_iter()
+                    .map(|g| format!("{} {}: {}", g.what, g.answer.word(), g.why))
+                    .collect(),
+                false => Vec::new(),
+            }
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_795_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn going_on_asks_the_newest_look_and_going_back_asks_nothing() {
+        let shop = Shop::new();
+        let promote = |t| shop.holds(RolloutVerb::Promote, "web", &[], t).join("\n");
+        assert!(promote(0).contains("nobody looked at it yet"), "{}", promote(0));
+        shop.looked("web", |_| {});
+        assert_eq!(promote(10), "");
+        assert!(promote(200).contains("last looked at"), "too long ago passes nothing: {}", promote(200));
+        shop.looked("web", |r| r.gates[0] = gate("error ratio", Tri::Unknown, "stale"));
+        assert!(promote(10).contains("gate \"error ratio\" of prod/shop/web unknown: stale"), "{}", promote(10));
+        shop.looked("web", |r| r.moving = false);
+        assert!(promote(10).contains("nothing was being rolled out"), "{}", promote(10));
+        for verb in [RolloutVerb::Abort, RolloutVerb::Undo, RolloutVerb::Pause] {
+            assert_eq!(shop.holds(verb, "web", &[], 10), Vec::<String>::new(), "{verb:?}");
+        }
+        assert_eq!(shop.holds(RolloutVerb::Promote, "other", &[], 10), Vec::<String>::new(), "no rules for it");
+        shop.looked("web", |r| {
+            r.gates = vec![gate("error ratio", Tri::Unknown, "x"), gate("readiness", Tri::Fail, "not signed")];
+        });
+        let retry = shop.holds(RolloutVerb::Retry, "web", &[], 10);
+        assert_eq!(retry, ["gate \"readiness\" of prod/shop/web fail: not signed"], "it measures anew");
+        std::fs::write(shop.dir.path().join("rollouts.toml"), "every = 3").unwrap();
+        assert!(promote(10).contains("rollouts.toml:1:9"), "rules that cannot be read are not known: {}", promote(10));
+    }
+
+    #[test]
+    fn a_pair_is_guarded_by_its_members_and_its_way_back_is_open() {
+        let shop = Shop::new();
+        let bad = |r: &mut Record| r.gates = vec![gate("error ratio", Tri::Fail, "8 %")];
+        shop.looked("site", bad);
+        shop.looked("pair", bad);
+        let open = |verb, target: &str, params: &[(&str, &str)]| shop.holds(verb, target, params, 10).is_empty();
+        let switch = |to| open(RolloutVerb::SwitchSelector, "site-svc", &[("key", "version"), ("value", to)]);
+        assert!(switch("blue") && !switch("green"), "back, and on");
+        let scale = |target, n| open(RolloutVerb::Scale, target, &[("replicas", n)]);
+        assert!(scale("pair-canary", "0") && scale("pair-canary", "4") && !scale("pair-canary", "6"));
+        assert!(scale("pair", "20") && !scale("pair", "10"));
+        assert!(!scale("site-blue", "0"), "the old side goes only when every gate passes");
+        assert!(scale("site-blue", "3") && scale("web", "0"), "what is no step of a rollout");
     }
 }

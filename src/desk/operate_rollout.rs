@@ -120,7 +120,7 @@ impl Desk {
             sources: readers.iter().flat_map(|r| r.states()).collect(),
         };
         if found.sources.iter().any(|s| s.state == SourceWord::Live) {
-            return Ok(found);
+            return Ok(Clusters { rollouts: self.with_gates(&config, found.rollouts)?, ..found });
         }
         let why = found.sources.iter().find(|s| !s.detail.is_empty());
         let why = why.map_or("no answer".to_owned(), |s| format!("{}: {}", s.name, crate::text::clean(&s.detail)));
