@@ -19,7 +19,7 @@ use watchfloor::model::action::{Draft, RequestState, Suggested};
 use watchfloor::model::backup::{AssetStatus, Grade};
 use watchfloor::model::health::{SourceWord, Tri};
 use watchfloor::model::ids::PersonId;
-use watchfloor::model::rollout::{Rollout, RolloutPhase};
+use watchfloor::model::rollout::{Gate, Rollout, RolloutKind, RolloutPhase, RolloutVerb};
 use watchfloor::model::slo::{SloState, SloStatus};
 
 /// A demo at a scenario second, with its background work running.
@@ -60,6 +60,10 @@ fn slo<'a>(p: &'a Platform, id: &str) -> &'a SloStatus {
 
 fn rollout<'a>(p: &'a Platform, name: &str) -> &'a Rollout {
     p.rollouts.iter().find(|r| r.id.name == name).unwrap_or_else(|| panic!("{name}"))
+}
+
+fn gate<'a>(r: &'a Rollout, name: &str) -> &'a Gate {
+    r.gates.iter().find(|g| g.name == name).unwrap_or_else(|| panic!("{name}: {:?}", r.gates))
 }
 
 fn asset<'a>(p: &'a Platform, name: &str) -> &'a AssetStatus {
@@ -115,6 +119,18 @@ fn before_the_intrusion_nothing_burns_and_one_backup_lies() {
     let canary = rollout(&p, "triage-api");
     assert_eq!((canary.set_weight, canary.actual_weight, canary.step), (Some(25), Some(25), Some(3)));
     assert_eq!(canary.zones.len(), 3);
+    let read =
+        |p: &Platform| rollout(p, "log-intake").gates.iter().any(|g| g.name == "readiness" && g.answer == Tri::Fail);
+    let p = wait(desk, "gates", |p| !rollout(p, "triage-api").gates.is_empty() && read(p));
+    let canary = rollout(&p, "triage-api");
+    // Too few samples first, then a pass that is not yet long enough.
+    let ratio = gate(canary, "error ratio");
+    assert!(ratio.answer != Tri::Fail, "{ratio:?}");
+    let advice = canary.advice.as_ref().unwrap();
+    assert!(advice.verb.is_none(), "{advice:?}");
+    let pair = rollout(&p, "log-intake");
+    assert_eq!((pair.kind, pair.active.as_deref()), (RolloutKind::BlueGreen, Some("blue")));
+    assert!(gate(pair, "readiness").why.contains("readiness"), "{:?}", pair.gates);
     assert!(rollout(&p, "report-writer").stuck.is_none(), "it still has time");
     for run in &p.checklists {
         let done = run.ticks.iter().filter(|t| t.by.is_some()).count();
@@ -135,6 +151,16 @@ fn the_intrusion_burns_a_budget_and_blinds_the_desk() {
     assert_eq!(p.gate[0].answer, Tri::Fail, "{:?}", p.gate);
     assert_eq!(asset(&p, "case evidence").rpo, Tri::Fail);
     assert!(rollout(&p, "report-writer").stuck.is_some());
+    let p = wait(desk, "gates", |p| {
+        let canary = rollout(p, "triage-api");
+        canary.gates.iter().any(|g| g.name == "budget" && g.answer == Tri::Fail) && canary.advice.is_some()
+    });
+    let canary = rollout(&p, "triage-api");
+    let ratio = gate(canary, "error ratio");
+    assert_eq!(ratio.answer, Tri::Fail, "{ratio:?}");
+    assert!(ratio.canary.unwrap() > 0.05 && ratio.history.len() > 20, "{ratio:?}");
+    let advice = canary.advice.as_ref().unwrap();
+    assert_eq!(advice.verb, Some(RolloutVerb::Abort), "{advice:?}");
     decide(desk);
 }
 

@@ -258,3 +258,41 @@ fn fuzz_model_header() {
         assert!(whole.is_err() || longer.is_ok(), "a longer file is not cut off");
     });
 }
+
+/// Playbooks come from strangers: bytes, and one that ships with some of its bytes changed, in both forms.
+#[test]
+fn fuzz_playbooks() {
+    use std::path::Path;
+    use watchfloor::playbook::{Document, Library, condition, lint, sheet, short};
+    fn whole(doc: &Document) {
+        let found = lint::lint(doc, Some(&|_| false));
+        assert!(found.len() <= 1000);
+        let sheet = sheet::markdown(&doc.view("x"), None);
+        assert!(!sheet.chars().any(|c| text::is_hidden(c) && c != '\n'), "{sheet:?}");
+        let toml = short::to_toml(doc).expect("any document can be written");
+        let back = short::from_toml(Path::new("x.toml"), &toml).expect("what we wrote we read");
+        assert_eq!(back.json(), doc.json());
+    }
+    let library = Library::bundled();
+    let samples: Vec<Vec<u8>> =
+        library.items().iter().take(5).map(|i| serde_json::to_vec(i.document.json()).expect("json")).collect();
+    check!().with_iterations(1000).with_type::<(u8, Vec<(u16, u8)>, Vec<u8>)>().for_each(|(which, edits, bytes)| {
+        let mut changed = samples[usize::from(*which) % samples.len()].clone();
+        for (at, with) in edits.iter().take(8) {
+            let at = usize::from(*at) % changed.len();
+            changed[at] = *with;
+        }
+        for bytes in [&changed, bytes] {
+            if let Ok(doc) = Document::read(bytes) {
+                whole(&doc);
+            }
+            let text = String::from_utf8_lossy(bytes);
+            if let Ok(doc) = short::from_toml(Path::new("x.toml"), &text) {
+                whole(&doc);
+            }
+            if let Ok(e) = condition::parse(&text) {
+                let _ = e.holds(&|_| None);
+            }
+        }
+    });
+}

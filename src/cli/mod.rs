@@ -27,6 +27,7 @@ pub mod model;
 pub mod organise;
 pub mod out;
 pub mod playbook;
+pub mod playbook_run;
 pub mod report;
 pub mod respond;
 pub mod rollout;

@@ -1,4 +1,4 @@
-//! `playbook list|show|lint|convert|export|sheet|suggest|clocks`.
+//! `playbook list|show|lint|convert|export|sheet|suggest|clocks`; what is at work is in [`super::playbook_run`].
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::CliError;
 use super::Ctx;
 use super::Exit;
+use super::playbook_run;
 use crate::desk::playbook;
 use crate::desk::playbook::Document;
 use crate::desk::playbook::Library;
@@ -55,6 +56,24 @@ enum What {
     Sheet { playbook: String },
     /// Playbooks that fit an alert, and why. Exit 1: none does.
     Suggest { alert: AlertId },
+    /// Start a playbook: it is pinned to its version, and worked step by step.
+    Start(playbook_run::StartArgs),
+    /// Playbooks at work.
+    Runs {
+        /// Those that are over too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// A run: every step, and what is to be done now. Exit 1: it failed or was cancelled, or evidence is broken.
+    Status(playbook_run::StatusArgs),
+    /// Work a step of a run, by its number.
+    Step(playbook_run::StepArgs),
+    /// Give a variable of a run another value.
+    Set(playbook_run::SetArgs),
+    /// Let somebody see a restricted run.
+    Admit(playbook_run::AdmitArgs),
+    /// End a run before its end.
+    Cancel(playbook_run::CancelArgs),
     /// Who has to hear of a data breach by when.
     Clocks {
         /// When somebody here became aware (RFC 3339).
@@ -102,6 +121,13 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
             Ok(Exit::Done)
         }
         What::Suggest { alert } => suggest(ctx, alert),
+        What::Start(args) => playbook_run::start(ctx, args),
+        What::Runs { all } => playbook_run::runs(ctx, all),
+        What::Status(args) => playbook_run::status(ctx, args),
+        What::Step(args) => playbook_run::step(ctx, args),
+        What::Set(args) => playbook_run::set(ctx, args),
+        What::Admit(args) => playbook_run::admit(ctx, args),
+        What::Cancel(args) => playbook_run::cancel(ctx, args),
         What::Clocks { from, file } => clocks(ctx, from, file.as_deref()),
     }
 }

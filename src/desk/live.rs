@@ -114,6 +114,10 @@ impl Desk {
         self.responder.sweep(now)?;
         self.responder.recover(now)?;
         self.forget_exchanges(now)?;
+        // Their clocks go by minutes.
+        if now.as_second() % 10 == 0 {
+            self.tick_playbooks()?;
+        }
         Ok(())
     }
 }

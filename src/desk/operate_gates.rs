@@ -86,9 +86,9 @@ impl Desk {
         }
     }
 
-    fn asker(&self) -> Asker {
+    pub(super) fn asker(&self) -> Asker {
         let asker = Asker::new(&self.settings.operate, Arc::clone(&self.secrets));
-        match self.feed() {
+        match self.scrapes() {
             Some(feed) => asker.fed_by(feed),
             None => asker,
         }
@@ -111,7 +111,7 @@ impl Desk {
             let runs = self.checklists()?;
             self.read_platform(|p| p.checklists = runs);
         }
-        let record = self.look(&self.asker(), &config, rules, &rollout).await?;
+        let record = self.look(&self.asker(), &config, rules, &rollout, Timestamp::now()).await?;
         let mut shown = rollout;
         fill(&mut shown, &record, self.store.as_ref(), Timestamp::now())?;
         Ok((shown, record))
@@ -145,8 +145,14 @@ impl Desk {
         }
     }
 
-    async fn look(&self, asker: &Asker, config: &Config, rules: &Rules, rollout: &Rollout) -> Result<Record> {
-        let now = Timestamp::now();
+    pub(super) async fn look(
+        &self,
+        asker: &Asker,
+        config: &Config,
+        rules: &Rules,
+        rollout: &Rollout,
+        now: Timestamp,
+    ) -> Result<Record> {
         let (store, id) = (Arc::clone(&self.store), rollout.id.clone());
         let state = blocking(move || kept::read(store.as_ref(), &id)).await?.0;
         let asks = look::asks(rules, rollout, state.as_ref(), now);
@@ -357,7 +363,7 @@ async fn round(desk: &Arc<Desk>, asker: &Arc<Asker>, config: Config) {
 
 async fn one(desk: Arc<Desk>, asker: Arc<Asker>, config: Arc<Config>, rollout: Rollout) {
     let Some(rules) = config.of(&rollout.id) else { return };
-    if let Err(e) = desk.look(&asker, &config, rules, &rollout).await {
+    if let Err(e) = desk.look(&asker, &config, rules, &rollout, Timestamp::now()).await {
         tracing::warn!(error = %e, rollout = %rollout.id, "its gates");
     }
 }
@@ -476,10 +482,19 @@ pub(super) fn guards(settings: &crate::config::Settings, store: Arc<SqliteStore>
 
 /// Going back is never held up.
 fn guarded(def: &ActionDef) -> bool {
-    let Executor::Kubernetes { verb } = &def.executor else { return false };
-    match verb {
-        RolloutVerb::Promote | RolloutVerb::Retry | RolloutVerb::Scale | RolloutVerb::SwitchSelector => true,
-        RolloutVerb::Abort | RolloutVerb::Pause | RolloutVerb::Undo => false,
+    match verb_of(def) {
+        Some(RolloutVerb::Promote | RolloutVerb::Retry | RolloutVerb::Scale | RolloutVerb::SwitchSelector) => true,
+        Some(RolloutVerb::Abort | RolloutVerb::Pause | RolloutVerb::Undo) | None => false,
+    }
+}
+
+/// What an action does with a rollout; in a demo, with what stands for one.
+fn verb_of(def: &ActionDef) -> Option<RolloutVerb> {
+    let named = || RolloutVerb::ALL.into_iter().find(|v| def.name.strip_prefix("rollout-") == Some(v.word()));
+    match &def.executor {
+        Executor::Kubernetes { verb } => Some(*verb),
+        Executor::Demo { .. } => named(),
+        _ => None,
     }
 }
 
@@ -511,7 +526,7 @@ fn holds(
         Ok(config) => config,
         Err(faults) => return vec![unknown("what must hold for it".into(), faults.to_string())],
     };
-    let Executor::Kubernetes { verb } = def.executor else { return Vec::new() };
+    let Some(verb) = verb_of(def) else { return Vec::new() };
     let mut out = Vec::new();
     for target in targets {
         let Some(rules) = rules_of(&config, target) else { continue };

@@ -11,12 +11,14 @@
 pub mod clocks;
 pub mod condition;
 mod document;
+pub mod evidence;
 pub mod export;
 pub mod ids;
 pub mod kinds;
 mod library;
 pub mod lint;
 pub mod react;
+pub mod run;
 pub mod sheet;
 pub mod short;
 mod suggest;

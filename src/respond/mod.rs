@@ -126,7 +126,10 @@ pub struct ResponderDeps {
     pub run_dir: PathBuf,
     pub budgets: Budgets,
     pub guards: Guards,
+<<<<<<< HEAD
     pub signers: SignerFiles,
+=======
+>>>>>>> main
 }
 
 /// The room's one door. Cheap to clone; every clone is the same one.
@@ -144,7 +147,10 @@ struct Inner {
     run_dir: PathBuf,
     budgets: Budgets,
     guards: Guards,
+<<<<<<< HEAD
     signers: SignerFiles,
+=======
+>>>>>>> main
     /// Of the account this runs under, for child processes.
     home: PathBuf,
     rules: RwLock<InForce>,
@@ -161,6 +167,7 @@ struct InForce {
 
 impl Responder {
     pub fn new(deps: ResponderDeps) -> Self {
+<<<<<<< HEAD
         let ResponderDeps {
             store,
             audit,
@@ -174,6 +181,10 @@ impl Responder {
             guards,
             signers,
         } = deps;
+=======
+        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir, budgets, guards } =
+            deps;
+>>>>>>> main
         let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
         let rules = RwLock::new(InForce { catalogue, policy });
         Self {
@@ -186,7 +197,10 @@ impl Responder {
                 run_dir,
                 budgets,
                 guards,
+<<<<<<< HEAD
                 signers,
+=======
+>>>>>>> main
                 home,
                 rules,
                 running: AtomicUsize::new(0),

@@ -34,8 +34,9 @@ pub fn state_role(state: SloState) -> Role {
     }
 }
 
+/// Its title, or which one it is: two services may each have an `availability`.
 pub fn name(d: &Slo) -> Said {
-    Said::of(if d.title.is_empty() { &d.id } else { &d.title })
+    Said::of(if d.title.is_empty() || d.title == d.name { &d.id } else { &d.title })
 }
 
 fn burn_over(x: &SloStatus, seconds: u64) -> Option<f64> {

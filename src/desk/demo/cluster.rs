@@ -78,6 +78,7 @@ fn set(s: &Set<'_>, put: &mut impl FnMut(Kind, Value)) {
         "rollout.argoproj.io/revision"
     };
     annotations.insert(revision.into(), json!(s.number.to_string()));
+    let image = if s.digest.is_empty() { s.image.to_owned() } else { format!("{}@sha256:{}", s.image, s.digest) };
     put(
         Kind::ReplicaSet,
         json!({
@@ -85,7 +86,7 @@ fn set(s: &Set<'_>, put: &mut impl FnMut(Kind, Value)) {
                 "creationTimestamp": s.since.to_string(), "annotations": annotations,
                 "ownerReferences": [{ "uid": s.owner, "controller": true }] },
             "spec": { "replicas": s.desired,
-                "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": s.app, "image": s.image }] } } },
+                "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": s.app, "image": image }] } } },
             "status": { "replicas": s.desired, "readyReplicas": s.ready, "availableReplicas": s.ready },
         }),
     );
@@ -95,7 +96,7 @@ fn set(s: &Set<'_>, put: &mut impl FnMut(Kind, Value)) {
         put(
             Kind::Pod,
             json!({
-                "metadata": { "name": format!("{name}-{}", series::name(i)), "namespace": NAMESPACE,
+                "metadata": { "name": format!("{name}-{}", series::name(s.hash, i)), "namespace": NAMESPACE,
                     "uid": format!("{uid}-{i}"), "labels": labels, "creationTimestamp": s.since.to_string(),
                     "ownerReferences": [{ "uid": uid, "controller": true }] },
                 "spec": { "nodeName": node(i as usize % NODES) },

@@ -11,6 +11,7 @@ use super::backups;
 use super::cluster;
 use super::probes;
 use super::series;
+use super::world::CLUSTER;
 use super::world::World;
 use crate::desk::Desk;
 use crate::desk::DeskError;
@@ -26,12 +27,25 @@ use crate::operate::backup::Source;
 use crate::operate::backup::config;
 use crate::operate::backup::history;
 use crate::operate::rollout::cluster::Reader;
+use crate::operate::rollout::read::Snapshot;
+use crate::operate::rollout::read::rollouts;
 use crate::operate::sla::Service;
 use crate::operate::slo::source::Feed;
 use crate::text::Untrusted;
 
 /// How often the cluster of the demo is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// Scenario seconds between two looks at gates before the demo opened.
+const LOOKS: f64 = 30.0;
+
+fn snapshot(world: &World, now: Timestamp) -> Snapshot {
+    let mut snapshot = Snapshot { cluster: CLUSTER.to_owned(), ..Snapshot::default() };
+    for (kind, objects) in cluster::objects(world, now) {
+        snapshot.replace(kind, None, objects);
+        snapshot.fresh.insert(kind, (SourceWord::Live, Some(now)));
+    }
+    snapshot
+}
 
 impl Desk {
     /// The demo's platform; `None` on every other desk.
@@ -45,6 +59,13 @@ impl Desk {
         self.exercise.as_ref()?;
         let store = Arc::clone(&self.store);
         Some(Arc::new(move |at| World::read(store.as_ref()).map(|w| series::tracks(&w, at)).unwrap_or_default()))
+    }
+
+    /// The same for gates: what the pods of rollouts answered.
+    pub(in crate::desk) fn scrapes(&self) -> Option<Feed> {
+        self.exercise.as_ref()?;
+        let store = Arc::clone(&self.store);
+        Some(Arc::new(move |at| World::read(store.as_ref()).map(|w| series::scrapes(&w, at)).unwrap_or_default()))
     }
 
     /// Keeps what is known of a cluster up to date until dropped: by watching it, or from the demo.
@@ -91,7 +112,35 @@ impl Desk {
         let Some(world) = self.world() else { return Ok(()) };
         self.furnish_drills(&world)?;
         self.furnish_exclusions(&world)?;
-        self.furnish_checklists()
+        self.furnish_checklists()?;
+        self.furnish_gates(&world)
+    }
+
+    /// Looks at the rollouts as it would have since the scenario began, so that stages have run for as long.
+    fn furnish_gates(&self, world: &World) -> Result<()> {
+        let config = self.rollout_rules()?;
+        let asker = self.asker();
+        let pairs = config.pairs(CLUSTER);
+        let looks = async {
+            let mut second = 0.0;
+            while second < world.clock.second {
+                let now = world.clock.real(second);
+                for rollout in rollouts(&snapshot(world, now), &pairs, now) {
+                    if let Some(rules) = config.of(&rollout.id) {
+                        self.look(&asker, &config, rules, &rollout, now).await?;
+                    }
+                }
+                second += LOOKS;
+            }
+            Ok(())
+        };
+        // A thread of its own: a caller may be inside a runtime already.
+        let run = || -> Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map_err(|e| DeskError::Unreachable(format!("no runtime for the demo: {e}")))?.block_on(looks)
+        };
+        let lost = || DeskError::Unreachable("the demo's gates were not looked at".into());
+        std::thread::scope(|s| s.spawn(run).join()).map_err(|_| lost())?
     }
 
     fn furnish_drills(&self, world: &World) -> Result<()> {

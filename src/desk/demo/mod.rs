@@ -51,10 +51,11 @@ const MARKER: &str = "exercise";
 const BANNER: &str = "DEMO  nothing here is real";
 
 /// What a demo's folder holds besides its store and log.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("roster.toml", include_str!("../../../assets/demo/roster.toml")),
     ("inventory.csv", include_str!("../../../assets/demo/inventory.csv")),
     ("backups.toml", include_str!("../../../assets/demo/backups.toml")),
+    ("rollouts.toml", include_str!("../../../assets/demo/rollouts.toml")),
     ("sla.toml", include_str!("../../../assets/demo/sla.toml")),
     ("slos/llm.yaml", include_str!("../../../assets/demo/slos/llm.yaml")),
     ("slos/log-intake.yaml", include_str!("../../../assets/demo/slos/log-intake.yaml")),
@@ -306,6 +307,7 @@ fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Res
 fn platform_settings(operate: &mut OperateSettings, dir: &Path) {
     let there = |name: &str| Some(dir.join(name)).filter(|p| p.exists());
     operate.slos = there("slos");
+    operate.rollouts = there("rollouts.toml");
     operate.backups = there("backups.toml");
     operate.sla = there("sla.toml");
     operate.refresh_seconds = 5;

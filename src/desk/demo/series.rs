@@ -290,16 +290,17 @@ fn pod(world: &World, app: &App<'_>, index: u32, now: i64, out: &mut Tracks) {
     if ok.is_empty() {
         return;
     }
-    let pod = format!("{}-{}-{}", app.name, app.hash, name(index));
+    let pod = format!("{}-{}-{}", app.name, app.hash, name(app.hash, index));
     let fixed = [("app", app.name), ("hash", app.hash), ("pod", &pod)];
     out.insert(labelled("http_requests_total", &fixed, &[("code", "200")]), ok);
     out.insert(labelled("http_requests_total", &fixed, &[("code", "500")]), failed);
 }
 
-/// The five letters a pod's name ends in.
-pub fn name(index: u32) -> String {
+/// The five letters the name of a revision's pod ends in.
+pub fn name(hash: &str, index: u32) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut n = index.wrapping_mul(2_654_435_761).wrapping_add(97);
+    let of = hash.bytes().map(u32::from).fold(97, |sum: u32, b| sum.wrapping_mul(31).wrapping_add(b));
+    let mut n = index.wrapping_mul(2_654_435_761).wrapping_add(of);
     let mut out = String::new();
     for _ in 0..5 {
         out.push(char::from(LETTERS[n as usize % LETTERS.len()]));

@@ -32,15 +32,10 @@ fn objects(from: &Map<String, Value>, to: &Map<String, Value>, at: &str, out: &m
     for (key, value) in to {
         match (from.get(key), value) {
             (Some(Value::Object(a)), Value::Object(b)) => objects(a, b, &place(key), out),
-            (Some(a), b) if same(a, b) => {}
+            (Some(a), b) if a == b => {}
             _ => out.push(Also { at: place(key), json: Some(value.to_string()), gone: None }),
         }
     }
-}
-
-/// Equal to the digit: `1` and `1.0` are different texts.
-fn same(a: &Value, b: &Value) -> bool {
-    a == b && a.to_string() == b.to_string()
 }
 
 /// # Errors

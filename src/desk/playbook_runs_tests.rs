@@ -1,0 +1,190 @@
+use std::collections::BTreeMap;
+use std::io::BufRead as _;
+
+use super::*;
+use crate::desk::Demo;
+use crate::model::playbook_run::VisitState;
+
+const CHILD: &str = "WATCHFLOOR_PLAYBOOK_CHILD";
+
+fn id(name: &str) -> PersonId {
+    PersonId::new(name).unwrap()
+}
+
+fn host() -> Start {
+    Start { values: vec![("host".into(), Untrusted::new("fin-ws-014"))], ..Start::default() }
+}
+
+fn outputs(all: &[(&str, &str)]) -> BTreeMap<String, Option<Untrusted>> {
+    all.iter().map(|(n, v)| ((*n).to_owned(), Some(Untrusted::new(*v)))).collect()
+}
+
+#[test]
+fn a_run_is_kept_recorded_and_pinned() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::open(Some(dir.path().join("d")), None).unwrap();
+    let desk = &demo.desk;
+    let [alice, bob] = ["alice", "bob"].map(id);
+    assert!(
+        matches!(desk.start_playbook(&alice, "malwear", host()), Err(DeskError::Usage(m)) if m.contains("malware"))
+    );
+    assert!(
+        matches!(desk.start_playbook(&alice, "malware", Start::default()), Err(DeskError::Usage(m)) if m.contains("host"))
+    );
+    let run = desk.start_playbook(&alice, "malware", host()).unwrap();
+    // Evidence is kept by what is in it.
+    let piece = desk.attach_evidence(&alice, &run.id, 1, "tree.txt", &mut &b"explorer > powershell"[..]).unwrap();
+    let kept = evidence::path(&desk.evidence_folder(), &piece.sha256);
+    assert_eq!(std::fs::read(&kept).unwrap(), b"explorer > powershell");
+    let sha = "b".repeat(64);
+    let done = Event::Done { visit: 1, outputs: outputs(&[("sha256", &sha), ("ran", "true")]) };
+    let run = desk.playbook_event(&alice, &run.id[20..], &done).unwrap();
+    assert_eq!(run.open().next().map(|v| v.key.as_str()), Some("judge"));
+    // Another process, another time: the same run, and the same version even if the library changed.
+    let (again, book) = desk.playbook_run(Some(&bob), &run.id).unwrap();
+    assert_eq!((again.seq, book.hash.as_str()), (run.seq, run.version.as_str()));
+    assert_eq!(again.visits[0].evidence, [piece.clone()]);
+    assert!(desk.broken_evidence(&again).is_empty());
+    std::fs::write(&kept, "something else").unwrap();
+    assert_eq!(desk.broken_evidence(&again).len(), 1);
+    // Every transition stands in the log, in order, once.
+    let filter = crate::audit::AuditFilter::request(&run.id);
+    let mut seqs: Vec<u64> =
+        desk.audit.records(&filter, 500).unwrap().iter().filter_map(|r| r.body["seq"].as_u64()).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=run.seq).collect::<Vec<_>>());
+    assert!(crate::audit::verify(&desk.data_dir.join("audit"), None).unwrap().ok);
+}
+
+#[test]
+fn a_step_may_be_another_playbook() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::open(Some(dir.path().join("d")), None).unwrap();
+    let desk = &demo.desk;
+    let alice = id("alice");
+    let service = Start { values: vec![("service".into(), Untrusted::new("api"))], ..Start::default() };
+    let run = desk.start_playbook(&alice, "slow-responses", service).unwrap();
+    let step = |event: Event| desk.playbook_event(&alice, &run.id, &event);
+    step(Event::Done { visit: 1, outputs: BTreeMap::new() }).unwrap();
+    step(Event::Done { visit: 2, outputs: outputs(&[("change", "false")]) }).unwrap();
+    let (now, _) = desk.playbook_run(Some(&alice), &run.id).unwrap();
+    let wait = now.open().next().unwrap().n;
+    let now = step(Event::Done { visit: wait, outputs: outputs(&[("bottleneck", "memory")]) }).unwrap();
+    let memory = now.open().next().unwrap();
+    assert_eq!(memory.key, "memory");
+    // It needs what this run does not know: a person gives it.
+    let taken = step(Event::Take { visit: memory.n, over: false });
+    assert!(matches!(&taken, Err(DeskError::No(m)) if m.contains("workload")), "{taken:?}");
+    let start = Start {
+        values: vec![("workload".into(), Untrusted::new("api"))],
+        parent: Some((run.id.clone(), memory.n)),
+        ..Start::default()
+    };
+    let child = desk.start_playbook(&alice, "memory", start).unwrap();
+    let (now, _) = desk.playbook_run(Some(&alice), &run.id).unwrap();
+    assert_eq!(now.visit(memory.n).unwrap().child.as_deref(), Some(child.id.as_str()));
+    loop {
+        let (c, _) = desk.playbook_run(Some(&alice), &child.id).unwrap();
+        let Some(v) = c.open().next() else { break };
+        desk.playbook_event(&alice, &child.id, &Event::Done { visit: v.n, outputs: BTreeMap::new() }).unwrap();
+    }
+    let (now, _) = desk.playbook_run(Some(&alice), &run.id).unwrap();
+    assert_eq!(now.visit(memory.n).unwrap().state, VisitState::Done);
+    assert_eq!(now.open().next().map(|v| v.key.as_str()), Some("verify"));
+}
+
+#[test]
+fn a_restricted_run_is_not_there_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::open(Some(dir.path().join("d")), None).unwrap();
+    let desk = &demo.desk;
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(id);
+    let subject = Start { values: vec![("subject".into(), Untrusted::new("HERON"))], ..Start::default() };
+    let run = desk.start_playbook(&bob, "insider-threat", subject).unwrap();
+    assert!(desk.playbook_runs(Some(&alice)).unwrap().is_empty() && desk.playbook_runs(None).unwrap().is_empty());
+    let note = Event::Note { visit: 1, text: Untrusted::new("a name") };
+    let (known, unknown) =
+        (desk.playbook_event(&alice, &run.id, &note), desk.playbook_event(&alice, "01NOTHERE", &note));
+    assert!(matches!((known, unknown), (Err(DeskError::No(_)), Err(DeskError::No(_)))), "as if there were none");
+    desk.playbook_event(&carol, &run.id, &Event::Admit { person: alice.clone() }).unwrap();
+    desk.playbook_event(&alice, &run.id, &note).unwrap();
+    let filter = crate::audit::AuditFilter::request(&run.id);
+    let log = format!("{:?}", desk.audit.records(&filter, 500).unwrap());
+    assert!(!log.contains("a name"), "{log}");
+}
+
+/// The child of the test below: works malware runs as fast as it can and prints what has been acknowledged.
+#[test]
+fn killed_worker() {
+    let Ok(dir) = std::env::var(CHILD) else { return };
+    let desk = Demo::attach(dir.into(), Some("alice"), false).unwrap();
+    let alice = id("alice");
+    loop {
+        let run = desk.start_playbook(&alice, "malware", host()).unwrap();
+        println!("ACK {} {}", run.id, run.seq);
+        let sha = "c".repeat(64);
+        let given = outputs(&[("sha256", &sha), ("ran", "true"), ("verdict", "malicious"), ("others", "true")]);
+        loop {
+            let (now, book) = desk.playbook_run(Some(&alice), &run.id).unwrap();
+            // The newest first, so that branches are open at the same time for long.
+            let Some(v) = now.open().last().filter(|v| v.key != "rebuild") else { break };
+            let asked = &book.step(&v.step).unwrap().out_args;
+            let outputs =
+                asked.iter().map(|n| (n.clone(), given.get(n.trim_matches('_')).cloned().flatten())).collect();
+            let now = desk.playbook_event(&alice, &run.id, &Event::Done { visit: v.n, outputs }).unwrap();
+            println!("ACK {} {}", now.id, now.seq);
+            // So that the parent's kill comes near what it has read.
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test starts itself again as the process that is killed")]
+fn kill_9_in_a_parallel_branch_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("d");
+    drop(Demo::open(Some(folder.clone()), None).unwrap());
+    let mut acknowledged: BTreeMap<String, u64> = BTreeMap::new();
+    for round in 0..6_usize {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "desk::playbook_runs::tests::killed_worker", "--nocapture"])
+            .env(CHILD, &folder)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        // Somewhere among the first steps, where three branches are open.
+        for line in lines.map_while(std::result::Result::ok).filter(|l| l.contains("ACK ")).take(3 + round % 3) {
+            let mut words = line.split("ACK ").nth(1).unwrap().split_whitespace();
+            let (run, seq) = (words.next().unwrap().to_owned(), words.next().unwrap().parse().unwrap());
+            acknowledged.insert(run, seq);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(acknowledged.len() >= 6, "{acknowledged:?}");
+    let desk = Demo::attach(folder, Some("alice"), false).unwrap();
+    let alice = id("alice");
+    let mut in_branches = 0;
+    for (id, seq) in &acknowledged {
+        let (run, book) = desk.playbook_run(Some(&alice), id).unwrap();
+        assert!(run.seq >= *seq, "{id}: {seq} was acknowledged, {} is there", run.seq);
+        let open = run.visits.iter().any(|v| v.key == "contain" && v.state == VisitState::Open);
+        in_branches += usize::from(open);
+        // Everything that is there was recorded first.
+        let filter = crate::audit::AuditFilter::request(id);
+        let seqs: std::collections::BTreeSet<u64> =
+            desk.audit.records(&filter, 2000).unwrap().iter().filter_map(|r| r.body["seq"].as_u64()).collect();
+        assert!((1..=run.seq).all(|n| seqs.contains(&n)), "{id}: a transition without a record");
+        // It goes on where it was.
+        let Some(v) = run.open().next() else { continue };
+        let outputs = book.step(&v.step).unwrap().out_args.iter().map(|n| (n.clone(), None)).collect();
+        if book.step(&v.step).unwrap().sign_off.is_empty() {
+            desk.playbook_event(&alice, id, &Event::Done { visit: v.n, outputs }).unwrap();
+        }
+    }
+    assert!(in_branches >= 2, "the kills missed the branches: {in_branches}");
+    assert!(crate::audit::verify(&desk.data_dir.join("audit"), None).unwrap().ok);
+}
