@@ -28,7 +28,7 @@ impl Offer {
     }
 
     pub fn params(&self) -> BTreeMap<String, String> {
-        let full = (self.verb == RolloutVerb::Promote).then(|| if self.full { "yes" } else { "no" });
+        let full = (self.verb == RolloutVerb::Promote).then_some(if self.full { "yes" } else { "no" });
         full.into_iter().map(|f| ("full".to_owned(), f.to_owned())).collect()
     }
 }

@@ -48,7 +48,7 @@ pub fn requests_about<'s>(s: &'s State, r: &Rollout) -> impl Iterator<Item = &'s
 /// What an act would do to this rollout.
 pub fn offer_words(r: &Rollout, o: &Offer) -> Said {
     match (o.verb, o.full) {
-        (RolloutVerb::Promote, true) => say!("promote in full, without the steps left"),
+        (RolloutVerb::Promote, true) => say!("promote in full, no more steps"),
         (RolloutVerb::Promote, false) if r.phase == RolloutPhase::Paused && r.paused_since.is_none() => {
             say!("resume it")
         }
@@ -56,12 +56,12 @@ pub fn offer_words(r: &Rollout, o: &Offer) -> Said {
             Some(percent) => say!("promote, on to ", percent, " %"),
             None => say!("promote to the next step"),
         },
-        (RolloutVerb::Abort, _) => say!("ABORT, back to the stable revision"),
-        (RolloutVerb::Retry, _) => say!("retry it from its first step"),
+        (RolloutVerb::Abort, _) => say!("ABORT, back to the stable one"),
+        (RolloutVerb::Retry, _) => say!("retry from the first step"),
         (RolloutVerb::Pause, _) => say!("pause it where it is"),
-        (RolloutVerb::Undo, _) => say!("undo, back to an earlier revision"),
-        (RolloutVerb::Scale, _) => say!("change the number of replicas"),
-        (RolloutVerb::SwitchSelector, _) => say!("point its Service at the other side"),
+        (RolloutVerb::Undo, _) => say!("undo, to an earlier revision"),
+        (RolloutVerb::Scale, _) => say!("change the replicas"),
+        (RolloutVerb::SwitchSelector, _) => say!("point its Service elsewhere"),
     }
 }
 

@@ -17,7 +17,7 @@ use super::words::{Said, say};
 use crate::desk::Platform;
 use crate::model::health::Tri;
 pub use hand::{asset_in_hand, is_backup_act, offer_of, offer_words, requests_about, rollout_in_hand};
-pub use rollout::strip;
+pub use rollout::{strip, waits};
 pub use summary::{badge, empty, sources, summary, trouble};
 
 /// A column of a list.
@@ -113,6 +113,21 @@ pub fn title(s: &State, tab: Tab) -> Said {
         _ => None,
     };
     title.unwrap_or_default()
+}
+
+/// Why the line under the cursor is as it is, for a screen on which nothing stands beside the list.
+pub fn gist(s: &State, tab: Tab) -> Option<(Said, Role)> {
+    let at = index(s, tab)?;
+    match tab {
+        Tab::Slo => s.platform.slos.get(at).map(|(_, x)| (say!(x.why), slo::state_role(x.state))),
+        Tab::Rollouts => s.platform.rollouts.get(at).map(rollout::gist),
+        Tab::Backups => {
+            let a = s.platform.assets.get(at)?;
+            Some((Said::of(a.why.first()?), backup::grade_role(a.grade)))
+        }
+        _ => None,
+    }
+    .filter(|(words, _)| !words.is_empty())
 }
 
 /// All about the line under the cursor.

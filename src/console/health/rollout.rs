@@ -44,6 +44,19 @@ pub fn waits(r: &Rollout) -> bool {
     r.phase == RolloutPhase::Paused && r.stuck.as_ref().is_some_and(|(_, at)| r.paused_since == Some(*at))
 }
 
+/// The worst that is to be said of it, in a line.
+pub fn gist(r: &Rollout) -> (Said, Role) {
+    if let Some(g) = r.gates.iter().find(|g| g.answer == Tri::Fail) {
+        return (say!(Said::of(&g.name), " FAILS: ", Said::of(&g.why)), Role::Bad);
+    }
+    match (&r.stuck, &r.advice) {
+        (Some((what, _)), _) if !waits(r) => (say!("stuck: ", what), Role::Bad),
+        (_, Some(a)) => (say!("advice: ", a.verb.map_or("hold", |v| v.word()), ": ", Said::of(&a.why)), Role::Accent),
+        (Some(_), None) => (say!("waits for a person"), Role::Warn),
+        (None, None) => (say!(r.message), Role::Dim),
+    }
+}
+
 fn gate_words(r: &Rollout) -> (Said, Role) {
     let n = |t: Tri| r.gates.iter().filter(|g| g.answer == t).count();
     let (fail, unknown, pass) = (n(Tri::Fail), n(Tri::Unknown), n(Tri::Pass));

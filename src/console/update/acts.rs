@@ -81,7 +81,7 @@ fn why_abort(r: &Rollout) -> Said {
     for g in bad.iter().take(3) {
         said.push(&say!("; ", Said::of(&g.name), " ", g.answer.word(), ": ", Said::of(&g.why)));
     }
-    if let (true, Some((what, _))) = (bad.is_empty(), &r.stuck) {
+    if let (true, Some((what, _))) = (bad.is_empty(), r.stuck.as_ref().filter(|_| !health::waits(r))) {
         said.push(&say!("; stuck: ", what));
     }
     said

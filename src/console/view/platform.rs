@@ -50,6 +50,19 @@ fn caption(c: &mut Canvas<'_>, area: Rect, at: Option<usize>) {
     } else if tab == Tab::Slo {
         gate(c, Rect { x, width: room, ..area });
     }
+    // Where the detail does not stand beside the list, why the line under the cursor is as it is stands at the foot.
+    let list = layout::panes(c.state).list;
+    let used = health::ids(&c.state.platform, tab).len() as u16 + 1;
+    if c.state.full || c.state.beside() || used + 2 > list.height {
+        return;
+    }
+    if let Some((words, role)) = health::gist(c.state, tab) {
+        let lines: Vec<_> = words.wrap(usize::from(list.width.saturating_sub(4))).into_iter().take(2).collect();
+        let y = list.bottom().saturating_sub(lines.len() as u16);
+        for (i, line) in lines.iter().enumerate() {
+            c.put(list.x + 3, y + i as u16, list.width.saturating_sub(4), line, role);
+        }
+    }
 }
 
 /// What may go ahead, by class of change.

@@ -123,7 +123,7 @@ fn many(def: &ActionDef) -> Said {
 }
 
 fn proposal(def: &ActionDef, targets: &str, hint: Said, given: &BTreeMap<String, String>) -> Form {
-    let mut f = Form::new(Purpose::Propose { action: def.name.clone() }, say!("Propose ", Said::of(&def.title)))
+    let mut f = Form::new(Purpose::Propose { action: def.name.clone() }, say!("Propose: ", Said::of(&def.title)))
         .lead(say!(def.tier.word(), ", run by ", def.executor.word(), "; undo: ", undo_words(def)), Role::Text);
     // What a target looks like need not be said of one that stands there.
     if !def.help.is_empty() && (given.is_empty() || targets.is_empty()) {

@@ -95,7 +95,7 @@ fn what_does_not_fit_is_offered_with_why_not() {
     press(&mut s, "p");
     let Some(Overlay::Picker(p)) = s.overlays.last() else { panic!() };
     let named = |word: &str| p.items.iter().find(|i| i.label.as_str().starts_with(word)).unwrap();
-    assert_eq!(p.items[0].label.as_str(), "ABORT, back to the stable revision", "a gate fails: the way back first");
+    assert_eq!(p.items[0].label.as_str(), "ABORT, back to the stable one", "a gate fails: the way back first");
     let on = named("promote, on to 100 %");
     assert!(on.detail.as_str().contains(r#"{"status":{"pauseConditions":null}}"#), "{on:?}");
     assert!(named("ABORT").disabled.is_none());
@@ -161,6 +161,14 @@ fn abort_is_one_key_and_asks_once() {
     let mut s = before(Role::Analyst, quiet);
     assert!(press(&mut s, "a").is_empty());
     assert!(notice(&s).contains("aborted already"), "{}", notice(&s));
+    // A pause of its own is no reason; what blocks it is.
+    let mut paused = canary();
+    paused.gates.clear();
+    let mut s = before(Role::Analyst, paused.clone());
+    assert!(proposals(&press(&mut s, "a"))[0].reason.expose().contains("stuck: a pod is not ready"));
+    paused.stuck = paused.paused_since.map(|at| ("CanaryPauseStep".into(), at));
+    let mut s = before(Role::Analyst, paused);
+    assert!(!proposals(&press(&mut s, "a"))[0].reason.expose().contains("stuck"));
 }
 
 #[test]
