@@ -51,11 +51,7 @@ pub struct ApproveArgs {
     #[arg(long, value_name = "SHA256")]
     digest: Option<String>,
     /// Approve although the error budgets or the gates of a rollout say no, with this reason; takes a commander.
-<<<<<<< HEAD
     #[arg(long, value_name = "REASON")]
-=======
-    #[arg(long, value_name = "REASON", requires = "digest")]
->>>>>>> main
     override_budget: Option<String>,
     /// Print what `watchfloor sign` on your own machine needs; nothing is approved.
     #[arg(long, conflicts_with_all = ["digest", "signed"])]

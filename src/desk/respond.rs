@@ -90,12 +90,9 @@ impl Desk {
     pub async fn execute(&self, by: &PersonId, id: &RequestId) -> Result<Request> {
         self.authorise(by)?;
         self.know_gates(id).await;
-<<<<<<< HEAD
         if let Some(request) = self.request(id)?.filter(|r| r.state == RequestState::Approved) {
             self.may_remove(&request.body.action, &request.body.targets, Some(&request)).await?;
         }
-=======
->>>>>>> main
         let done = self.responder.execute(by, id, Timestamp::now()).await?;
         self.settle_if_drill(&done).await;
         Ok(done)

@@ -21,7 +21,6 @@ impl Responder {
         self.inner.approve(by, id, digest, Given::default(), now)
     }
 
-<<<<<<< HEAD
     /// Approves by a signed statement, made here through an agent or on the approver's own machine. `over_budget`: as
     /// of [`Responder::approve_over_budget`].
     pub fn approve_signed(
@@ -65,8 +64,6 @@ impl Responder {
         &self.inner.signers
     }
 
-=======
->>>>>>> main
     /// Approves although the error budgets, or the gates of a rollout, say no or say nothing. It takes a commander and a
     /// reason, and is recorded; where nothing is closed this is an approval like any other.
     pub fn approve_over_budget(

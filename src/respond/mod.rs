@@ -126,10 +126,7 @@ pub struct ResponderDeps {
     pub run_dir: PathBuf,
     pub budgets: Budgets,
     pub guards: Guards,
-<<<<<<< HEAD
     pub signers: SignerFiles,
-=======
->>>>>>> main
 }
 
 /// The room's one door. Cheap to clone; every clone is the same one.
@@ -147,10 +144,7 @@ struct Inner {
     run_dir: PathBuf,
     budgets: Budgets,
     guards: Guards,
-<<<<<<< HEAD
     signers: SignerFiles,
-=======
->>>>>>> main
     /// Of the account this runs under, for child processes.
     home: PathBuf,
     rules: RwLock<InForce>,
@@ -167,7 +161,6 @@ struct InForce {
 
 impl Responder {
     pub fn new(deps: ResponderDeps) -> Self {
-<<<<<<< HEAD
         let ResponderDeps {
             store,
             audit,
@@ -181,10 +174,6 @@ impl Responder {
             guards,
             signers,
         } = deps;
-=======
-        let ResponderDeps { store, audit, roster, catalogue, policy, secrets, clusters, run_dir, budgets, guards } =
-            deps;
->>>>>>> main
         let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
         let rules = RwLock::new(InForce { catalogue, policy });
         Self {
@@ -197,10 +186,7 @@ impl Responder {
                 run_dir,
                 budgets,
                 guards,
-<<<<<<< HEAD
                 signers,
-=======
->>>>>>> main
                 home,
                 rules,
                 running: AtomicUsize::new(0),
