@@ -109,7 +109,13 @@ impl Faults {
     /// In the order of the file, the same fault only once.
     pub fn sort(&mut self) {
         self.0.sort_by(|a, b| a.place.cmp(&b.place));
-        self.0.dedup();
+        // What several readers say of one place is told once, also with something else said between.
+        for fault in std::mem::take(&mut self.0) {
+            let told = self.0.iter().rev().take_while(|f| f.place == fault.place).any(|f| *f == fault);
+            if !told {
+                self.0.push(fault);
+            }
+        }
     }
 
     pub fn extend(&mut self, more: Self) {

@@ -48,7 +48,7 @@ pub fn agrees(desk: &Path, url: &str, planted: &Planted) {
     for expected in [
         format!(" {} % of 99.5 % promised", digits(good / (good + bad) * 100.0, 4)),
         format!("] {} %", digits(left * 100.0, 1)),
-        format!(" {} / {} ", digits(burn(3_600), 1), digits(burn(21_600), 1)),
+        format!(" {}/{} ", digits(burn(3_600), 1), digits(burn(21_600), 1)),
         format!(" {} ", digits(burn(300), 2)),
         format!(" {} ", digits(burn(1_800), 2)),
         format!(" {} ", digits(burn(86_400), 2)),
