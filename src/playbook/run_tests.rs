@@ -107,7 +107,7 @@ impl<'a> Play<'a> {
     }
 
     /// Does whatever is open until it is over, giving these values; signs what wants signatures.
-    fn to_the_end(&mut self, people: &People, values: &BTreeMap<&str, &str>) {
+    fn finish(&mut self, people: &People, values: &BTreeMap<&str, &str>) {
         for _ in 0..200 {
             let Some(v) = self.run.open().next().cloned() else { break };
             let step = self.book.step(&v.step).unwrap().clone();
@@ -163,7 +163,7 @@ fn malware_is_worked_to_the_end() {
     let values =
         BTreeMap::from([("sha256", sha.as_str()), ("ran", "true"), ("verdict", "malicious"), ("others", "true")]);
     let mut play = Play::new(book, &[("host", "fin-ws-014")], &people.alice());
-    play.to_the_end(&people, &values);
+    play.finish(&people, &values);
     assert_eq!(play.run.state, RunState::Done, "{:?}", play.keys());
     for key in ["isolate", "memory", "scope", "wide", "block", "rebuild", "watch"] {
         assert_eq!(play.state(key), VisitState::Done, "{key}");
@@ -172,7 +172,7 @@ fn malware_is_worked_to_the_end() {
     // The same with a harmless file: short.
     let values = BTreeMap::from([("sha256", sha.as_str()), ("ran", "false"), ("verdict", "benign")]);
     let mut play = Play::new(book, &[("host", "fin-ws-014")], &people.alice());
-    play.to_the_end(&people, &values);
+    play.finish(&people, &values);
     assert_eq!((play.run.state, play.state("close-benign")), (RunState::Done, VisitState::Done));
     assert!(!play.keys().iter().any(|k| k.0 == "isolate"));
 }
@@ -220,7 +220,7 @@ fn every_bundled_playbook_comes_to_an_end() {
             ("others", "true"),
             ("sha256", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
         ]);
-        play.to_the_end(&people, &given);
+        play.finish(&people, &given);
         assert_eq!(play.run.state, RunState::Done, "{}: {:?}", book.key, play.keys());
     }
 }
@@ -279,7 +279,7 @@ fn paying_takes_the_commander_and_counsel() {
     let mut other = Play::new(book, &[("first_host", "fs-01")], &people.alice());
     let mut values = values.clone();
     values.insert("sanctioned", "listed");
-    other.to_the_end(&people, &values);
+    other.finish(&people, &values);
     let went = |k: &str| other.keys().iter().any(|v| v.0 == k);
     assert!(other.run.state == RunState::Done && went("refuse") && !went("decide") && !went("pay-step"));
 }
@@ -474,7 +474,7 @@ fn any_event() -> impl Strategy<Value = (Event, u8, i64)> {
                 9 => Event::Retry { visit },
                 10 => Event::Decide { visit, branch: word.into(), reason },
                 11 => Event::Sign { visit, role: word.into(), named: Some(reason) },
-                12 => Event::Set { name: name.into(), value: (value != "").then(|| text(value)) },
+                12 => Event::Set { name: name.into(), value: (!value.is_empty()).then(|| text(value)) },
                 13 => Event::Ended { visit, ok: mins % 2 == 0 },
                 _ => Event::Tick,
             };

@@ -143,6 +143,7 @@ fn published_playbooks_go_there_and_back() {
 }
 
 /// A folder of the shared data, where it is there.
+#[expect(clippy::disallowed_macros, reason = "says what it skips")]
 fn shared(name: &str) -> Option<std::path::PathBuf> {
     let given = std::env::var_os("WATCHFLOOR_TEST_DATA").map(std::path::PathBuf::from);
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");

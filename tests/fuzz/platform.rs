@@ -47,7 +47,7 @@ fn placed(faults: &Faults, source: &str) {
         assert!(!fault.message.is_empty());
         if let Place::File { line, column, .. } = &fault.place {
             let lines = source.split('\n').count();
-            assert!(*line as usize >= 1 && *line as usize <= lines + 1 && *column >= 1, "{fault:?} of {lines} lines");
+            assert!(*line >= 1 && *line <= lines + 1 && *column >= 1, "{fault:?} of {lines} lines");
         }
     }
 }

@@ -112,7 +112,7 @@ fn labels(out: &mut String, slo: &Slo, id: &str, more: &[(&str, &str)]) {
 /// As Prometheus writes durations, in the largest unit that leaves no rest.
 fn range(seconds: u64) -> String {
     let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
-    let fits = units.into_iter().find(|(size, _)| seconds % size == 0 && seconds > 0);
+    let fits = units.into_iter().find(|(size, _)| seconds.is_multiple_of(*size) && seconds > 0);
     fits.map_or_else(|| format!("{seconds}s"), |(size, unit)| format!("{}{unit}", seconds / size))
 }
 
