@@ -87,7 +87,7 @@ fn a_shift() {
     soon(&bob, "the alerts again", |t| t.contains(&format!("Queue {open}")));
 
     let request = propose(&mut alice, data);
-    soon(&bob, "the request", |t| t.contains("Approvals 1"));
+    soon(&bob, "the request", |t| t.contains("Appr 1"));
 
     // The requester cannot approve, whichever way.
     let digest = json(data, &["actions", "--requests", "pending"])[0]["digest"].as_str().unwrap().to_owned();

@@ -9,6 +9,7 @@ use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::paint::Canvas;
 use super::{doc_rows, extent, key_of};
+use crate::text::clean_block;
 
 /// `/` with what the desk says of the text, and a mark under the column it does not understand.
 pub fn filter(c: &mut Canvas<'_>, area: Rect, f: &FilterInput) {
@@ -176,7 +177,7 @@ fn trial_rows(t: &Trial, now: jiff::Timestamp, width: usize) -> Vec<(Said, Role)
             (_, Some(_)) => ("the dry run changes", Role::Heading),
         };
         add(&say!(word, "; it ", who), role);
-        for line in p.diff.expose().lines() {
+        for line in clean_block(&p.diff).as_str().lines() {
             let role = match line.as_bytes().first() {
                 Some(b'+') => Role::Good,
                 Some(b'-') => Role::Bad,
