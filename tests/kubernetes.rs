@@ -2,6 +2,7 @@
 //! refused, without a CRD, and with its old versions gone; by token, by client certificate, and as a pod would.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests speak, and start servers")]
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -236,6 +237,16 @@ async fn canary_moves(cluster: &Cluster, reader: &Reader) {
     assert!(web.revisions[0].images[0].digest.as_ref().unwrap().expose().starts_with("sha256:"));
     assert_eq!(web.zones.len(), 3, "{:?}", web.zones);
 
+    // The controller overlooks an abort that comes between its reading and its writing.
+    let seen = RefCell::new((String::new(), Instant::now()));
+    rollout(reader, "web", "left alone by its controller", |r| {
+        let mut seen = seen.borrow_mut();
+        if seen.0 != r.resource_version {
+            *seen = (r.resource_version.clone(), Instant::now());
+        }
+        seen.1.elapsed() > Duration::from_secs(2)
+    })
+    .await;
     cluster.patch(&format!("{ROLLOUTS}/web/status"), &json!({ "status": { "abort": true } })).await;
     let web = rollout(reader, "web", "degraded and back at 5", |r| {
         r.phase == RolloutPhase::Degraded && r.revisions.iter().any(|v| v.role == "stable" && v.ready == 5)
