@@ -104,7 +104,7 @@ fn open_with(dir: &Path, clusters: Clusters) -> Desk {
             other => Err(format!("{other} is not set")),
         }),
         clusters,
-        guards: Arc::new(|_, _, _, _| Vec::new()),
+        guards: Arc::new(|_, _, _, _| Default::default()),
         run_dir: dir.join("run"),
         budgets: Arc::new(|class, _| GateAnswer {
             class,

@@ -444,7 +444,7 @@ fn on_rollout(s: &State) -> Result<(), Said> {
 fn can_abort(s: &State) -> Result<(), Said> {
     on_rollout(s)?;
     let Some(r) = health::rollout_in_hand(s) else { return Ok(()) };
-    match health::offer_of(r, RolloutVerb::Abort).map(|o| o.patch) {
+    match health::offer_of(s, r, RolloutVerb::Abort).map(|o| o.patch) {
         Some(Err(why)) => Err(Said::of(&why)),
         _ => Ok(()),
     }

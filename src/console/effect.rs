@@ -14,6 +14,7 @@ use super::state::{Backend, Facts, ViewRow};
 use super::update::{Effect, Msg};
 use super::words::{Said, say};
 use crate::desk::{Cancel, Desk, DeskError, Health};
+use crate::model::action::{Draft, Request};
 use crate::model::alert::AlertRow;
 use crate::model::ids::{AlertId, PersonId};
 use crate::model::query::{Page, Query, SortKey};
@@ -47,6 +48,18 @@ fn said(e: &DeskError) -> Said {
     Said::of(&e.to_string())
 }
 
+/// Files them in this order; the answer is the first one.
+async fn propose(desk: &Desk, by: &PersonId, draft: Draft, then: Vec<Draft>) -> Result<Request, Said> {
+    let first = desk.propose(by, draft).await.map_err(|e| said(&e))?;
+    for next in then {
+        let what = Said::of(&next.action);
+        if let Err(e) = desk.propose(by, next).await {
+            return Err(say!("only the first was asked for; ", what, " was not: ", said(&e)));
+        }
+    }
+    Ok(first)
+}
+
 impl Runner {
     pub fn new(desk: Arc<Desk>, handle: Handle, to: mpsc::Sender<Msg>) -> Self {
         Self { desk, handle, to, cancels: Cancels::default(), in_flight: Arc::default() }
@@ -64,11 +77,9 @@ impl Runner {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 Msg::Tick
             }),
-            Effect::Propose { by, draft } => {
+            Effect::Propose { by, draft, then } => {
                 let desk = Arc::clone(&self.desk);
-                self.spawn(
-                    async move { Msg::Proposed(desk.propose(&by, draft).await.map(Box::new).map_err(|e| said(&e))) },
-                );
+                self.spawn(async move { Msg::Proposed(propose(&desk, &by, draft, then).await.map(Box::new)) });
             }
             Effect::TryOut { by, draft } => {
                 let desk = Arc::clone(&self.desk);

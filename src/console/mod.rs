@@ -128,6 +128,7 @@ fn new_state(
         switchable: desk.switchable_people(),
         catalogue: desk.catalogue(),
         velero: desk.velero_places(),
+        snapshots: desk.snapshot_places(),
         environment: settings.desk.environment.clone(),
         environment_class: settings.desk.environment_class.clone(),
         desk_name: settings.desk.name.clone(),

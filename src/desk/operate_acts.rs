@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::Desk;
 use super::DeskError;
 use super::Result;
+use super::operate_offer::OfferedAct;
 use crate::model::action::Draft;
 use crate::model::action::Suggested;
 use crate::model::rollout::Rollout;
@@ -33,24 +34,68 @@ impl Desk {
             }
             None => vec![own_act(r, verb).map_err(DeskError::No)?],
         };
-        let draft = |a: Act| Draft {
-            action: format!("rollout-{}", a.verb.word()),
-            targets: vec![format!("{}/{}/{}", r.id.cluster, r.id.namespace, a.name)],
-            params: a.params,
-            alerts: Vec::new(),
-            case: None,
-            reason: reason.clone(),
-            suggested_by: Suggested::Person,
-        };
-        Ok(acts.into_iter().map(draft).collect())
+        Ok(acts.into_iter().map(|a| a.offered(r).draft(reason.clone())).collect())
     }
 }
 
+impl OfferedAct {
+    /// `rollout-scale prod/shop/web replicas=5`.
+    pub fn words(&self) -> String {
+        let params: Vec<String> = self.params.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        format!("{} {} {}", self.action, self.target, params.join(" ")).trim().to_owned()
+    }
+
+    /// The request that asks for it.
+    pub fn draft(&self, reason: Untrusted) -> Draft {
+        Draft {
+            action: self.action.clone(),
+            targets: vec![self.target.clone()],
+            params: self.params.clone(),
+            alerts: Vec::new(),
+            case: None,
+            reason,
+            suggested_by: Suggested::Person,
+        }
+    }
+}
+
+/// One change of one object of a rollout.
 #[derive(Debug, PartialEq)]
-struct Act {
+pub(super) struct Act {
     verb: RolloutVerb,
     name: String,
     params: BTreeMap<String, String>,
+}
+
+impl Act {
+    /// The action that makes it.
+    pub(super) fn offered(self, r: &Rollout) -> OfferedAct {
+        OfferedAct {
+            action: format!("rollout-{}", self.verb.word()),
+            target: format!("{}/{}/{}", r.id.cluster, r.id.namespace, self.name),
+            params: self.params,
+        }
+    }
+}
+
+/// `web: replicas=5`; of a switch only the label it sets.
+impl std::fmt::Display for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let get = |key: &str| self.params.get(key).map_or("", String::as_str);
+        match self.verb {
+            RolloutVerb::SwitchSelector => write!(f, "{}: {}={}", self.name, get("key"), get("value")),
+            RolloutVerb::Scale => write!(f, "{}: replicas={}", self.name, get("replicas")),
+            verb => write!(f, "{}: {}", self.name, verb.word()),
+        }
+    }
+}
+
+/// The objects a pair is made of.
+pub(super) fn own_names(pair: &PairRules) -> Vec<&str> {
+    match pair {
+        PairRules::BlueGreen { service, blue, green, .. } => vec![service, &blue.0, &green.0],
+        PairRules::ReplicaCanary { stable, canary } => vec![stable, canary],
+    }
 }
 
 fn act(verb: RolloutVerb, name: &str, params: &[(&str, String)]) -> Act {
@@ -71,7 +116,8 @@ fn own_act(r: &Rollout, verb: RolloutVerb) -> std::result::Result<Act, String> {
     }
 }
 
-fn pair_acts(
+/// What does this to a pair, in the order it is to be done.
+pub(super) fn pair_acts(
     rules: &Rules,
     pair: &PairRules,
     r: &Rollout,
@@ -87,15 +133,33 @@ fn pair_acts(
             };
             let switched = b.switched.ok_or("which side is new is not known")?;
             let (active, other) = if active_is_blue { (blue, green) } else { (green, blue) };
+            let (serves, waits) = if switched { (b.new, b.old) } else { (b.old, b.new) };
             let switch =
                 || act(RolloutVerb::SwitchSelector, service, &[("key", label.clone()), ("value", other.1.clone())]);
+            // Traffic is sent only to where something answers.
+            let ready = || match waits {
+                Some(v) if v.ready > 0 => Ok(()),
+                _ => Err(format!("{} has no ready pods", other.0)),
+            };
+            let gone = waits.is_none_or(|v| v.desired == 0);
             match (verb, switched) {
-                (RolloutVerb::Promote, false) | (RolloutVerb::SwitchSelector, _) => Ok(vec![switch()]),
                 (RolloutVerb::Promote, true) => Err(format!("{} serves already", active.0)),
-                (RolloutVerb::Abort | RolloutVerb::Undo, true) => Ok(vec![switch()]),
-                // The new side has no traffic yet: it goes away.
-                (RolloutVerb::Abort, false) => Ok(vec![scale(&other.0, 0)]),
-                (RolloutVerb::Scale, true) => Ok(vec![scale(&other.0, 0)]),
+                (RolloutVerb::Abort, true) if !b.moving => Err("nothing is being rolled out; undo leads back".into()),
+                // First the way back is made.
+                (RolloutVerb::Abort | RolloutVerb::Undo, true) if gone => {
+                    Ok(vec![scale(&other.0, serves.map_or(1, |v| v.desired.max(1))), switch()])
+                }
+                (RolloutVerb::Promote, false) | (RolloutVerb::Abort | RolloutVerb::Undo, true) => {
+                    ready().map(|()| vec![switch()])
+                }
+                (RolloutVerb::SwitchSelector, _) => ready().map(|()| vec![switch()]),
+                (RolloutVerb::Abort, false) | (RolloutVerb::Scale, true) if gone => {
+                    Err(format!("{} has no pods", other.0))
+                }
+                // The new side has no traffic yet, or the old one no longer: it goes away.
+                (RolloutVerb::Abort, false) | (RolloutVerb::Scale, true) => Ok(vec![scale(&other.0, 0)]),
+                (RolloutVerb::Scale, false) => Err(format!("{} still serves", active.0)),
+                (RolloutVerb::Undo, false) => Err(format!("{} serves still: an abort ends it", active.0)),
                 _ => Err(format!("a blue-green pair cannot be done {} to", verb.word())),
             }
         }
@@ -172,5 +236,25 @@ mod tests {
             let acts = shown(pair_acts(&rules, &pair, &r, &look::between(&r, None), verb));
             assert_eq!(acts, [want], "{active} {verb:?}");
         }
+    }
+
+    #[test]
+    fn traffic_goes_only_to_a_side_that_has_pods() {
+        let with = |active: &str, verb, desired, ready| {
+            let (rules, mut r) = testing::blue_green(active, true);
+            let waits = r.revisions.iter_mut().find(|v| v.role == "preview").unwrap();
+            (waits.desired, waits.ready) = (desired, ready);
+            let pair = rules.pair.clone().unwrap();
+            shown(pair_acts(&rules, &pair, &r, &look::between(&r, None), verb))
+        };
+        assert_eq!(with("blue", RolloutVerb::Promote, 5, 0), ["web-green has no ready pods"]);
+        assert_eq!(with("green", RolloutVerb::Abort, 5, 0), ["web-blue has no ready pods"], "they are coming");
+        assert_eq!(with("green", RolloutVerb::Abort, 0, 0), ["nothing is being rolled out; undo leads back"]);
+        assert_eq!(
+            with("green", RolloutVerb::Undo, 0, 0),
+            ["scale web-blue replicas=5", "switch-selector web key=version value=blue"],
+            "the old side comes first"
+        );
+        assert_eq!(with("green", RolloutVerb::Scale, 0, 0), ["web-blue has no pods"]);
     }
 }

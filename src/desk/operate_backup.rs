@@ -115,6 +115,16 @@ impl Desk {
         sources.into_iter().filter_map(place).collect()
     }
 
+    /// URL and repository of OpenSearch, by the name of the source in `backups.toml`; none where that cannot be read.
+    pub fn snapshot_places(&self) -> BTreeMap<String, (String, String)> {
+        let sources = self.backup_config().map(|c| c.sources).unwrap_or_default();
+        let place = |s: Source| match s.config {
+            SourceConfig::Opensearch(o) => Some((s.name, (o.url, o.repository))),
+            _ => None,
+        };
+        sources.into_iter().filter_map(place).collect()
+    }
+
     pub(super) fn backup_config(&self) -> Result<Config> {
         let none = |place: &str| {
             DeskError::Usage(format!("no backups are described: copy assets/backups.sample.toml {place}"))

@@ -45,6 +45,7 @@ use crate::operate::rollout::stage::StagePlan;
 use crate::operate::rollout::stage::StageState;
 use crate::operate::rollout::stage::kept;
 use crate::respond::Guard;
+use crate::respond::Guarding;
 use crate::respond::Guards;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -189,6 +190,7 @@ impl Desk {
             advice,
             fast_rollback_until: fast_rollback(rules, rollout, after.as_ref()),
             way_back: way_back(rules, rollout, after.as_ref()),
+            abandon: abandon(rules, rollout, after.as_ref()),
             sizes: sizes(rollout),
             valid: (3 * config.every).max(60),
             unreachable,
@@ -308,6 +310,14 @@ fn way_back(rules: &Rules, r: &Rollout, state: Option<&StageState>) -> Option<St
     Some(if old_is_blue { blue.1.clone() } else { green.1.clone() })
 }
 
+/// The new side while it does not serve.
+fn abandon(rules: &Rules, r: &Rollout, state: Option<&StageState>) -> Option<String> {
+    let Some(PairRules::BlueGreen { blue, green, .. }) = &rules.pair else { return None };
+    let active_is_blue = r.active.as_deref()? == "blue";
+    let switched = look::between(r, state).switched?;
+    (!switched).then(|| if active_is_blue { green.0.clone() } else { blue.0.clone() })
+}
+
 /// Pods wanted by each ReplicaSet that has a role.
 fn sizes(r: &Rollout) -> BTreeMap<String, u32> {
     let named = r.revisions.iter().filter(|v| !v.role.is_empty());
@@ -407,6 +417,10 @@ impl Desk {
             Some(config) => self.with_gates(config, found)?,
             None => found,
         };
+        let pairs = match &config {
+            Some(config) => self.pair_offers(config, &found)?,
+            None => BTreeMap::new(),
+        };
         let state = state.or_else(|| {
             let absent = absent(config.as_ref()?, &self.platform());
             (!absent.is_empty()).then(|| SourceState {
@@ -424,6 +438,7 @@ impl Desk {
                 r.zone_minimum = of.and_then(|k| k.zone_minimum);
                 r.fast_rollback_until = r.fast_rollback_until.or(of.and_then(|k| k.fast_rollback_until));
             }
+            p.pairs = pairs;
             p.sources.retain(|s| s.kind != "rollouts");
             p.sources.extend(state);
         });
@@ -472,10 +487,10 @@ fn absent(config: &Config, platform: &Platform) -> Vec<String> {
 
 /// The answer to what guards a change of a rollout, from the newest look in the store.
 pub(super) fn guards(settings: &crate::config::Settings, store: Arc<SqliteStore>) -> Guards {
-    let Some(path) = settings.operate.rollouts.clone() else { return Arc::new(|_, _, _, _| Vec::new()) };
+    let Some(path) = settings.operate.rollouts.clone() else { return Arc::new(|_, _, _, _| Guarding::default()) };
     Arc::new(
         move |def, targets, params, now| {
-            if guarded(def) { holds(&path, store.as_ref(), def, targets, params, now) } else { Vec::new() }
+            if guarded(def) { holds(&path, store.as_ref(), def, targets, params, now) } else { Guarding::default() }
         },
     )
 }
@@ -520,20 +535,26 @@ fn holds(
     targets: &[String],
     params: &BTreeMap<String, String>,
     now: Timestamp,
-) -> Vec<Guard> {
+) -> Guarding {
     let unknown = |what: String, why: String| Guard { what, answer: Tri::Unknown, why };
     let config = match config::read(path, None) {
         Ok(config) => config,
-        Err(faults) => return vec![unknown("what must hold for it".into(), faults.to_string())],
+        Err(faults) => {
+            let guards = vec![unknown("what must hold for it".into(), faults.to_string())];
+            return Guarding { guards, leads_back: false };
+        }
     };
-    let Some(verb) = verb_of(def) else { return Vec::new() };
+    let Some(verb) = verb_of(def) else { return Guarding::default() };
     let mut out = Vec::new();
+    let mut back = 0;
     for target in targets {
         let Some(rules) = rules_of(&config, target) else { continue };
         let record = match record::last(store, &rules.target) {
             Ok((Some(record), _)) => record.as_of(now),
             Ok((None, _)) => {
-                if !harmless(rules, verb, target, params, None) {
+                if leads_back(rules, verb, target, params, None) {
+                    back += 1;
+                } else if !harmless(rules, verb, params) {
                     out.push(unknown(format!("the gate of {}", rules.target), "nobody looked at it yet".into()));
                 }
                 continue;
@@ -543,7 +564,11 @@ fn holds(
                 continue;
             }
         };
-        if harmless(rules, verb, target, params, Some(&record)) {
+        if leads_back(rules, verb, target, params, Some(&record)) {
+            back += 1;
+            continue;
+        }
+        if harmless(rules, verb, params) {
             continue;
         }
         if verb != RolloutVerb::Retry && !record.moving {
@@ -557,11 +582,12 @@ fn holds(
             out.push(Guard { what: format!("gate \"{}\" of {}", g.name, rules.target), answer: g.answer, why });
         }
     }
-    out
+    // One that goes on among those that go back is not excused by them.
+    Guarding { guards: out, leads_back: back > 0 && back == targets.len() }
 }
 
-/// Whether the change goes back, or has nothing to do with a rollout.
-fn harmless(
+/// Whether the change takes a pair back: neither a gate nor a budget holds that.
+fn leads_back(
     rules: &Rules,
     verb: RolloutVerb,
     target: &str,
@@ -572,25 +598,39 @@ fn harmless(
     let size = |role: &str| record.and_then(|r| r.sizes.get(role)).copied();
     let wanted = params.get("replicas").and_then(|n| n.parse::<u32>().ok());
     match (verb, &rules.pair) {
-        (RolloutVerb::SwitchSelector, Some(PairRules::BlueGreen { .. })) => {
-            record.is_some_and(|r| r.way_back.is_some() && r.way_back.as_ref() == params.get("value"))
+        (RolloutVerb::SwitchSelector, Some(PairRules::BlueGreen { label, .. })) => {
+            let to = record.and_then(|r| r.way_back.as_ref());
+            to.is_some() && to == params.get("value") && params.get("key").is_none_or(|key| key == label)
         }
-        (RolloutVerb::Scale, None) => true,
-        // Up is harmless on the side that serves; down is on a canary.
+        // Up is a way back on the side that serves; down is on a canary.
         (RolloutVerb::Scale, Some(PairRules::ReplicaCanary { canary, .. })) => {
             let (role, is_canary) = if name == canary { ("canary", true) } else { ("stable", false) };
             match (wanted, size(role)) {
                 (Some(0), _) if is_canary => true,
-                (Some(n), Some(now)) => {
-                    if is_canary {
-                        n <= now
-                    } else {
-                        n >= now
-                    }
-                }
+                (Some(n), Some(now)) if is_canary => n <= now,
+                (Some(n), Some(now)) => n >= now,
                 _ => false,
             }
         }
+        // The new side goes before it ever served; the old one comes again, with as many pods as serve now.
+        (RolloutVerb::Scale, Some(PairRules::BlueGreen { blue, green, .. })) => {
+            let value = [blue, green].into_iter().find(|side| side.0 == name).map(|side| &side.1);
+            let old = record.is_some_and(|r| r.way_back.is_some() && r.way_back.as_ref() == value);
+            match wanted {
+                Some(0) => record.is_some_and(|r| r.abandon.as_deref() == Some(name)),
+                Some(n) => old && size("active").is_some_and(|now| n >= now),
+                None => false,
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Whether the change is no step of a rollout.
+fn harmless(rules: &Rules, verb: RolloutVerb, params: &BTreeMap<String, String>) -> bool {
+    let wanted = params.get("replicas").and_then(|n| n.parse::<u32>().ok());
+    match (verb, &rules.pair) {
+        (RolloutVerb::Scale, None) => true,
         // The new side comes up by this, and the old one goes by it.
         (RolloutVerb::Scale, Some(PairRules::BlueGreen { .. })) => wanted.is_some_and(|n| n > 0),
         _ => false,
@@ -628,6 +668,7 @@ mod tests {
                 advice: None,
                 fast_rollback_until: None,
                 way_back: Some("blue".into()),
+                abandon: None,
                 sizes: [("canary".to_owned(), 5), ("stable".to_owned(), 15)].into(),
                 valid: 90,
                 unreachable: false,
@@ -639,6 +680,11 @@ mod tests {
 
         /// What holds this act, in words.
         fn holds(&self, verb: RolloutVerb, target: &str, params: &[(&str, &str)], seconds: i64) -> Vec<String> {
+            let known = self.known(verb, target, params, seconds);
+            known.guards.into_iter().map(|g| format!("{} {}: {}", g.what, g.answer.word(), g.why)).collect()
+        }
+
+        fn known(&self, verb: RolloutVerb, target: &str, params: &[(&str, &str)], seconds: i64) -> Guarding {
             let defs = crate::respond::rollout_actions();
             let wanted = |d: &&ActionDef| matches!(&d.executor, Executor::Kubernetes { verb: v } if *v == verb);
             let def = defs.iter().find(wanted).unwrap();
@@ -646,11 +692,8 @@ mod tests {
             let path = self.dir.path().join("rollouts.toml");
             let targets = [format!("prod/shop/{target}")];
             match guarded(def) {
-                true => holds(&path, &self.store, def, &targets, &params, at(seconds))
-                    .into_iter()
-                    .map(|g| format!("{} {}: {}", g.what, g.answer.word(), g.why))
-                    .collect(),
-                false => Vec::new(),
+                true => holds(&path, &self.store, def, &targets, &params, at(seconds)),
+                false => Guarding::default(),
             }
         }
     }
@@ -698,5 +741,25 @@ mod tests {
         assert!(scale("pair", "20") && !scale("pair", "10"));
         assert!(!scale("site-blue", "0"), "the old side goes only when every gate passes");
         assert!(scale("site-blue", "3") && scale("web", "0"), "what is no step of a rollout");
+    }
+    #[test]
+    fn a_budget_holds_no_way_back_of_a_pair() {
+        let shop = Shop::new();
+        let sizes = || [("active".to_owned(), 5), ("preview".to_owned(), 5)].into();
+        shop.looked("pair", |r| r.gates[0] = gate("error ratio", Tri::Fail, "8 %"));
+        let back = |verb, target: &str, params: &[(&str, &str)]| shop.known(verb, target, params, 10).leads_back;
+        let scale = |target, n| back(RolloutVerb::Scale, target, &[("replicas", n)]);
+        assert!(scale("pair-canary", "0") && scale("pair-canary", "5") && scale("pair", "20"));
+        assert!(!scale("pair-canary", "6") && !scale("pair", "14") && !scale("web", "0"));
+        // Green is new and waits for its switch: it may go, and blue may not shrink.
+        shop.looked("site", |r| (r.abandon, r.sizes) = (Some("site-green".into()), sizes()));
+        assert!(scale("site-green", "0") && !scale("site-blue", "0") && !scale("site-blue", "4"));
+        let open = shop.holds(RolloutVerb::Scale, "site-green", &[("replicas", "0")], 10);
+        assert_eq!(open, Vec::<String>::new(), "no gate holds it either");
+        // It serves: back to blue, which is brought up for that, in this label and no other.
+        shop.looked("site", |r| r.sizes = sizes());
+        assert!(!scale("site-green", "0") && !scale("site-blue", "0") && scale("site-blue", "5"));
+        let switch = |key, to| back(RolloutVerb::SwitchSelector, "site-svc", &[("key", key), ("value", to)]);
+        assert!(switch("version", "blue") && !switch("version", "green") && !switch("app", "blue"));
     }
 }

@@ -1,5 +1,6 @@
 //! The platform's health as the doors see it: the newest reading, kept by the background work of this process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -7,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Desk;
+use super::PairOffers;
 use crate::model::backup::AssetStatus;
 use crate::model::health::SourceState;
 use crate::model::health::Tri;
@@ -25,6 +27,8 @@ pub struct Platform {
     /// For a normal change, then critical, then emergency; empty without objectives.
     pub gate: Vec<GateAnswer>,
     pub rollouts: Vec<Rollout>,
+    /// What can be done with rollouts that are two Deployments, by `CLUSTER/NAMESPACE/NAME`.
+    pub pairs: BTreeMap<String, PairOffers>,
     pub assets: Vec<AssetStatus>,
     pub sla: Vec<SlaMonth>,
     pub checklists: Vec<ChecklistRun>,

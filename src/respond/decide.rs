@@ -278,11 +278,9 @@ impl Inner {
     /// An earlier approver may have set aside what is closed.
     fn set_aside(&self, rules: &InForce, request: &Request, now: Timestamp) -> Result<Option<Override>> {
         let b = &request.body;
-        let guarded = || {
-            let guards = rules.catalogue.get(&b.action).map(|def| (self.guards)(def, &b.targets, &b.params, now));
-            guards.is_ok_and(|g| !g.is_empty())
-        };
-        if super::evaluate::budgets_asked(&rules.policy, &b.action).is_empty() && !guarded() {
+        let known = self.guarding(rules, &b.action, &b.targets, &b.params, now);
+        let budgets = super::evaluate::budgets_asked(&rules.policy, &b.action, known.leads_back);
+        if budgets.is_empty() && known.guards.is_empty() {
             return Ok(None);
         }
         Ok(overridden(self, request, &super::run::trail(self, request)?))

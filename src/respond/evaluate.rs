@@ -41,6 +41,8 @@ pub struct PolicyInput<'a> {
     pub budgets: Vec<GateAnswer>,
     /// What else must hold before this change.
     pub guards: Vec<Guard>,
+    /// It takes a rollout back, whatever its action is called.
+    pub leads_back: bool,
     /// A commander's word that it is to be done all the same.
     pub overridden: Option<&'a Override>,
 }
@@ -53,6 +55,14 @@ pub struct Guard {
     pub why: String,
 }
 
+/// What the desk knows about a change besides the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guarding {
+    pub guards: Vec<Guard>,
+    /// It takes a rollout back to what served before, though its action (scale, switch) could as well lead on.
+    pub leads_back: bool,
+}
+
 /// Who set a closed budget or guard aside, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
@@ -60,9 +70,13 @@ pub struct Override {
     pub reason: Untrusted,
 }
 
-/// The rules about error budgets that an action is under.
-pub fn budgets_asked<'a>(policy: &'a Policy, action: &str) -> Vec<&'a Budget> {
-    let asked = |b: &&Budget| matches(&b.actions, action) && !matches(&b.except, action);
+/// What a change that leads back is, whatever its action is called.
+const WAY_BACK: &str = "rollout-abort";
+
+/// The rules about error budgets that an action is under. What leads back is under those that an abort is under.
+pub fn budgets_asked<'a>(policy: &'a Policy, action: &str, leads_back: bool) -> Vec<&'a Budget> {
+    let free = |b: &Budget| matches(&b.except, action) || (leads_back && matches(&b.except, WAY_BACK));
+    let asked = |b: &&Budget| matches(&b.actions, action) && !free(b);
     policy.rules.budget.iter().filter(asked).collect()
 }
 
@@ -267,7 +281,7 @@ fn cap(c: &Cap, input: &PolicyInput<'_>, out: &mut Vec<Finding>) {
 
 /// A budget that is spent, or not known, refuses approval and start. Proposing is told.
 fn budgets(policy: &Policy, input: &PolicyInput<'_>, out: &mut Vec<Finding>) {
-    let asked = budgets_asked(policy, input.action);
+    let asked = budgets_asked(policy, input.action, input.leads_back);
     let missing = asked.len().saturating_sub(input.budgets.len());
     let unknown = asked.iter().rev().take(missing).map(|b| (b.class, Tri::Unknown, &[][..]));
     let known = input.budgets.iter().map(|a| (a.class, a.answer, a.reasons.as_slice()));
@@ -351,6 +365,7 @@ mod tests {
             last_hour_by_target: c.by_target.clone(),
             budgets: vec![],
             guards: vec![],
+            leads_back: false,
             overridden: None,
         };
         evaluate(&c.policy, &input).into_iter().map(|f| (f.refuses, f.text)).collect()
@@ -497,6 +512,7 @@ mod tests {
                 last_hour_by_target: BTreeMap::new(),
                 budgets: vec![],
                 guards: vec![Guard { what: "gate \"zones\"".into(), answer, why: "1 of 2".into() }],
+                leads_back: false,
                 overridden,
             };
             let found = evaluate(&policy, &input);
@@ -534,6 +550,7 @@ mod tests {
                     .into_iter()
                     .collect(),
                 guards: vec![],
+                leads_back: false,
                 overridden,
             };
             evaluate(&policy, &input).into_iter().map(|f| (f.refuses, f.text)).collect::<Vec<_>>()
@@ -560,8 +577,13 @@ mod tests {
         );
         for (action, asked) in [("rollout-promote", 1), ("rollout-abort", 0), ("rollout-undo", 0), ("isolate-host", 0)]
         {
-            assert_eq!(budgets_asked(&policy, action).len(), asked, "{action}: going back is always allowed");
+            assert_eq!(budgets_asked(&policy, action, false).len(), asked, "{action}: going back is always allowed");
         }
+        let asked = |policy: &Policy, back| budgets_asked(policy, "rollout-scale", back).len();
+        assert_eq!((asked(&policy, false), asked(&policy, true)), (1, 0), "a pair goes back by a scale");
+        let strict = "[[budget]]\nactions = [\"rollout-*\"]\nexcept = []\n";
+        let strict = Policy::parse(Path::new("p"), strict).unwrap();
+        assert_eq!(asked(&strict, true), 1, "who holds aborts holds these too");
     }
 
     #[test]

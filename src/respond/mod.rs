@@ -39,6 +39,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use catalogue::Catalogue;
 pub use evaluate::Guard;
+pub use evaluate::Guarding;
 pub use execute::Clusters;
 pub use execute::Secrets;
 pub use execute::kubernetes::catalogue as rollout_actions;
@@ -110,7 +111,7 @@ fn refused<T>(why: impl Into<String>) -> Result<T> {
 pub type Budgets = Arc<dyn Fn(ChangeClass, &[String]) -> GateAnswer + Send + Sync>;
 
 /// What guards a change of these targets with these parameters. Nothing: nobody asked for a guard.
-pub type Guards = Arc<dyn Fn(&ActionDef, &[String], &BTreeMap<String, String>, Timestamp) -> Vec<Guard> + Send + Sync>;
+pub type Guards = Arc<dyn Fn(&ActionDef, &[String], &BTreeMap<String, String>, Timestamp) -> Guarding + Send + Sync>;
 
 /// What a [`Responder`] is made of.
 pub struct ResponderDeps {
@@ -257,6 +258,7 @@ impl Inner {
         let count = |target| self.store.execution_count(ask.action, target, since).ok();
         let by_target: BTreeMap<String, u64> =
             ask.targets.iter().filter_map(|t| count(Some(t)).map(|n| (t.clone(), n))).collect();
+        let known = self.guarding(rules, ask.action, ask.targets, ask.params, now);
         let input = PolicyInput {
             stage: ask.stage,
             action: ask.action,
@@ -266,17 +268,27 @@ impl Inner {
             now,
             last_hour: count(None),
             last_hour_by_target: by_target,
-            budgets: evaluate::budgets_asked(&rules.policy, ask.action)
+            budgets: evaluate::budgets_asked(&rules.policy, ask.action, known.leads_back)
                 .into_iter()
                 .map(|b| (self.budgets)(b.class, &b.slos))
                 .collect(),
-            guards: match rules.catalogue.get(ask.action) {
-                Ok(def) => (self.guards)(def, ask.targets, ask.params, now),
-                Err(_) => Vec::new(),
-            },
+            guards: known.guards,
+            leads_back: known.leads_back,
             overridden: ask.overridden,
         };
         evaluate::evaluate(&rules.policy, &input)
+    }
+
+    /// What the desk knows about the change. Nothing about an action that is not there any more.
+    fn guarding(
+        &self,
+        rules: &InForce,
+        action: &str,
+        targets: &[String],
+        params: &BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Guarding {
+        rules.catalogue.get(action).map(|def| (self.guards)(def, targets, params, now)).unwrap_or_default()
     }
 
     /// The refusals among them, as one sentence.

@@ -19,6 +19,7 @@ use watchfloor::operate::backup::source::pgbackrest;
 use watchfloor::operate::backup::source::report;
 use watchfloor::operate::backup::source::restic;
 use watchfloor::operate::backup::source::velero;
+use watchfloor::operate::rollout::config as rules;
 use watchfloor::operate::rollout::read::Kept;
 use watchfloor::operate::rollout::read::Kind;
 use watchfloor::operate::rollout::read::Pairs;
@@ -266,6 +267,56 @@ fn fuzz_objects_of_velero() {
 }
 
 // --- our own files ---------------------------------------------------------------------------
+
+/// What holds of every rule that is taken, with the names of this desk known or not.
+fn led(config: &rules::Config) {
+    assert!((1..=120).contains(&config.every), "{}", config.every);
+    for r in &config.rollouts {
+        let id = &r.target;
+        assert!(!id.cluster.is_empty() && !id.namespace.is_empty() && !id.name.is_empty(), "{id}");
+        assert_eq!(config.rollouts.iter().filter(|other| other.target == *id).count(), 1, "{id} is there once");
+        let weights = &r.stages.weights;
+        assert!(weights.is_sorted_by(|a, b| a < b) && weights.iter().all(|w| (1..=100).contains(w)), "{weights:?}");
+        assert!(weights.last().is_none_or(|w| *w == 100), "{weights:?}");
+        assert!(r.stages.each > 0 && r.stages.watch >= 0 && r.ready > 0, "{r:?}");
+        if let Some(rules::PairRules::ReplicaCanary { stable, canary }) = &r.pair {
+            assert_ne!(stable, canary);
+        }
+        if let Some(rules::PairRules::BlueGreen { blue, green, .. }) = &r.pair {
+            assert!(blue.0 != green.0 && blue.1 != green.1, "{r:?}");
+        }
+    }
+}
+
+#[test]
+fn fuzz_rules_of_rollouts() {
+    const PAIRS: &str = "every = \"5s\"\n[[rollouts]]\ntarget = \"c/n/web\"\nready = \"2m\"\nzone_minimum = 1\n\
+        [rollouts.stages]\nweights = [5, 50, 100]\neach = \"1m\"\n[rollouts.replica_canary]\nstable = \"web\"\n\
+        canary = \"web-canary\"\n[[rollouts]]\ntarget = \"c/n/site\"\nfast_rollback = \"1h\"\n\
+        [rollouts.blue_green]\nservice = \"site\"\nblue = \"site-blue\"\ngreen = \"site-green\"\n";
+    let read = |source: String| {
+        let doc = match Doc::parse(Path::new("rollouts.toml"), source.clone()) {
+            Ok(doc) => doc,
+            Err(faults) => return placed(&faults, &source),
+        };
+        for known in [None, Some(rules::Known::default())] {
+            match rules::parse(&doc, known.as_ref()) {
+                Ok(config) => led(&config),
+                Err(faults) => placed(&faults, &source),
+            }
+        }
+    };
+    for sample in [rules::SAMPLE, PAIRS] {
+        let doc = Doc::parse(Path::new("rollouts.toml"), sample.to_owned()).expect("a document");
+        led(&rules::parse(&doc, None).expect("a good sample"));
+    }
+    check!().with_iterations(3000).with_type::<Mutant>().for_each(|mutant| {
+        read(text(mutant, if mutant.sample % 2 == 0 { rules::SAMPLE } else { PAIRS }));
+    });
+    check!().with_iterations(1000).for_each(|bytes: &[u8]| {
+        read(format!("[[rollouts]]\n{}", String::from_utf8_lossy(bytes)));
+    });
+}
 
 #[test]
 fn fuzz_backups_and_agreements() {

@@ -3,10 +3,10 @@
 use super::super::state::{State, Tab};
 use super::super::words::{Said, say};
 use super::index;
-use crate::desk::{Offer, offers};
+use crate::desk::Offer;
 use crate::model::action::{ActionDef, Executor, Request, RequestState};
 use crate::model::backup::AssetStatus;
-use crate::model::rollout::{Rollout, RolloutPhase, RolloutVerb, Step};
+use crate::model::rollout::{Rollout, RolloutKind, RolloutPhase, RolloutVerb, Step};
 
 pub fn rollout_in_hand(s: &State) -> Option<&Rollout> {
     if s.tab != Tab::Rollouts {
@@ -32,13 +32,16 @@ pub fn is_backup_act(def: &ActionDef) -> bool {
     }
 }
 
-pub fn offer_of(r: &Rollout, verb: RolloutVerb) -> Option<Offer> {
-    offers(r).into_iter().find(|o| o.verb == verb)
+pub fn offer_of(s: &State, r: &Rollout, verb: RolloutVerb) -> Option<Offer> {
+    s.platform.offers(r).into_iter().find(|o| o.verb == verb)
 }
 
 /// Requests about a rollout that somebody has to decide or run, newest first.
 pub fn requests_about<'s>(s: &'s State, r: &Rollout) -> impl Iterator<Item = &'s Request> {
-    let ids = [r.id.to_string(), r.id.name.clone(), format!("{}/{}", r.id.namespace, r.id.name)];
+    // A pair is asked about by the names of what it is made of, which are full ones.
+    let members = s.platform.pairs.get(&r.id.to_string()).map(|pair| pair.members.clone());
+    let own = || vec![r.id.to_string(), r.id.name.clone(), format!("{}/{}", r.id.namespace, r.id.name)];
+    let ids = members.unwrap_or_else(own);
     s.requests.rows.iter().filter(move |q| {
         let open = matches!(q.state, RequestState::Pending | RequestState::Approved | RequestState::Executing);
         open && q.body.action.starts_with("rollout-") && q.body.targets.iter().any(|t| ids.contains(t))
@@ -47,6 +50,9 @@ pub fn requests_about<'s>(s: &'s State, r: &Rollout) -> impl Iterator<Item = &'s
 
 /// What an act would do to this rollout.
 pub fn offer_words(r: &Rollout, o: &Offer) -> Said {
+    if matches!(r.kind, RolloutKind::BlueGreen | RolloutKind::ReplicaCanary) {
+        return pair_words(o);
+    }
     match (o.verb, o.full) {
         (RolloutVerb::Promote, true) => say!("promote in full, no more steps"),
         (RolloutVerb::Promote, false) if r.phase == RolloutPhase::Paused && r.paused_since.is_none() => {
@@ -62,6 +68,22 @@ pub fn offer_words(r: &Rollout, o: &Offer) -> Said {
         (RolloutVerb::Undo, _) => say!("undo, to an earlier revision"),
         (RolloutVerb::Scale, _) => say!("change the replicas"),
         (RolloutVerb::SwitchSelector, _) => say!("point its Service elsewhere"),
+    }
+}
+
+/// For two Deployments, with what would be changed.
+fn pair_words(o: &Offer) -> Said {
+    let end = match o.verb {
+        RolloutVerb::Promote => say!("promote"),
+        RolloutVerb::Abort => say!("ABORT, back to the old one"),
+        RolloutVerb::Undo => say!("undo, back to the old one"),
+        RolloutVerb::Scale => say!("let the old side go"),
+        RolloutVerb::SwitchSelector => say!("switch its Service"),
+        verb => say!(verb.word()),
+    };
+    match &o.patch {
+        Ok(what) if !what.is_empty() => say!(end, ": ", Said::of(what)),
+        _ => end,
     }
 }
 

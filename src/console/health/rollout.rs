@@ -9,7 +9,6 @@ use super::super::words::{Said, say};
 use super::bars::spark;
 use super::hand::{offer_words, requests_about};
 use super::{Cells, Col, Page, col, maybe, number, percent, since, slo, tri};
-use crate::desk::offers;
 use crate::model::action::RequestState;
 use crate::model::health::Tri;
 use crate::model::rollout::{Gate, Revision, Rollout, RolloutPhase, Step};
@@ -295,7 +294,7 @@ fn next(p: &mut Page, s: &State, r: &Rollout) {
             p.text(13, &Said::of(why), Role::Dim);
         }
     }
-    let fits: Vec<_> = offers(r).into_iter().filter(|o| o.patch.is_ok()).collect();
+    let fits: Vec<_> = s.platform.offers(r).into_iter().filter(|o| o.patch.is_ok()).collect();
     let Some(first) = fits.first() else {
         p.pair("can be done", &say!("nothing from here"), Role::Dim);
         return;

@@ -1,7 +1,5 @@
 //! The platform in a few words: for the header, the tab line, and panes with nothing to show.
 
-use jiff::Timestamp;
-
 use super::super::state::{State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Clock, Said, say};
@@ -60,20 +58,23 @@ pub fn badge(p: &Platform, tab: Tab) -> Option<(Said, Role)> {
     }
 }
 
-/// For the header: budget, rollouts, backups. What is well has [`Role::Text`]; what is not comes first.
-pub fn summary(p: &Platform, _now: Timestamp) -> Vec<(Said, Role)> {
+/// For the header: budget, rollouts, backups, the worst of each. What is well has [`Role::Text`]. `short`: in the words
+/// of the tabs, where the long ones do not all fit.
+pub fn summary(p: &Platform, short: bool) -> Vec<(Said, Role)> {
     let mut out = Vec::new();
     let lowest = p.slos.iter().filter(|(_, x)| x.state.is_known()).filter_map(|(_, x)| Some((x.left?, x.state)));
     if let Some((left, state)) = lowest.min_by(|a, b| a.0.total_cmp(&b.0)) {
         let role = if state == SloState::Healthy { Role::Text } else { slo::state_role(state) };
-        out.push((say!("budget ", percent(Some(left), 0), " left"), role));
+        let share = percent(Some(left), 0);
+        out.push((if short { say!("SLO ", share) } else { say!("budget ", share, " left") }, role));
     }
-    out.extend(rollouts(p));
+    out.extend(rollouts(p, if short { "roll" } else { "rollout" }));
+    let backup = if short { "back" } else { "backup" };
     let late = p.assets.iter().filter(|a| a.rpo == Tri::Fail).count();
     out.extend(match worst(p.assets.iter().map(asset_tri)) {
-        Some(Tri::Fail) if late > 0 => Some((say!("backup LATE"), Role::Bad)),
-        Some(Tri::Fail) => Some((say!("backup BAD"), Role::Bad)),
-        Some(Tri::Unknown) => Some((say!("backup unknown"), Role::Warn)),
+        Some(Tri::Fail) if late > 0 => Some((say!(backup, " LATE"), Role::Bad)),
+        Some(Tri::Fail) => Some((say!(backup, " BAD"), Role::Bad)),
+        Some(Tri::Unknown) => Some((say!(backup, " unknown"), Role::Warn)),
         Some(Tri::Pass) => Some((say!("backups ok"), Role::Text)),
         None => None,
     });
@@ -84,18 +85,18 @@ pub fn summary(p: &Platform, _now: Timestamp) -> Vec<(Said, Role)> {
     out
 }
 
-fn rollouts(p: &Platform) -> Option<(Said, Role)> {
+fn rollouts(p: &Platform, name: &'static str) -> Option<(Said, Role)> {
     let moving = |r: &&Rollout| matches!(r.phase, RolloutPhase::Progressing | RolloutPhase::Paused);
     match worst(p.rollouts.iter().map(rollout_tri))? {
         Tri::Fail => {
-            let r = p.rollouts.iter().find(|r| rollout_tri(r) == Tri::Fail)?;
-            let word = if r.aborted || r.phase == RolloutPhase::Degraded { "rollout FAILED" } else { "rollout held" };
-            Some((say!(word), Role::Bad))
+            // One that failed is worse than one that is held, whichever stands first.
+            let failed = |r: &Rollout| r.aborted || r.phase == RolloutPhase::Degraded;
+            Some((say!(name, if p.rollouts.iter().any(failed) { " FAILED" } else { " held" }), Role::Bad))
         }
-        Tri::Unknown => Some((say!("rollout unknown"), Role::Warn)),
+        Tri::Unknown => Some((say!(name, " unknown"), Role::Warn)),
         Tri::Pass => {
             let r = p.rollouts.iter().find(moving)?;
-            Some((r.set_weight.map_or_else(|| say!("rollout"), |w| say!("rollout ", w, " %")), Role::Text))
+            Some((r.set_weight.map_or_else(|| say!(name), |w| say!(name, " ", w, " %")), Role::Text))
         }
     }
 }

@@ -281,6 +281,8 @@ pub struct State {
     pub catalogue: Arc<Vec<ActionDef>>,
     /// `CLUSTER/NAMESPACE` of Velero, by the name of the source that is read from it.
     pub velero: BTreeMap<String, String>,
+    /// URL and repository of OpenSearch, by the name of the source that is read from it.
+    pub snapshots: BTreeMap<String, (String, String)>,
     pub environment: Said,
     /// `normal`, `caution` or `danger`.
     pub environment_role: Role,
@@ -341,6 +343,7 @@ pub struct Start {
     pub switchable: Vec<Person>,
     pub catalogue: Arc<Vec<ActionDef>>,
     pub velero: BTreeMap<String, String>,
+    pub snapshots: BTreeMap<String, (String, String)>,
     pub environment: String,
     pub environment_class: String,
     pub desk_name: String,
@@ -363,6 +366,7 @@ impl State {
             switchable: start.switchable,
             catalogue: start.catalogue,
             velero: start.velero,
+            snapshots: start.snapshots,
             environment: Said::of(&start.environment),
             environment_role: match start.environment_class.as_str() {
                 "danger" => Role::Critical,

@@ -11,6 +11,7 @@ use super::super::words::Said;
 use super::doc::Doc;
 use super::evidence::Mark;
 use super::input::Input;
+use crate::desk::OfferedAct;
 use crate::model::act::Act;
 use crate::model::action::{Draft, Finding, Request, Tried};
 use crate::model::alert::AlertRow;
@@ -118,6 +119,8 @@ pub struct Form {
     pub preview: Option<(String, Preview)>,
     /// For a proposal that is tried out before it is made.
     pub trial: Option<Trial>,
+    /// What is proposed with it, in this order, for the same reason.
+    pub then: Vec<OfferedAct>,
 }
 
 impl Form {
@@ -133,6 +136,7 @@ impl Form {
             alerts: Vec::new(),
             preview: None,
             trial: None,
+            then: Vec::new(),
         }
     }
 
@@ -197,6 +201,7 @@ pub enum Pick {
         action: String,
         targets: Vec<String>,
         params: BTreeMap<String, String>,
+        then: Vec<OfferedAct>,
     },
     OpenAlert(AlertId),
     Copy(String),

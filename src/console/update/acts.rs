@@ -9,11 +9,11 @@ use super::super::state::{Overlay, Sheet, State, own_words};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{Effect, Out, approvals, open, submit};
-use crate::desk::offers;
-use crate::model::action::{ActionDef, Draft, Executor, RequestState, SnapshotVerb, Suggested, Tried, VeleroVerb};
+use crate::desk::{Offer, OfferedAct};
+use crate::model::action::{ActionDef, Draft, Executor, Request, RequestState, SnapshotVerb, Tried, VeleroVerb};
 use crate::model::backup::{AssetStatus, EvidenceKind};
 use crate::model::health::Tri;
-use crate::model::rollout::Rollout;
+use crate::model::rollout::{Rollout, RolloutVerb};
 
 /// The name of the action that an abort is in the catalogue.
 pub const ABORT: &str = "rollout-abort";
@@ -24,20 +24,22 @@ pub const ABORT: &str = "rollout-abort";
 pub fn on_rollout(state: &mut State) {
     let Some(r) = health::rollout_in_hand(state) else { return };
     let tier = |action: &str| state.catalogue.iter().find(|a| a.name == action).map(|a| a.tier.word());
-    let items = offers(r)
-        .into_iter()
-        .filter_map(|o| {
-            // A catalogue of one's own may leave an act out.
-            let tier = tier(&o.action())?;
-            let label = health::offer_words(r, &o);
-            let (detail, disabled) = match &o.patch {
-                Ok(patch) => (say!(tier, "  ", Said::of(patch)), None),
-                Err(why) => (say!(tier), Some(Said::of(why))),
-            };
-            let pick = Pick::ActOn { action: o.action(), targets: vec![o.target.clone()], params: o.params() };
-            Some(PickItem { pick, label, detail, disabled })
-        })
-        .collect();
+    let item = |o: Offer| {
+        let label = health::offer_words(r, &o);
+        // A catalogue of one's own may leave an act out.
+        let tiers: Option<Vec<_>> = o.acts.iter().map(|a| tier(&a.action)).collect();
+        let tier = tiers?.into_iter().max().unwrap_or_default();
+        let (detail, disabled) = match &o.patch {
+            Ok(patch) => (say!(tier, "  ", Said::of(patch)), None),
+            Err(why) => (say!(tier), Some(Said::of(why))),
+        };
+        let mut acts = o.acts.into_iter();
+        let first = acts.next();
+        let (action, target, params) = first.map(|a| (a.action, a.target, a.params)).unwrap_or_default();
+        let pick = Pick::ActOn { action, targets: vec![target], params, then: acts.collect() };
+        Some(PickItem { pick, label, detail, disabled })
+    };
+    let items = state.platform.offers(r).into_iter().filter_map(item).collect();
     let title = say!("Propose for ", Said::of(&r.id.to_string()));
     open::pick(state, title, items, Vec::new());
 }
@@ -45,7 +47,9 @@ pub fn on_rollout(state: &mut State) {
 /// One key: it is asked for at once, with what is known as its reason. What confirms it is what its tier demands.
 pub fn abort(state: &mut State, out: &mut Out) {
     let Some(r) = health::rollout_in_hand(state).cloned() else { return };
-    let asked = health::requests_about(state, &r).find(|q| q.body.action == ABORT).cloned();
+    let offer = health::offer_of(state, &r, RolloutVerb::Abort);
+    let acts = offer.map(|o| o.acts).unwrap_or_default();
+    let asked = health::requests_about(state, &r).find(|q| is_abort(q, &acts)).cloned();
     if let Some(request) = asked {
         let run = request.state == RequestState::Approved;
         approvals::show(state, request, run, out);
@@ -57,18 +61,35 @@ pub fn abort(state: &mut State, out: &mut Out) {
         return;
     }
     let Some(by) = state.my_id().cloned() else { return };
-    let draft = Draft {
-        action: ABORT.to_owned(),
-        targets: vec![r.id.to_string()],
-        params: BTreeMap::new(),
-        alerts: Vec::new(),
-        case: None,
-        reason: own_words(why_abort(&r).as_str()),
-        suggested_by: Suggested::Person,
-    };
+    let reason = own_words(why_abort(&r).as_str());
+    let mut drafts = acts.iter().map(|a| a.draft(reason.clone()));
+    let Some(mut draft) = drafts.next() else { return };
+    let mut then: Vec<Draft> = drafts.collect();
+    number(&mut draft, &mut then);
     state.aborting = true;
     state.tell(Role::Accent, say!("asking for the abort of ", Said::of(&r.id.name), ": the cluster tries it first"));
-    out.push(Effect::Propose { by, draft });
+    out.push(Effect::Propose { by, draft, then });
+}
+
+/// Whether a request asks for what the abort key would: the abort itself, or one of the acts that are one.
+fn is_abort(q: &Request, acts: &[OfferedAct]) -> bool {
+    let same = |a: &OfferedAct| {
+        q.body.action == a.action
+            && q.body.targets == [a.target.as_str()]
+            && a.params.iter().all(|(name, value)| q.body.params.get(name) == Some(value))
+    };
+    q.body.action == ABORT || acts.iter().any(same)
+}
+
+/// Says in the reasons of what belongs together which comes when.
+pub fn number(first: &mut Draft, then: &mut [Draft]) {
+    let all = then.len() + 1;
+    if all == 1 {
+        return;
+    }
+    for (i, draft) in std::iter::once(first).chain(then).enumerate() {
+        draft.reason = own_words(say!(i + 1, " of ", all, ": ", Said::of(draft.reason.expose())).as_str());
+    }
 }
 
 /// The reason an approver reads: where it stands and what speaks against it.
@@ -97,25 +118,37 @@ pub fn its_request(state: &mut State, out: &mut Out) {
 
 // --- backups -----------------------------------------------------------------------------------
 
-/// An asset that Velero backs up is none for actions on snapshots, and the other way round.
+/// An action takes, restores or tries only what lies where it works: in a cluster's Velero, or in this repository of
+/// this OpenSearch.
 fn fits(state: &State, a: &AssetStatus, def: &ActionDef) -> bool {
-    state.velero.contains_key(&a.asset.source) == matches!(def.executor, Executor::Velero { .. })
+    let snapshots = state.snapshots.get(&a.asset.source);
+    match &def.executor {
+        Executor::Velero { .. } => state.velero.contains_key(&a.asset.source),
+        Executor::OpensearchSnapshot { access, .. } => snapshots.is_some_and(|(url, repository)| {
+            *repository == access.repository && url.trim_end_matches('/') == access.url.trim_end_matches('/')
+        }),
+        _ => snapshots.is_some(),
+    }
 }
 
 /// What can be done about an asset: the catalogue's actions on backups, with what is known filled in.
 pub fn on_backup(state: &mut State) {
     let Some(a) = health::asset_in_hand(state) else { return };
-    let items = state
+    let items: Vec<PickItem> = state
         .catalogue
         .iter()
         .filter(|def| health::is_backup_act(def) && fits(state, a, def))
         .map(|def| {
             let (targets, params) = known_of(state, a, &def.executor);
             let detail = say!(def.tier.word(), "  ", Said::of(&def.title));
-            let pick = Pick::ActOn { action: def.name.clone(), targets, params };
+            let pick = Pick::ActOn { action: def.name.clone(), targets, params, then: Vec::new() };
             open::item(pick, Said::of(&def.name), detail)
         })
         .collect();
+    if items.is_empty() {
+        let none = say!("no action of the catalogue works on ", Said::of(&a.asset.source), " (respond.catalogue)");
+        return state.tell(Role::Dim, none);
+    }
     let title = say!("Propose for ", Said::of(&a.asset.name));
     open::pick(state, title, items, Vec::new());
 }
@@ -146,6 +179,10 @@ fn known_of(state: &State, a: &AssetStatus, what: &Executor) -> (Vec<String>, BT
             (target.into_iter().collect(), params)
         }
         Executor::OpensearchSnapshot { verb, .. } => {
+            if *verb == SnapshotVerb::Delete {
+                // Its targets are snapshots; which may go only a plan says (`backup prune`).
+                return (Vec::new(), params);
+            }
             know("snapshot", if *verb == SnapshotVerb::Take { fresh } else { old });
             (a.asset.covers.clone(), params)
         }

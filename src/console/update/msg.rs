@@ -194,6 +194,8 @@ pub enum Effect {
     Propose {
         by: PersonId,
         draft: Draft,
+        /// What belongs to it, filed after it, in this order.
+        then: Vec<Draft>,
     },
     /// Finds out what a draft would become; files nothing.
     TryOut {

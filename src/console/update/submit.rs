@@ -149,7 +149,9 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
             if open::suggested_by_model(state, action) {
                 draft.suggested_by = Suggested::Model;
             }
-            out.push(Effect::Propose { by, draft });
+            let mut then: Vec<_> = form.then.iter().map(|a| a.draft(draft.reason.clone())).collect();
+            acts::number(&mut draft, &mut then);
+            out.push(Effect::Propose { by, draft, then });
         }
         Purpose::Review { request, .. } => {
             let by = by.ok_or(say!("the roster does not know you"))?;
@@ -286,7 +288,9 @@ pub fn take(state: &mut State, out: &mut Out) {
         }
         Pick::Sort(key) => queue::sort(state, key, out),
         Pick::Action(name) => open::propose_form(state, &name, ids, out),
-        Pick::ActOn { action, targets, params } => open::propose_on(state, &action, &targets, &params, out),
+        Pick::ActOn { action, targets, params, then } => {
+            open::propose_on(state, &action, &targets, &params, then, out);
+        }
         Pick::OpenAlert(id) => {
             state.queue.follow = false;
             state.queue.cursor = Some(id);

@@ -113,8 +113,9 @@ fn header(c: &mut Canvas<'_>, panes: &Panes) {
     if broken > 0 {
         pieces.push((say!(broken, if broken == 1 { " source down" } else { " sources down" }), Role::Bad));
     }
-    let (platform, calm): (Vec<_>, Vec<_>) =
-        health::summary(&s.platform, s.now).into_iter().partition(|(_, role)| *role != Role::Text);
+    let taken: usize = pieces.iter().map(|(t, _)| t.width() + 2).sum();
+    let left = usize::from(room.saturating_sub(x)).saturating_sub(taken + 2);
+    let (platform, calm) = platform(s, left);
     pieces.extend(platform);
     if let Some(b) = &s.facts.backend {
         let taken: usize = pieces.iter().map(|(t, _)| t.width() + 2).sum();
@@ -132,6 +133,16 @@ fn header(c: &mut Canvas<'_>, panes: &Panes) {
     }
     c.put_right(area.x, area.y, area.width, &who, Role::Text);
     c.ground = None;
+}
+
+/// What of the platform is not well, and what is; in short words where the long ones of what is not do not fit.
+fn platform(s: &State, room: usize) -> (Vec<(Said, Role)>, Vec<(Said, Role)>) {
+    let said = |short| -> (Vec<_>, Vec<_>) {
+        health::summary(&s.platform, short).into_iter().partition(|(_, role)| *role != Role::Text)
+    };
+    let long = said(false);
+    let width: usize = long.0.iter().map(|(t, _)| t.width() + 2).sum();
+    if width <= room { long } else { said(true) }
 }
 
 /// The model and how it is doing, as much of it as there is room for.

@@ -105,6 +105,25 @@ fn what_is_unknown_is_never_said_to_be_well() {
 }
 
 #[test]
+fn at_80_columns_the_header_still_says_the_worst_of_each() {
+    let head = |p: &Platform, width| {
+        let mut s = loaded((width, 24), look("dark", false));
+        update(&mut s, now(), Msg::Platform(Arc::new(p.clone())));
+        text(&s).lines().next().unwrap().to_owned()
+    };
+    let mut p = sample();
+    let held = p.rollouts[0].clone();
+    let t = head(&p, 80);
+    assert!(t.contains("SLO -50 %  roll held  back LATE"), "{t}");
+    // One that failed is worse, behind one that is held too.
+    p.rollouts = vec![held.clone(), Rollout { aborted: true, phase: RolloutPhase::Degraded, ..held }];
+    let t = head(&p, 80);
+    assert!(t.contains("SLO -50 %  roll FAILED  back LATE"), "{t}");
+    let t = head(&p, 160);
+    assert!(t.contains("budget -50 % left  rollout FAILED  backup LATE"), "{t}");
+}
+
+#[test]
 fn the_tab_line_fits_with_every_badge() {
     for width in [60, 80, 100, 160] {
         let mut s = loaded((width, 24), look("mono", true));

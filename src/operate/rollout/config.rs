@@ -466,6 +466,12 @@ fn blue_green_rules(doc: &Doc, table: &Table, faults: &mut Faults) -> Option<Pai
     let label = text(&mut f, "label", "version");
     let (blue_value, green_value) = (text(&mut f, "blue_value", "blue"), text(&mut f, "green_value", "green"));
     two(&mut f, blue.as_ref(), green.as_ref());
+    if blue_value == green_value {
+        f.fault(
+            f.at(),
+            format!("blue_value and green_value are both {blue_value:?}: the Service could not tell them apart"),
+        );
+    }
     f.finish();
     Some(PairRules::BlueGreen {
         service: service?.value,
@@ -586,6 +592,12 @@ mod tests {
             (
                 format!("{HEAD}[rollouts.blue_green]\nservice = \"s\"\nblue = \"a\"\ngreen = \"a\""),
                 "r.toml:6:9: expected two Deployments, found \"a\" twice",
+            ),
+            (
+                format!(
+                    "{HEAD}[rollouts.blue_green]\nservice = \"s\"\nblue = \"a\"\ngreen = \"b\"\nblue_value = \"green\""
+                ),
+                "blue_value and green_value are both \"green\"",
             ),
             (
                 format!(

@@ -40,6 +40,9 @@ pub struct Record {
     pub fast_rollback_until: Option<Timestamp>,
     /// Blue-green: the selector's value that leads back to the old side.
     pub way_back: Option<String>,
+    /// Blue-green before the switch: the Deployment of the new side, which goes when it is aborted.
+    #[serde(default)]
+    pub abandon: Option<String>,
     /// Pods wanted by role: `stable`, `canary`, `active`, `preview`.
     pub sizes: BTreeMap<String, u32>,
     /// Seconds after which it says nothing any more.
@@ -152,6 +155,7 @@ mod tests {
             }),
             fast_rollback_until: None,
             way_back: None,
+            abandon: None,
             sizes: BTreeMap::new(),
             valid: 90,
             unreachable: false,

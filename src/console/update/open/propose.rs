@@ -9,6 +9,7 @@ use super::super::super::theme::Role;
 use super::super::super::words::{Said, say};
 use super::super::{Out, acts, submit};
 use super::{form, item, pick, which};
+use crate::desk::OfferedAct;
 use crate::model::action::{ActionDef, ParamType};
 use crate::model::alert::{AlertFields, ObservableKind};
 use crate::model::ids::AlertId;
@@ -108,9 +109,22 @@ pub fn propose_form(state: &mut State, name: &str, ids: Vec<AlertId>, out: &mut 
 }
 
 /// For something other than an alert: what it is for is known.
-pub fn propose_on(state: &mut State, name: &str, targets: &[String], params: &BTreeMap<String, String>, out: &mut Out) {
+/// `then`: what is proposed with it.
+pub fn propose_on(
+    state: &mut State,
+    name: &str,
+    targets: &[String],
+    params: &BTreeMap<String, String>,
+    then: Vec<OfferedAct>,
+    out: &mut Out,
+) {
     let Some(def) = state.catalogue.iter().find(|a| a.name == name).cloned() else { return };
-    let made = proposal(&def, &targets.join(" "), many(&def), params);
+    let mut made = proposal(&def, &targets.join(" "), many(&def), params);
+    for next in &then {
+        let text = say!("and with it, to be run after it: ", Said::of(&next.words()));
+        made = made.lead(text, Role::Warn);
+    }
+    made.then = then;
     form(state, made, Vec::new());
     acts::try_form(state, out);
 }

@@ -2,6 +2,7 @@
 
 use super::super::super::view::platform_sample::{canary, sample};
 use super::*;
+use crate::desk::{Offer, OfferedAct, PairOffers};
 use crate::model::action::{Draft, Finding, ParamDef, SnapshotAccess, SnapshotVerb, Tried};
 use crate::model::rollout::{Rollout, RolloutKind, RolloutPhase, RolloutVerb};
 
@@ -59,9 +60,109 @@ fn before(role: Role, r: Rollout) -> State {
     s.me = Some(person("alice", "Alice Moreau", role));
     let mut p = sample();
     p.rollouts = vec![r];
+    // Its only asset lies in that repository; the others lie elsewhere.
+    p.assets.last_mut().unwrap().asset.source = "search".into();
+    s.snapshots = [("search".to_owned(), ("https://localhost/".to_owned(), "r".to_owned()))].into();
     update(&mut s, now(), Msg::Platform(Arc::new(p)));
     press(&mut s, "5");
     s
+}
+
+/// A console before a canary by replicas that is at 5 of 20 pods.
+fn before_a_pair() -> State {
+    let mut r = canary();
+    r.kind = RolloutKind::ReplicaCanary;
+    r.gates.clear();
+    let mut s = before(Role::Analyst, r.clone());
+    let scale = |name: &str, n: u32| OfferedAct {
+        action: "rollout-scale".into(),
+        target: format!("eu/soc/{name}"),
+        params: [("replicas".to_owned(), n.to_string())].into(),
+    };
+    let offer = |verb, acts: Vec<OfferedAct>, what: &str| Offer { verb, full: false, acts, patch: Ok(what.into()) };
+    let pair = PairOffers {
+        members: vec!["eu/soc/intake-stable".into(), "eu/soc/intake-canary".into()],
+        offers: vec![
+            offer(
+                RolloutVerb::Promote,
+                vec![scale("intake-canary", 10), scale("intake-stable", 10)],
+                "intake-canary: replicas=10, then intake-stable: replicas=10",
+            ),
+            offer(
+                RolloutVerb::Abort,
+                vec![scale("intake-stable", 20), scale("intake-canary", 0)],
+                "intake-stable: replicas=20, then intake-canary: replicas=0",
+            ),
+        ],
+    };
+    let mut p = sample();
+    p.pairs = [(r.id.to_string(), pair)].into();
+    p.rollouts = vec![r];
+    update(&mut s, now(), Msg::Platform(Arc::new(p)));
+    s
+}
+
+/// What was proposed with the first one, in one effect.
+fn together(effects: &[Effect]) -> Vec<Draft> {
+    let of = |e: &Effect| match e {
+        Effect::Propose { draft, then, .. } => Some([&[draft.clone()], then.as_slice()].concat()),
+        _ => None,
+    };
+    effects.iter().find_map(of).unwrap_or_default()
+}
+
+fn asked(drafts: &[Draft]) -> Vec<String> {
+    drafts.iter().map(|d| format!("{} {} {}", d.action, d.targets.join(" "), d.params["replicas"])).collect()
+}
+
+#[test]
+fn two_deployments_are_led_by_their_own_names() {
+    let mut s = before_a_pair();
+    let mut all = (*s.catalogue).clone();
+    let scale = all.iter_mut().find(|a| a.name == "rollout-scale").unwrap();
+    let (kind, help) = (ParamType::Integer { min: 0, max: 10_000 }, String::new());
+    scale.params = vec![ParamDef { name: "replicas".into(), kind, help, default: None }];
+    s.catalogue = Arc::new(all);
+    press(&mut s, "p");
+    let Some(Overlay::Picker(p)) = s.overlays.last() else { panic!() };
+    let labels: Vec<&str> = p.items.iter().map(|i| i.label.as_str()).collect();
+    assert_eq!(
+        labels,
+        [
+            "promote: intake-canary: replicas=10, then intake-stable: replicas=10",
+            "ABORT, back to the old one: intake-stable: replicas=20, then intake-canary: replicas=0"
+        ]
+    );
+    let first = drafts(&press(&mut s, "enter"));
+    let Some(Overlay::Form(f)) = s.overlays.last() else { panic!() };
+    assert!(f.lead.iter().any(|(t, _)| t.as_str().ends_with("rollout-scale eu/soc/intake-stable replicas=10")));
+    type_text(&mut s, "it is well");
+    update(&mut s, now(), Msg::Tried { draft: first[0].clone(), result: Ok(tried(vec![])) });
+    let sent = together(&press(&mut s, "ctrl-s"));
+    assert_eq!(
+        asked(&sent),
+        ["rollout-scale eu/soc/intake-canary 10", "rollout-scale eu/soc/intake-stable 10"],
+        "both are asked for at once, so that the second does not follow from half a change"
+    );
+    let reasons: Vec<&str> = sent.iter().map(|d| d.reason.expose()).collect();
+    assert_eq!(reasons, ["1 of 2: it is well", "2 of 2: it is well"]);
+    // The abort key: all of it, the way back first, and once.
+    let mut s = before_a_pair();
+    let sent = together(&press(&mut s, "a"));
+    assert_eq!(asked(&sent), ["rollout-scale eu/soc/intake-stable 20", "rollout-scale eu/soc/intake-canary 0"]);
+    let mut second = request("R8", Tier::T1, RequestState::Pending);
+    (second.body.action, second.body.targets) = (sent[1].action.clone(), sent[1].targets.clone());
+    second.body.params = sent[1].params.clone();
+    let mut other = second.clone();
+    other.body.id = RequestId("R7".into());
+    other.body.params = [("replicas".to_owned(), "10".to_owned())].into();
+    s.aborting = false;
+    update(&mut s, now(), Msg::Requests(Ok(vec![other.clone()])));
+    assert_eq!(together(&press(&mut s, "a")).len(), 2, "a request to go on is none to go back");
+    s.aborting = false;
+    update(&mut s, now(), Msg::Requests(Ok(vec![other, second])));
+    assert!(proposals(&press(&mut s, "a")).is_empty(), "asked for already");
+    assert!(matches!(s.overlays.last(), Some(Overlay::Decide(_))));
 }
 
 fn tried(findings: Vec<Finding>) -> Box<Tried> {
@@ -207,7 +308,10 @@ fn a_closed_budget_is_said_and_only_a_commander_sets_it_aside() {
 #[test]
 fn backups_are_proposed_with_what_is_known_and_their_proofs_are_shown() {
     let mut s = before(Role::Analyst, canary());
-    press(&mut s, "6 G p");
+    press(&mut s, "6 p");
+    assert!(s.overlays.is_empty(), "no action works where this one lies");
+    assert!(notice(&s).contains("no action of the catalogue works on velero-eu"), "{}", notice(&s));
+    press(&mut s, "G p");
     let Some(Overlay::Picker(p)) = s.overlays.last() else { panic!() };
     assert_eq!(p.items.len(), 1);
     let tried = drafts(&press(&mut s, "enter"));

@@ -398,6 +398,7 @@ pub fn bare(size: (u16, u16), look: Look) -> State {
         switchable: vec![alice, bob],
         catalogue: Arc::new(catalogue()),
         velero: BTreeMap::new(),
+        snapshots: BTreeMap::new(),
         environment: "PROD-EU".into(),
         environment_class: "danger".into(),
         desk_name: "soc-desk-1".into(),
