@@ -327,6 +327,7 @@ pub fn sample() -> Platform {
     };
     Platform {
         at: Some(now()),
+        pairs: BTreeMap::new(),
         slos: pairs
             .into_iter()
             .map(|(name, target, state, left)| {

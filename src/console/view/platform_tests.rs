@@ -10,7 +10,7 @@ use super::tests::{each_of, text};
 use crate::desk::Platform;
 use crate::model::backup::Grade;
 use crate::model::health::{SourceWord, Tri};
-use crate::model::rollout::Rollout;
+use crate::model::rollout::{Rollout, RolloutPhase};
 use crate::model::slo::SloState;
 
 fn with_sample(s: &mut State) {

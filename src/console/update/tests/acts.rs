@@ -154,7 +154,7 @@ fn two_deployments_are_led_by_their_own_names() {
     (second.body.action, second.body.targets) = (sent[1].action.clone(), sent[1].targets.clone());
     second.body.params = sent[1].params.clone();
     let mut other = second.clone();
-    other.body.id = RequestId("R7".into());
+    other.body.id = RequestId::new("R7").unwrap();
     other.body.params = [("replicas".to_owned(), "10".to_owned())].into();
     s.aborting = false;
     update(&mut s, now(), Msg::Requests(Ok(vec![other.clone()])));
