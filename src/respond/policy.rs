@@ -163,7 +163,8 @@ pub struct Cap {
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     pub actions: Vec<String>,
-    /// Going back is always allowed.
+    /// Going back is always allowed. What leads two Deployments of `rollouts.toml` back (by a scale or a switch) is free
+    /// where `rollout-abort` is.
     #[serde(default = "ways_back")]
     pub except: Vec<String>,
     /// Objectives that count, `*` wildcard.

@@ -135,9 +135,11 @@ fn header(c: &mut Canvas<'_>, panes: &Panes) {
     c.ground = None;
 }
 
+type Pieces = Vec<(Said, Role)>;
+
 /// What of the platform is not well, and what is; in short words where the long ones of what is not do not fit.
-fn platform(s: &State, room: usize) -> (Vec<(Said, Role)>, Vec<(Said, Role)>) {
-    let said = |short| -> (Vec<_>, Vec<_>) {
+fn platform(s: &State, room: usize) -> (Pieces, Pieces) {
+    let said = |short| -> (Pieces, Pieces) {
         health::summary(&s.platform, short).into_iter().partition(|(_, role)| *role != Role::Text)
     };
     let long = said(false);

@@ -105,7 +105,7 @@ fn before_a_pair() -> State {
 /// What was proposed with the first one, in one effect.
 fn together(effects: &[Effect]) -> Vec<Draft> {
     let of = |e: &Effect| match e {
-        Effect::Propose { draft, then, .. } => Some([&[draft.clone()], then.as_slice()].concat()),
+        Effect::Propose { draft, then, .. } => Some([std::slice::from_ref(draft), then.as_slice()].concat()),
         _ => None,
     };
     effects.iter().find_map(of).unwrap_or_default()
