@@ -102,9 +102,16 @@ struct Counter {
 impl Counter {
     /// Samples in any order; what is no number is no sample, and of two at one time the first holds.
     fn new(track: &[Sample]) -> Self {
-        let mut samples: Vec<Sample> = track.iter().copied().filter(|s| s.value.is_finite()).collect();
-        samples.sort_by_key(|s| s.at);
-        samples.dedup_by_key(|s| s.at);
+        let in_order = track.iter().all(|s| s.value.is_finite()) && track.is_sorted_by(|a, b| a.at < b.at);
+        let mut sorted = Vec::new();
+        let samples = if in_order {
+            track
+        } else {
+            sorted.extend(track.iter().copied().filter(|s| s.value.is_finite()));
+            sorted.sort_by_key(|s: &Sample| s.at);
+            sorted.dedup_by_key(|s| s.at);
+            &sorted
+        };
         let resets = (1..samples.len()).filter(|i| samples[*i].value < samples[i - 1].value).collect();
         Self { at: samples.iter().map(|s| s.at).collect(), value: samples.iter().map(|s| s.value).collect(), resets }
     }

@@ -444,6 +444,10 @@ impl Reader {
     fn keep(&self, ask: &Ask, mut kept: Kept, at: i64) -> Option<Fault> {
         let (from, tail) = (kept.from, at - TAIL);
         for track in kept.tracks.values_mut() {
+            if ask.step == MINUTE {
+                track.drain(..track.partition_point(|s| s.at < from));
+                continue;
+            }
             let anew = if ask.counts { around_resets(track) } else { BTreeSet::new() };
             track.retain(|s| s.at >= from && (s.at >= tail || s.at.rem_euclid(ask.step) == 0 || anew.contains(&s.at)));
         }
@@ -535,11 +539,15 @@ fn asks(needs: &[Result<Need, String>]) -> BTreeMap<Ask, (Shape, i64)> {
 }
 
 /// What is read later replaces what was read before.
+/// Adds what was read now; of two samples at one time this one holds. What is kept is in order, so only its end is
+/// touched.
 fn merge(into: &mut Track, mut later: Track) {
-    later.append(into);
+    let Some(first) = later.iter().map(|s| s.at).min() else { return };
+    let rest = into.partition_point(|s| s.at < first);
+    later.extend(into.drain(rest..));
     later.sort_by_key(|s| s.at);
     later.dedup_by_key(|s| s.at);
-    *into = later;
+    into.append(&mut later);
 }
 
 /// Where a counter is lower than one coarse step before: from and until, the newest ones.
