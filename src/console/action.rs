@@ -3,11 +3,13 @@
 
 use super::health;
 use super::state::overlay::Deciding;
+use super::state::playbook;
 use super::state::{Overlay, State, Tab};
 use super::words::{Said, say};
 use crate::model::action::RequestState;
 use crate::model::alert::Status;
 use crate::model::person::Role;
+use crate::model::playbook_run::{RunState, VisitState};
 use crate::model::rollout::RolloutVerb;
 
 /// Where an action works, and under which name its keys stand in a keymap.
@@ -22,6 +24,8 @@ pub enum Scope {
     Detail,
     Raw,
     Cases,
+    /// Runs of playbooks, and the steps of the open one.
+    Playbooks,
     Approvals,
     Views,
     Suppressions,
@@ -40,7 +44,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Global,
         Self::List,
         Self::Queue,
@@ -48,6 +52,7 @@ impl Scope {
         Self::Detail,
         Self::Raw,
         Self::Cases,
+        Self::Playbooks,
         Self::Approvals,
         Self::Views,
         Self::Suppressions,
@@ -70,6 +75,7 @@ impl Scope {
             Self::Detail => "detail",
             Self::Raw => "raw",
             Self::Cases => "cases",
+            Self::Playbooks => "playbooks",
             Self::Approvals => "approvals",
             Self::Views => "views",
             Self::Suppressions => "suppressions",
@@ -93,6 +99,7 @@ impl Scope {
             Self::Detail => "Alert in full",
             Self::Raw => "Raw bytes",
             Self::Cases => "Cases",
+            Self::Playbooks => "Playbooks",
             Self::Approvals => "Approvals",
             Self::Views => "Saved views",
             Self::Suppressions => "Suppressions",
@@ -171,7 +178,8 @@ actions! {
     Refresh "refresh" Global Reads always "refresh" "Load this pane anew, in its present order.";
     Pause "pause" Global Reads always "pause" "Stop or go on with live updates of the queue.";
     TabQueue "tab-queue" Global Reads always "queue" "Go to the alert queue.";
-    TabCases "tab-cases" Global Reads always "cases" "Go to the cases.";
+    TabCases "tab-cases" Global Reads always "cases" "Go to the cases; there: the playbooks at work.";
+    TabPlaybooks "tab-playbooks" Global Reads always "playbooks" "Go to the playbooks at work.";
     TabApprovals "tab-approvals" Global Reads always "approvals" "Go to the requests to approve or run.";
     TabSlo "tab-slo" Global Reads always "objectives" "Go to the objectives and their error budgets; there: the next page.";
     TabSla "tab-sla" Global Reads always "agreements" "Go to the uptime promised and kept this month.";
@@ -231,6 +239,7 @@ actions! {
     Accept "accept" Alert Changes has_opinion "agree" "Agree with the opinion. It closes nothing.";
     Disagree "override" Alert Changes has_opinion "disagree" "Say what it is instead, with a reason. It closes nothing.";
     Propose "propose" Alert Acts can_propose "propose" "Propose a response action on its host, user or address.";
+    Playbook "playbook" Alert Changes on_one_alert "playbook" "Playbooks that fit this alert, and why; enter starts one.";
     Suppress "suppress" Alert Changes on_alert "suppress" "Hide alerts like it for a while, in your name.";
     Pivot "pivot" Alert Reads on_alert_reading "alike" "Filter by its rule, host, user, address, group or case.";
     Explain "explain-risk" Alert Reads on_alert_reading "risk" "Why it stands where it stands.";
@@ -257,6 +266,21 @@ actions! {
     RolloutRequest "rollout-request" Rollouts Reads has_rollout_request "its request" "Open the newest open request about this rollout: to read, approve or run it.";
     BackupPropose "backup-propose" Backups Acts can_back_up "propose" "Propose a backup of this asset, a restore or a drill.";
     BackupEvidence "backup-evidence" Backups Reads on_asset "evidence" "What proves the backups of this asset: drills, restores, verified contents.";
+
+    CasePlaybook "case-playbook" Cases Changes on_case "playbook" "Playbooks that fit the alerts of this case, and why; enter starts one.";
+    StepDone "step-done" Playbooks Changes on_step "done" "This step is done; what it gives is asked for.";
+    StepFailed "step-failed" Playbooks Changes on_step "failed" "This step failed, with a reason; of a held step: give it up.";
+    StepSkip "step-skip" Playbooks Changes on_step "skip" "Go past this step, with a reason.";
+    StepNote "step-note" Playbooks Changes on_visit "note" "Write a note on this step.";
+    StepTake "step-take" Playbooks Changes on_step "take" "Begin this step in your name, or take it over from who has it.";
+    StepAssign "step-assign" Playbooks Changes on_step "assign" "Give this step, and what follows on its branch, to somebody.";
+    StepSign "step-sign" Playbooks Changes wants_signature "sign" "Put your name to this step, in a role it asks for.";
+    StepDecide "step-decide" Playbooks Changes undecided "decide" "Say which way it goes, where nobody knows what the condition asks for.";
+    StepRetry "step-retry" Playbooks Changes held "try again" "Work a step again that failed and is held.";
+    StepAttach "step-attach" Playbooks Changes on_visit "evidence" "Keep a file of this machine as evidence of this step.";
+    CancelPlaybook "cancel-playbook" Playbooks Changes on_running "cancel" "Give this playbook up as a whole, with a reason.";
+    StepDown "step-text-down" Playbooks Reads on_run "scroll" "Half a page down in the text of the step.";
+    StepUp "step-text-up" Playbooks Reads on_run "scroll back" "Half a page up in the text of the step.";
 
     Execute "execute" Approvals Acts can_execute "run" "Run an approved request, once.";
     Deny "deny" Decide Acts can_decide "deny" "Refuse the request, with a reason.";
@@ -345,6 +369,73 @@ fn on_alert_reading(s: &State) -> Result<(), Said> {
 
 fn on_alert(s: &State) -> Result<(), Said> {
     if s.alerts_in_hand().is_empty() { Err(say!("no alert is under the cursor")) } else { Ok(()) }
+}
+
+fn on_one_alert(s: &State) -> Result<(), Said> {
+    match s.alerts_in_hand().as_slice() {
+        [] => Err(say!("no alert is under the cursor")),
+        [_] => Ok(()),
+        _ => Err(say!("a playbook is for one alert, or for a case: put them into one")),
+    }
+}
+
+fn on_case(s: &State) -> Result<(), Said> {
+    if s.tab == Tab::Cases && s.cases.cursor.is_some() { Ok(()) } else { Err(say!("no case is under the cursor")) }
+}
+
+fn on_run(s: &State) -> Result<(), Said> {
+    if playbook::run_in_hand(s).is_some() { Ok(()) } else { Err(say!("open a playbook at work first")) }
+}
+
+fn on_running(s: &State) -> Result<(), Said> {
+    on_run(s)?;
+    match playbook::run_in_hand(s).map(|r| r.state) {
+        Some(RunState::Running) | None => Ok(()),
+        Some(over) => Err(say!("it is ", over.word(), " already")),
+    }
+}
+
+fn on_visit(s: &State) -> Result<(), Said> {
+    on_run(s)?;
+    match playbook::step_in_hand(s) {
+        Some(_) => Ok(()),
+        None => Err(say!("nobody came to this step yet")),
+    }
+}
+
+fn on_step(s: &State) -> Result<(), Said> {
+    on_visit(s)?;
+    on_running(s)?;
+    match playbook::step_in_hand(s) {
+        Some((_, v, _)) if v.state.over() => Err(say!("this step is ", v.state.word(), " already")),
+        _ => Ok(()),
+    }
+}
+
+fn wants_signature(s: &State) -> Result<(), Said> {
+    on_step(s)?;
+    match playbook::step_in_hand(s) {
+        Some((_, v, step)) if step.sign_off.iter().all(|r| v.signed.iter().any(|x| x.role == *r)) => {
+            Err(say!("this step asks for no signature"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn in_state(s: &State, wanted: VisitState, why: &'static str) -> Result<(), Said> {
+    on_step(s)?;
+    match playbook::step_in_hand(s) {
+        Some((_, v, _)) if v.state == wanted => Ok(()),
+        _ => Err(say!(why)),
+    }
+}
+
+fn undecided(s: &State) -> Result<(), Said> {
+    in_state(s, VisitState::Undecided, "this step decides by itself")
+}
+
+fn held(s: &State) -> Result<(), Said> {
+    in_state(s, VisitState::Held, "only a step that failed and is held is tried again")
 }
 
 fn on_closed(s: &State) -> Result<(), Said> {
@@ -511,7 +602,8 @@ pub fn scopes(state: &State) -> &'static [Scope] {
         None => match state.tab {
             Tab::Queue if state.full => &[Scope::Detail, Scope::Alert, Scope::Queue, Scope::List, Scope::Global],
             Tab::Queue => &[Scope::Queue, Scope::Alert, Scope::List, Scope::Global],
-            Tab::Cases => &[Scope::Cases, Scope::List, Scope::Global],
+            Tab::Cases => &[Scope::Cases, Scope::Pane, Scope::List, Scope::Global],
+            Tab::Playbooks => &[Scope::Playbooks, Scope::Pane, Scope::List, Scope::Global],
             Tab::Approvals => &[Scope::Approvals, Scope::Decide, Scope::List, Scope::Global],
             Tab::Views => &[Scope::Views, Scope::Pane, Scope::List, Scope::Global],
             Tab::Suppressions => &[Scope::Suppressions, Scope::Pane, Scope::List, Scope::Global],

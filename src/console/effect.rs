@@ -13,6 +13,7 @@ use super::state::queue::{COUNT_CAP, MARK_CAP};
 use super::state::{Backend, Facts, ViewRow};
 use super::update::{Effect, Msg};
 use super::words::{Said, say};
+use crate::desk::playbook_runs::Start;
 use crate::desk::{Cancel, Desk, DeskError, Health};
 use crate::model::action::{Draft, Request};
 use crate::model::alert::AlertRow;
@@ -114,10 +115,14 @@ impl Runner {
                     c.cancel();
                 }
             }
-            Effect::Beat => self.spawn(async {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                Msg::Beat
-            }),
+            Effect::Beat => {
+                // Time passing is no work under way.
+                let to = self.to.clone();
+                self.handle.spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let _ = to.send(Msg::Beat).await;
+                });
+            }
             // The terminal's own, done by the loop.
             Effect::Copy(_) | Effect::Suspend => {}
             blocking => {
@@ -375,8 +380,43 @@ fn perform_more(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
             let what = if on { say!("KILL SWITCH ON: nothing is executed") } else { say!("the kill switch is off") };
             done(desk.set_kill_switch(&by, on), what)
         }
+        other => perform_playbook(desk, me, other),
+    }
+}
+
+fn perform_playbook(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
+    match effect {
+        Effect::Runs => Msg::Runs(desk.playbook_runs(me).map_err(|e| said(&e))),
+        Effect::RunOf(id) => {
+            let result = desk.playbook_run(me, &id).map(Box::new).map_err(|e| said(&e));
+            Msg::RunOf { id, result }
+        }
+        Effect::Offer(of) => {
+            Msg::Offered { of, result: desk.offer_playbooks(of.alert(), of.case()).map_err(|e| said(&e)) }
+        }
+        Effect::StartPlaybook { by, key, of, values } => {
+            let start = Start { alert: of.alert(), case: of.case(), values, parent: None };
+            Msg::Started(desk.start_playbook(&by, &key, start).map(Box::new).map_err(|e| said(&e)))
+        }
+        Effect::StepRun { by, run, event, done } => {
+            let result = desk.playbook_event(&by, &run, &event).map(|_| done).map_err(|e| said(&e));
+            Msg::Stepped { run, result }
+        }
+        Effect::Attach { by, run, visit, path } => {
+            let result = attach(desk, &by, &run, visit, &path);
+            Msg::Stepped { run, result }
+        }
         other => perform_triage(desk, other),
     }
+}
+
+/// Keeps a file of this machine as evidence.
+fn attach(desk: &Desk, by: &PersonId, run: &str, visit: u32, path: &str) -> Result<Said, Said> {
+    let file = std::path::Path::new(path);
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut opened = std::fs::File::open(file).map_err(|e| Said::of(&format!("{path}: {e}")))?;
+    let kept = desk.attach_evidence(by, run, visit, &name, &mut opened).map_err(|e| said(&e))?;
+    Ok(say!("kept ", kept.name, ", ", kept.bytes, " bytes, sha256 ", Said::of(kept.sha256.get(..12).unwrap_or("?"))))
 }
 
 fn perform_triage(desk: &Desk, effect: Effect) -> Msg {

@@ -58,6 +58,9 @@ fn whole(state: &State) -> Panes {
     if state.tab.is_platform() {
         platform(state, &mut p);
     }
+    if state.tab == Tab::Playbooks && state.full {
+        playbook(state, &mut p);
+    }
     if state.tab != Tab::Queue {
         return p;
     }
@@ -90,6 +93,30 @@ fn platform(state: &State, p: &mut Panes) {
         p.rule = Some(Rect::new(p.list.width, y, 1, height));
         p.detail = Some(Rect::new(p.list.width + 1, y, right, height));
     }
+}
+
+/// An open run of a playbook: its steps, and the one under the cursor beside or below them.
+fn playbook(state: &State, p: &mut Panes) {
+    let body = p.list;
+    if state.beside() {
+        let right = body.width / 2;
+        p.list.width = body.width - right - 1;
+        p.rule = Some(Rect::new(p.list.width, body.y, 1, body.height));
+        p.detail = Some(Rect::new(p.list.width + 1, body.y, right, body.height));
+    } else {
+        let steps = state.playbook.open.as_ref().map_or(0, |o| o.lines().len());
+        let rows = (steps as u16).clamp(2, (body.height / 3).max(2)) + 1;
+        p.list.height = rows.min(body.height);
+        p.rule = Some(Rect::new(0, body.y + p.list.height, body.width, 1));
+        let y = (p.list.bottom() + 1).min(body.bottom());
+        p.detail = Some(Rect::new(0, y, body.width, body.bottom() - y));
+    }
+}
+
+/// Columns and lines of the text of a step.
+pub fn playbook_step(state: &State) -> (usize, usize) {
+    let r = panes(state).detail.unwrap_or_else(|| panes(state).list);
+    (usize::from(r.width.saturating_sub(2)), usize::from(r.height).max(1))
 }
 
 /// Columns and lines of the detail of a platform pane, without its title.

@@ -15,6 +15,7 @@ mod effect;
 pub mod health;
 pub mod keymap;
 pub mod layout;
+mod playbook;
 mod reference;
 pub mod shot;
 pub mod state;

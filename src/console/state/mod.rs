@@ -7,6 +7,7 @@ pub mod input;
 mod locate;
 pub mod opinion;
 pub mod overlay;
+pub mod playbook;
 pub mod queue;
 pub mod triage;
 
@@ -31,6 +32,7 @@ use crate::text::Untrusted;
 pub use detail::{DetailPane, Reveal};
 pub use locate::bytes_of;
 pub use overlay::{Decide, FilterInput, Form, Overlay, Picker, RawView, Sheet};
+pub use playbook::{PlaybookPage, RunPage};
 pub use queue::Queue;
 pub use triage::{Asking, Run, TriagePage, TriageSetup, Unanswered};
 
@@ -38,6 +40,7 @@ pub use triage::{Asking, Run, TriagePage, TriageSetup, Unanswered};
 pub enum Tab {
     Queue,
     Cases,
+    Playbooks,
     Approvals,
     Slo,
     Sla,
@@ -52,9 +55,10 @@ pub enum Tab {
 
 impl Tab {
     /// Everything that can be in front, in the order of the tab line.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Queue,
         Self::Cases,
+        Self::Playbooks,
         Self::Approvals,
         Self::Slo,
         Self::Sla,
@@ -70,7 +74,7 @@ impl Tab {
     /// The tab line, numbered from 1: each with the pages it holds.
     pub const BAR: [&'static [Self]; 9] = [
         &[Self::Queue],
-        &[Self::Cases],
+        &[Self::Cases, Self::Playbooks],
         &[Self::Approvals],
         &[Self::Slo, Self::Sla, Self::Checklists],
         &[Self::Rollouts],
@@ -94,6 +98,7 @@ impl Tab {
         match self {
             Self::Queue => "Queue",
             Self::Cases => "Cases",
+            Self::Playbooks => "Playbooks",
             Self::Approvals => "Approvals",
             Self::Slo => "SLO",
             Self::Sla => "SLA",
@@ -298,6 +303,7 @@ pub struct State {
     pub queue: Queue,
     pub detail: DetailPane,
     pub cases: Table<CaseId, Case>,
+    pub playbook: PlaybookPage,
     pub requests: Table<RequestId, Request>,
     pub views: Table<String, ViewRow>,
     pub suppressions: Table<SuppressionId, Suppression>,
@@ -383,6 +389,7 @@ impl State {
             queue: Queue::new(start.filter, start.sort, now),
             detail: DetailPane::default(),
             cases: Table::new(now),
+            playbook: PlaybookPage::new(now),
             requests: Table::new(now),
             views: Table::new(now),
             suppressions: Table::new(now),

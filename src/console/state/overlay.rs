@@ -12,10 +12,13 @@ use super::doc::Doc;
 use super::evidence::Mark;
 use super::input::Input;
 use crate::desk::OfferedAct;
+use super::playbook::For;
 use crate::model::act::Act;
 use crate::model::action::{Draft, Finding, Request, Tried};
 use crate::model::alert::AlertRow;
 use crate::model::ids::{AlertId, CaseId, PersonId, RequestId};
+use crate::model::playbook::Variable;
+use crate::model::playbook_run::Event;
 use crate::model::query::{Count, Query, QueryError};
 use crate::model::verdict::{Claim, VerdictKind};
 
@@ -86,6 +89,36 @@ pub enum Purpose {
     /// A question about an alert.
     Ask,
     Columns,
+    /// Values a playbook asks for before it starts.
+    StartPlaybook {
+        key: String,
+        of: For,
+    },
+    /// Something about a step of a run, by the number of its visit.
+    Step {
+        run: String,
+        visit: u32,
+        what: StepWhat,
+    },
+    /// Why a run is given up.
+    CancelPlaybook {
+        run: String,
+    },
+}
+
+/// What is said about a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepWhat {
+    Done,
+    Fail,
+    Skip,
+    Note,
+    /// Roles that have not signed yet.
+    Sign(Vec<String>),
+    /// Branches to choose from.
+    Decide(Vec<String>),
+    /// A file to keep as evidence.
+    Attach,
 }
 
 /// What a proposal would become, found out while the form is filled in.
@@ -205,6 +238,19 @@ pub enum Pick {
     },
     OpenAlert(AlertId),
     Copy(String),
+    /// A playbook, and the variables it asks for.
+    StartPlaybook {
+        key: String,
+        title: Said,
+        of: For,
+        asks: Vec<(String, Variable)>,
+    },
+    /// Something that happens to a run, with what is told when it did.
+    Step {
+        run: String,
+        event: Box<Event>,
+        done: Said,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -10,7 +10,9 @@ use super::super::state::queue::MARK_CAP;
 use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
-use super::{Effect, Out, acts, approvals, forms, go_to, lists, open, platform, queue, refresh, submit, triage};
+use super::{
+    Effect, Out, acts, approvals, forms, go_to, lists, open, platform, playbooks, queue, refresh, submit, triage,
+};
 use crate::model::act::Act;
 
 pub fn key(state: &mut State, key: Key, out: &mut Out) {
@@ -153,7 +155,8 @@ fn perform(state: &mut State, act: Do, out: &mut Out) {
         Do::Redraw => state.which_keys = true,
         Do::Pause => pause(state, out),
         Do::TabQueue => go_to(state, Tab::Queue, out),
-        Do::TabCases => go_to(state, Tab::Cases, out),
+        Do::TabCases => to_tab(state, Tab::Cases, out),
+        Do::TabPlaybooks => go_to(state, Tab::Playbooks, out),
         Do::TabApprovals => go_to(state, Tab::Approvals, out),
         Do::TabSlo => to_tab(state, Tab::Slo, out),
         Do::TabSla => go_to(state, Tab::Sla, out),
@@ -232,6 +235,7 @@ fn perform_more(state: &mut State, act: Do, out: &mut Out) {
         Do::Disagree => triage::disagree(state),
         Do::Exchanges => out.extend(state.alert_in_hand().map(Effect::Exchanges)),
         Do::Propose => open::propose(state),
+        Do::Playbook | Do::CasePlaybook => playbooks::offer(state, out),
         Do::Suppress => open::suppress(state, true, out),
         Do::Pivot => open::pivot(state),
         Do::Explain => open::explain(state),
@@ -313,7 +317,7 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
             }
         }
         Do::PickTake => submit::take(state, out),
-        _ => {}
+        other => playbooks::act(state, other, out),
     }
 }
 

@@ -3,11 +3,12 @@
 use super::super::state::{State, Tab};
 use super::super::theme::Role;
 use super::super::words::say;
-use super::{Effect, Out, approvals, platform, submit};
+use super::{Effect, Out, approvals, platform, playbooks, submit};
 
 pub fn step(state: &mut State, by: isize) {
     match state.tab {
         Tab::Cases => state.cases.step(by, |c| c.id),
+        Tab::Playbooks => playbooks::step(state, by),
         Tab::Approvals => state.requests.step(by, |r| r.body.id.clone()),
         Tab::Views => state.views.step(by, |v| v.view.name.clone()),
         Tab::Suppressions => state.suppressions.step(by, |s| s.id),
@@ -46,6 +47,7 @@ pub fn open(state: &mut State, out: &mut Out) {
                 out.push(Effect::Parse { text, apply: true });
             }
         }
+        Tab::Playbooks => playbooks::open(state, out),
         Tab::Approvals => approvals::open(state, false, out),
         Tab::Views => {
             if let Some(name) = state.views.cursor.clone() {

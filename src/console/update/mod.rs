@@ -8,6 +8,7 @@ mod lists;
 mod msg;
 mod open;
 mod platform;
+mod playbooks;
 mod queue;
 mod relayout;
 mod submit;
@@ -62,6 +63,9 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
         Msg::Changed { alerts, overflow, others } => {
             if state.tab == Tab::Triage {
                 triage::load_stats(state, out);
+            }
+            if others && state.tab == Tab::Playbooks {
+                playbooks::load(state, out);
             }
             queue::changed(state, &alerts, overflow, others, out);
         }
@@ -129,7 +133,15 @@ fn take_triage(state: &mut State, msg: Msg, out: &mut Out) {
         Msg::Unqueued(r) => triage::unqueued(state, r),
         Msg::Stats(r) => triage::stats(state, r),
         Msg::Exchanges { id, result } => triage::exchanges(state, id, result),
-        Msg::Beat => triage::beat(state, out),
+        Msg::Beat => {
+            triage::beat(state, out);
+            playbooks::beat(state, out);
+        }
+        Msg::Runs(r) => put(&mut state.playbook.runs, r, state.now, |r| r.id.clone()),
+        Msg::RunOf { id, result } => playbooks::loaded(state, &id, result),
+        Msg::Offered { of, result } => playbooks::offered(state, of, result),
+        Msg::Started(result) => playbooks::started(state, result, out),
+        Msg::Stepped { run, result } => playbooks::stepped(state, &run, result, out),
         Msg::Copied(Ok(())) => state.tell(Role::Info, say!("sent to the terminal's clipboard")),
         Msg::Copied(Err(e)) => state.tell(Role::Bad, e),
         _ => {}
@@ -163,6 +175,7 @@ fn settle(state: &mut State, out: &mut Out) {
     }
     relayout::relayout(state);
     platform::keep_within(state);
+    playbooks::keep_within(state);
     triage::keep_beating(state, out);
 }
 
@@ -232,6 +245,7 @@ fn refresh(state: &mut State, out: &mut Out) {
     match state.tab {
         Tab::Queue => queue::reload_in_place(state, out),
         Tab::Cases => out.push(Effect::Cases),
+        Tab::Playbooks => playbooks::load(state, out),
         Tab::Approvals => out.push(Effect::Requests),
         Tab::Views => out.push(Effect::Views),
         Tab::Suppressions => out.push(Effect::Suppressions),
@@ -250,6 +264,7 @@ fn go_to(state: &mut State, tab: Tab, out: &mut Out) {
     state.overlays.clear();
     match tab {
         Tab::Cases => out.push(Effect::Cases),
+        Tab::Playbooks => playbooks::load(state, out),
         Tab::Approvals => out.push(Effect::Requests),
         Tab::Views => out.push(Effect::Views),
         Tab::Suppressions => out.push(Effect::Suppressions),

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::keymap::Key;
+use super::super::state::playbook::For;
 use super::super::state::{Facts, ViewRow};
 use super::super::words::Said;
 use crate::desk::Detail;
+use crate::desk::Offered;
 use crate::desk::Platform;
 use crate::model::act::{Act, ActReport};
 use crate::model::action::{Draft, Finding, Request, Tried};
@@ -15,6 +17,8 @@ use crate::model::alert::AlertRow;
 use crate::model::case::{Case, SavedView, Suppression};
 use crate::model::ids::{AlertId, PersonId, RequestId, SuppressionId};
 use crate::model::opinion::{Answered, Exchange, Review, TriageStats};
+use crate::model::playbook::Playbook;
+use crate::model::playbook_run::{Event, Run};
 use crate::model::query::{Count, Page, Query, QueryError, SortKey};
 use crate::model::verdict::{Verdict, VerdictKind};
 use crate::text::Untrusted;
@@ -136,6 +140,22 @@ pub enum Msg {
     /// A second passed, as was asked for.
     Beat,
     Copied(Result<(), Said>),
+    Runs(Result<Vec<Run>, Said>),
+    /// A run and the version of the playbook it goes by.
+    RunOf {
+        id: String,
+        result: Result<Box<(Run, Playbook)>, Said>,
+    },
+    Offered {
+        of: For,
+        result: Result<Vec<Offered>, Said>,
+    },
+    Started(Result<Box<Run>, Said>),
+    /// Something happened to a run, or was refused.
+    Stepped {
+        run: String,
+        result: Result<Said, Said>,
+    },
 }
 
 /// What is to be done outside.
@@ -272,6 +292,31 @@ pub enum Effect {
     },
     TriageStats,
     Exchanges(AlertId),
+    /// The runs of playbooks this person may see.
+    Runs,
+    RunOf(String),
+    /// Which playbooks can be started, and why.
+    Offer(For),
+    StartPlaybook {
+        by: PersonId,
+        key: String,
+        of: For,
+        values: Vec<(String, Untrusted)>,
+    },
+    /// Something happens to a run; `done` is told when it did.
+    StepRun {
+        by: PersonId,
+        run: String,
+        event: Box<Event>,
+        done: Said,
+    },
+    /// A file of this machine becomes evidence of a step.
+    Attach {
+        by: PersonId,
+        run: String,
+        visit: u32,
+        path: String,
+    },
     /// A `Beat` after a second.
     Beat,
     /// To the terminal's clipboard; text that is safe to show.

@@ -9,7 +9,7 @@ use super::super::state::overlay::{FieldKind, Form, Pick, Purpose};
 use super::super::state::{Overlay, State, own_words};
 use super::super::theme::{Role, Theme};
 use super::super::words::{Said, say};
-use super::{Effect, Out, acts, approvals, forms, keys, open, queue, triage};
+use super::{Effect, Out, acts, approvals, forms, keys, open, playbooks, queue, triage};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Suggested};
 use crate::model::alert::Disposition;
@@ -167,6 +167,10 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
             triage::ask(state, id, &form.text_of("question"), out)?;
             return Ok(false);
         }
+        Purpose::StartPlaybook { .. } | Purpose::Step { .. } | Purpose::CancelPlaybook { .. } => {
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            out.push(playbooks::sent(form, by)?);
+        }
         Purpose::Columns => {
             let names: Vec<String> =
                 form.text_of("columns").split([' ', ',']).filter(|s| !s.is_empty()).map(String::from).collect();
@@ -297,6 +301,8 @@ pub fn take(state: &mut State, out: &mut Out) {
             queue::reload_in_place(state, out);
         }
         Pick::Copy(text) => out.push(Effect::Copy(Said::of(&text))),
+        Pick::StartPlaybook { key, title, of, asks } => playbooks::start(state, key, title, of, &asks, out),
+        Pick::Step { run, event, done } => playbooks::push(state, run, *event, done, out),
     }
 }
 

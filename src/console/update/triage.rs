@@ -292,7 +292,8 @@ pub fn beat(state: &mut State, out: &mut Out) {
 
 /// Asks for the next beat while something counts seconds.
 pub fn keep_beating(state: &mut State, out: &mut Out) {
-    let counts = !state.runs.is_empty() || (state.tab == Tab::Triage && state.triage.again);
+    let counts =
+        !state.runs.is_empty() || (state.tab == Tab::Triage && state.triage.again) || super::playbooks::counts(state);
     if counts && !state.beating {
         state.beating = true;
         out.push(Effect::Beat);

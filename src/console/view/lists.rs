@@ -14,7 +14,7 @@ use crate::desk::LinkState;
 use crate::model::action::{Request, RequestState};
 
 /// A table of whole rows: the heads, then one line each, the cursor kept on screen.
-fn table<Id: Clone + PartialEq, T>(
+pub fn table<Id: Clone + PartialEq, T>(
     c: &mut Canvas<'_>,
     panes: &Panes,
     what: &'static str,
@@ -51,7 +51,7 @@ fn table<Id: Clone + PartialEq, T>(
 }
 
 /// Padded or cut to a column.
-fn cell(text: &Said, columns: usize) -> Said {
+pub fn cell(text: &Said, columns: usize) -> Said {
     say!(text.fit(columns, "~").padded(columns), "  ")
 }
 

@@ -10,6 +10,9 @@ mod platform;
 pub mod platform_sample;
 #[cfg(test)]
 mod platform_tests;
+mod playbooks;
+#[cfg(test)]
+mod playbooks_tests;
 mod queue;
 mod raw;
 #[cfg(test)]
@@ -70,6 +73,7 @@ fn pane(c: &mut Canvas<'_>, panes: &Panes) {
     match c.state.tab {
         Tab::Queue => queue::draw(c, panes),
         Tab::Cases => lists::cases(c, panes),
+        Tab::Playbooks => playbooks::draw(c, panes),
         Tab::Approvals => lists::requests(c, panes),
         Tab::Slo | Tab::Sla | Tab::Checklists | Tab::Rollouts | Tab::Backups => platform::draw(c, panes),
         Tab::Views => lists::views(c, panes),
@@ -223,7 +227,7 @@ fn badge(s: &State, tab: Tab) -> Badge {
         Tab::Triage if s.facts.queue.held.is_some() => Some((say!("!"), Role::Warn)),
         Tab::Triage => some(s.facts.queue.waiting as usize, Role::Dim),
         Tab::Slo | Tab::Rollouts | Tab::Backups => health::badge(&s.platform, tab),
-        Tab::Views | Tab::Suppressions | Tab::Sla | Tab::Checklists => None,
+        Tab::Views | Tab::Suppressions | Tab::Sla | Tab::Checklists | Tab::Playbooks => None,
     }
 }
 
@@ -326,6 +330,7 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::Ask,
                 Do::Close,
                 Do::Propose,
+                Do::Playbook,
                 Do::ToOpinion,
                 Do::Raw,
                 Do::Next,
@@ -341,6 +346,7 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::Close,
                 Do::Snooze,
                 Do::Propose,
+                Do::Playbook,
                 Do::Mark,
                 Do::Filter,
                 Do::Palette,
@@ -350,7 +356,24 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::Pivot,
                 Do::Raw,
             ],
-            Tab::Cases => &[Do::Open, Do::Refresh, Do::Palette, Do::Help, Do::Back],
+            Tab::Cases => &[Do::Open, Do::CasePlaybook, Do::NextPage, Do::Refresh, Do::Palette, Do::Help, Do::Back],
+            Tab::Playbooks if s.full => &[
+                Do::StepDecide,
+                Do::StepRetry,
+                Do::StepSign,
+                Do::StepDone,
+                Do::StepFailed,
+                Do::StepSkip,
+                Do::StepNote,
+                Do::StepTake,
+                Do::StepDown,
+                Do::StepAttach,
+                Do::Back,
+                Do::StepAssign,
+                Do::CancelPlaybook,
+                Do::Help,
+            ],
+            Tab::Playbooks => &[Do::Open, Do::NextPage, Do::Refresh, Do::Palette, Do::Help, Do::Back],
             Tab::Approvals => &[Do::Open, Do::Execute, Do::Deny, Do::Withdraw, Do::KillSwitch, Do::Palette, Do::Help],
             Tab::Rollouts if s.full => &[
                 Do::Back,

@@ -152,6 +152,7 @@ fn every_pane_has_its_empty_loading_and_broken_words() {
         let e = say!("disk I/O error");
         let broken = match tab {
             Tab::Cases => Msg::Cases(Err(e)),
+            Tab::Playbooks => Msg::Runs(Err(e)),
             Tab::Approvals => Msg::Requests(Err(e)),
             Tab::Views => Msg::Views(Err(e)),
             Tab::Suppressions => Msg::Suppressions(Err(e)),
@@ -162,6 +163,7 @@ fn every_pane_has_its_empty_loading_and_broken_words() {
         assert!(t.contains("disk I/O error") && t.contains("last good") | t.contains("not worked yet"), "{tab:?}: {t}");
         let empty = match tab {
             Tab::Cases => Msg::Cases(Ok(vec![])),
+            Tab::Playbooks => Msg::Runs(Ok(vec![])),
             Tab::Approvals => Msg::Requests(Ok(vec![])),
             Tab::Views => Msg::Views(Ok(vec![])),
             Tab::Suppressions => Msg::Suppressions(Ok(vec![])),

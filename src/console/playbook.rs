@@ -1,0 +1,251 @@
+//! Playbooks at work in words: the lines of the step list, and the text of one step. Pure: of the run, the playbook, the
+//! time and the width there is. What a playbook says is untrusted and stands here cleaned.
+
+use jiff::Timestamp;
+
+use super::state::RunPage;
+use super::state::doc::{Doc, DocRow, block};
+use super::state::playbook::At;
+use super::theme::Role;
+use super::words::{Clock, Said, say};
+use crate::desk::playbook_runs::fill;
+use crate::model::playbook::{Playbook, Step, StepKind};
+use crate::model::playbook_run::{Run, RunState, Visit, VisitState};
+use crate::text::Untrusted;
+
+pub fn run_role(state: RunState) -> Role {
+    match state {
+        RunState::Running => Role::Accent,
+        RunState::Done => Role::Good,
+        RunState::Failed => Role::Bad,
+        RunState::Cancelled => Role::Dim,
+    }
+}
+
+pub fn visit_role(v: &Visit) -> Role {
+    match v.state {
+        VisitState::Ready if v.overdue => Role::Warn,
+        VisitState::Active if v.overdue => Role::Warn,
+        VisitState::Ready => Role::Accent,
+        VisitState::Active | VisitState::Open => Role::Info,
+        VisitState::Undecided | VisitState::Escalated => Role::Warn,
+        VisitState::Held | VisitState::Failed => Role::Bad,
+        VisitState::Done => Role::Good,
+        VisitState::Waiting | VisitState::Skipped | VisitState::Cancelled => Role::Dim,
+    }
+}
+
+/// How long it took, or how long is left of its time.
+pub fn clock(v: &Visit, now: Timestamp) -> (Said, Role) {
+    let between = |from: Timestamp, to: Timestamp| (to.as_second() - from.as_second()).max(0);
+    if let Some(end) = v.ended_at {
+        return (say!("took ", Said::span(between(v.ready_at.min(end), end))), Role::Dim);
+    }
+    if v.state == VisitState::Waiting {
+        return (say!("in ", Said::countdown(between(now, v.ready_at))), Role::Dim);
+    }
+    match v.fails_at.into_iter().chain(v.box_until).min() {
+        Some(until) if until > now => (say!(Said::countdown(between(now, until)), " left"), Role::Text),
+        Some(until) => (say!("OVER by ", Said::span(between(until, now))), Role::Warn),
+        None => (say!("for ", Said::span(between(v.entered_at, now))), Role::Dim),
+    }
+}
+
+/// The nearest clock of a run, for the list: of its open steps the one with least time left.
+pub fn run_clock(run: &Run, now: Timestamp) -> (Said, Role) {
+    let Some(over) = run.ended_at.filter(|_| run.state != RunState::Running) else {
+        let until = |v: &&Visit| v.fails_at.into_iter().chain(v.box_until).min();
+        let next = run.open().filter(|v| until(v).is_some()).min_by_key(until);
+        return match next.or_else(|| run.open().next()) {
+            Some(v) => clock(v, now),
+            None => (say!("for ", Said::span(now.as_second() - run.started_at.as_second())), Role::Dim),
+        };
+    };
+    (say!("took ", Said::span(over.as_second() - run.started_at.as_second())), Role::Dim)
+}
+
+/// Steps done of all there are, as far as is known.
+pub fn done_of(run: &Run) -> usize {
+    run.visits.iter().filter(|v| v.state.over()).count()
+}
+
+/// One line of the step list.
+pub fn line(page: &RunPage, at: &At, depth: usize, width: usize, now: Timestamp) -> DocRow {
+    let Some(shown) = &page.shown else { return Vec::new() };
+    let (run, book) = (&shown.0, &shown.1);
+    let indent = Said::repeat("  ", depth);
+    let narrow = width < 66;
+    let name_room = width.saturating_sub(if narrow { 26 } else { 38 }).max(8);
+    let cell = |text: &Said, w: usize| say!(text.fit(w, "~").padded(w), " ");
+    match at {
+        At::Ahead(id) => {
+            let name = book.step(id).map(|s| say!(s.name)).unwrap_or_default();
+            vec![
+                (cell(&Said::new(), 3), Role::Dim),
+                (cell(&name, name_room), Role::Dim),
+                (cell(&say!("ahead"), 9), Role::Dim),
+            ]
+        }
+        At::Visit(n) => {
+            let Some(v) = run.visit(*n) else { return Vec::new() };
+            let name = book.step(&v.step).map(|s| say!(s.name)).unwrap_or_else(|| Said::of(&v.key));
+            let branch =
+                if v.parent.is_some() && !v.branch.is_empty() { say!(Said::of(&v.branch), ": ") } else { Said::new() };
+            let round = if v.round > 0 { say!(" (round ", v.round + 1, ")") } else { Said::new() };
+            let role = if v.state.over() { Role::Dim } else { Role::Text };
+            let owner = v.owner.as_ref().map_or_else(|| say!("-"), |o| say!(o.clone()));
+            let (clock, clock_role) = clock(v, now);
+            let mut row = vec![
+                (cell(&say!(*n), 3), Role::Dim),
+                (cell(&say!(indent, branch, name, round), name_room), role),
+                (cell(&say!(v.state.word()), 9), visit_role(v)),
+            ];
+            if !narrow {
+                row.push((cell(&owner, 10), Role::Dim));
+            }
+            row.push((clock, clock_role));
+            row
+        }
+    }
+}
+
+/// The step under the cursor: what to do, with what, what became of it, and where it leads.
+pub fn text(page: &RunPage, width: usize, now: Timestamp) -> Doc {
+    let mut doc = Doc::new(width);
+    let (Some(shown), Some((visit, step))) = (&page.shown, page.step()) else { return doc };
+    let (run, book) = (&shown.0, &shown.1);
+    doc.text(0, &say!(step.name), Role::Heading);
+    match visit {
+        Some(v) => standing(&mut doc, v, now),
+        None => doc.text(0, &say!("nobody came to this step yet"), Role::Dim),
+    }
+    for (label, given) in [("what", &step.description)] {
+        let same = step.commands.iter().any(|c| c.text == *given);
+        if !given.is_empty() && !same {
+            doc.pair(say!(label), &block(&fill(run, step, given)), Role::Text);
+        }
+    }
+    commands(&mut doc, run, step);
+    for (label, given) in [("look at", &step.look_at), ("stop when", &step.stop_when)] {
+        if let Some(t) = given {
+            doc.pair(say!(label), &block(&fill(run, step, t)), Role::Text);
+        }
+    }
+    for what in &step.attach {
+        doc.pair(say!("attach"), &say!(what), Role::Text);
+    }
+    asked(&mut doc, step, visit);
+    if let Some(v) = visit {
+        became(&mut doc, v);
+    }
+    leads(&mut doc, book, step);
+    doc
+}
+
+fn standing(doc: &mut Doc, v: &Visit, now: Timestamp) {
+    let (clock, role) = clock(v, now);
+    let owner = v.owner.as_ref().map_or_else(|| say!("nobody has it"), |o| say!(o.clone(), " has it"));
+    let owner =
+        if v.state.over() { v.ended_by.as_ref().map_or_else(Said::new, |o| say!("by ", o.clone())) } else { owner };
+    doc.rows.push(vec![(say!(v.state.word(), "   "), visit_role(v)), (say!(owner, "   "), Role::Text), (clock, role)]);
+    if let Some(why) = &v.reason {
+        doc.pair(say!("because"), &block(why), Role::Warn);
+    }
+    if let Some(child) = &v.child {
+        doc.pair(say!("waits for"), &say!("the playbook of run ", Said::of(child)), Role::Info);
+    }
+}
+
+/// Commands as they are written, in a box that our own words never stand in.
+fn commands(doc: &mut Doc, run: &Run, step: &Step) {
+    for c in &step.commands {
+        let room = doc.width.saturating_sub(2);
+        doc.rows.push(vec![(say!("| ", Said::of(&c.kind)), Role::Fence)]);
+        let mut lines = Vec::new();
+        for text in [&c.text, &c.description].into_iter().filter(|t| !t.is_empty()) {
+            lines.extend(block(&fill(run, step, text)).wrap(room));
+        }
+        for part in lines {
+            doc.rows.push(vec![(say!("| "), Role::Fence), (part, Role::Text)]);
+        }
+    }
+}
+
+fn asked(doc: &mut Doc, step: &Step, visit: Option<&Visit>) {
+    if let Some(who) = &step.who {
+        doc.pair(say!("for"), &say!(who), Role::Dim);
+    }
+    if !step.targets.is_empty() {
+        let mut all = Said::new();
+        for t in &step.targets {
+            all.push(&say!(t, "  "));
+        }
+        doc.pair(say!("on"), &all, Role::Dim);
+    }
+    if !step.out_args.is_empty() {
+        let names: Vec<&str> = step.out_args.iter().map(|n| n.trim_matches('_')).collect();
+        doc.pair(say!("gives"), &Said::of(&names.join(", ")), Role::Info);
+    }
+    let signed = |r: &String| visit.is_some_and(|v| v.signed.iter().any(|s| s.role == *r));
+    let open: Vec<&str> = step.sign_off.iter().filter(|r| !signed(r)).map(String::as_str).collect();
+    if !open.is_empty() {
+        doc.pair(say!("sign off"), &say!("wanted of ", Said::of(&open.join(", "))), Role::Warn);
+    }
+    if let StepKind::If { condition, .. } | StepKind::While { condition, .. } | StepKind::Switch { on: condition, .. } =
+        &step.kind
+    {
+        doc.pair(say!("asks"), &say!(condition), Role::Text);
+    }
+}
+
+/// What people did with it.
+fn became(doc: &mut Doc, v: &Visit) {
+    for (name, value) in &v.outputs {
+        let value = value.as_ref().map_or_else(|| say!("not known"), block);
+        doc.pair(Said::of(name.trim_matches('_')), &value, Role::Text);
+    }
+    for s in &v.signed {
+        let named = s.named.as_ref().map_or_else(Said::new, |n| say!(" (", n, ")"));
+        doc.pair(say!("signed"), &say!(Said::of(&s.role), named, " by ", s.by, " at ", Clock(s.at)), Role::Good);
+    }
+    for e in &v.evidence {
+        let hash = Said::of(e.sha256.get(..12).unwrap_or("?"));
+        let text = say!(e.name, "  ", e.bytes, " bytes  sha256 ", hash, "  by ", e.by, " at ", Clock(e.at));
+        doc.pair(say!("evidence"), &text, Role::Text);
+    }
+    for n in &v.notes {
+        doc.pair(say!("note"), &say!(n.by, " at ", Clock(n.at), ": ", block(&n.text)), Role::Text);
+    }
+    for b in &v.branches {
+        let (word, role) = match b.ended {
+            None => ("at work", Role::Info),
+            Some(true) => ("done", Role::Good),
+            Some(false) => ("failed", Role::Bad),
+        };
+        doc.pair(say!("branch"), &say!(Said::of(&b.word), "  ", word), role);
+    }
+}
+
+fn leads(doc: &mut Doc, book: &Playbook, step: &Step) {
+    let name = |id: &str| match book.step(id) {
+        Some(s) if s.kind == StepKind::End => say!("the end"),
+        Some(s) => say!(s.name),
+        None => say!("?"),
+    };
+    for (word, head) in step.kind.branches() {
+        doc.pair(say!("branch"), &say!(Said::of(&word), "  leads to  ", name(head)), Role::Dim);
+    }
+    if let Some(next) = step.next() {
+        doc.pair(say!("then"), &name(next), Role::Dim);
+    }
+    if let Some(next) = &step.on_failure {
+        doc.pair(say!("if it fails"), &name(next), Role::Dim);
+    }
+}
+
+/// The type and the meaning of something a step gives.
+pub fn variable(run: &Run, book: &Playbook, step: &Step, name: &str) -> (String, Untrusted) {
+    let declared = step.variables.get(name).or_else(|| book.variables.get(name));
+    let kind = declared.map(|v| v.kind.clone()).or_else(|| run.variables.get(name).map(|h| h.kind.clone()));
+    (kind.unwrap_or_else(|| "string".into()), declared.map(|v| v.description.clone()).unwrap_or_default())
+}

@@ -1,0 +1,152 @@
+//! Playbooks at work: the list of runs, the open one, and which of its steps is in hand.
+
+use jiff::Timestamp;
+
+use super::super::words::Said;
+use super::{State, Tab, Table};
+use crate::model::ids::{AlertId, CaseId};
+use crate::model::playbook::{Playbook, Step};
+use crate::model::playbook_run::{Run, RunState, Visit};
+
+/// What a playbook is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    Alert(AlertId),
+    Case(CaseId),
+}
+
+impl For {
+    pub fn alert(self) -> Option<AlertId> {
+        if let Self::Alert(id) = self { Some(id) } else { None }
+    }
+
+    pub fn case(self) -> Option<CaseId> {
+        if let Self::Case(id) = self { Some(id) } else { None }
+    }
+}
+
+/// The open run.
+#[derive(Clone, Debug)]
+pub struct RunPage {
+    pub id: String,
+    /// The run, and the version of the playbook it goes by.
+    pub shown: Option<Box<(Run, Playbook)>>,
+    pub broken: Option<Said>,
+    /// The line of the step list, by what it is about.
+    pub cursor: Option<At>,
+    /// How far the step's text is scrolled.
+    pub scroll: usize,
+}
+
+/// A line of the step list: a step that was come to, or one nobody came to yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    Visit(u32),
+    Ahead(String),
+}
+
+/// The same, with how far it is indented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub at: At,
+    pub depth: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct PlaybookPage {
+    pub runs: Table<String, Run>,
+    pub open: Option<RunPage>,
+    /// What playbooks were asked for; the answer is awaited.
+    pub asked: Option<For>,
+    /// When the runs were asked for last.
+    pub asked_at: Timestamp,
+}
+
+impl PlaybookPage {
+    pub fn new(now: Timestamp) -> Self {
+        Self { runs: Table::new(now), open: None, asked: None, asked_at: now }
+    }
+
+    pub fn running(&self) -> usize {
+        self.runs.rows.iter().filter(|r| r.state == RunState::Running).count()
+    }
+}
+
+impl RunPage {
+    pub fn new(id: String) -> Self {
+        Self { id, shown: None, broken: None, cursor: None, scroll: 0 }
+    }
+
+    /// The steps as a tree: those come to, each branch below the step that opened it, then what nobody came to yet.
+    pub fn lines(&self) -> Vec<Line> {
+        let Some(shown) = &self.shown else { return Vec::new() };
+        let (run, book) = (&shown.0, &shown.1);
+        let mut out = Vec::new();
+        let mut stack: Vec<(u32, usize)> = roots(run).rev().map(|n| (n, 0)).collect();
+        while let Some((n, depth)) = stack.pop() {
+            out.push(Line { at: At::Visit(n), depth });
+            let mut below: Vec<&Visit> = run.visits.iter().filter(|v| v.parent == Some(n)).collect();
+            // Branch by branch; the order within one is that in which they were come to.
+            below.sort_by(|a, b| (a.round, &a.branch, a.n).cmp(&(b.round, &b.branch, b.n)));
+            stack.extend(below.iter().rev().map(|v| (v.n, (depth + 1).min(8))));
+        }
+        if run.state == RunState::Running {
+            let ahead = book.work().filter(|s| !run.visits.iter().any(|v| v.step == s.id));
+            out.extend(ahead.map(|s| Line { at: At::Ahead(s.id.clone()), depth: 0 }));
+        }
+        out
+    }
+
+    pub fn index(&self) -> Option<usize> {
+        let lines = self.lines();
+        let cursor = self.cursor.as_ref();
+        let at = cursor.and_then(|c| lines.iter().position(|l| l.at == *c));
+        at.or_else(|| (!lines.is_empty()).then_some(0))
+    }
+
+    /// The step under the cursor, and its visit if it was come to.
+    pub fn step(&self) -> Option<(Option<&Visit>, &Step)> {
+        let shown = self.shown.as_ref()?;
+        let line = self.lines().into_iter().nth(self.index()?)?;
+        match line.at {
+            At::Visit(n) => {
+                let visit = shown.0.visit(n)?;
+                Some((Some(visit), shown.1.step(&visit.step)?))
+            }
+            At::Ahead(id) => Some((None, shown.1.step(&id)?)),
+        }
+    }
+
+    /// Takes the run as it is now. The cursor stays, but for a step that is over: then it goes to what is to be done next.
+    pub fn take(&mut self, run: Run, book: Playbook) {
+        let over = |r: &Run, n: u32| r.visit(n).is_none_or(|v| v.state.over());
+        let moved = match (&self.cursor, &self.shown) {
+            (Some(At::Visit(n)), Some(before)) => !over(&before.0, *n) && over(&run, *n),
+            (Some(At::Ahead(id)), _) => run.visits.iter().any(|v| v.step == *id),
+            (Some(At::Visit(_)), None) | (None, _) => true,
+        };
+        if moved && let Some(next) = run.open().next().or(run.visits.last()) {
+            self.cursor = Some(At::Visit(next.n));
+            self.scroll = 0;
+        }
+        self.broken = None;
+        self.shown = Some(Box::new((run, book)));
+    }
+}
+
+fn roots(run: &Run) -> impl DoubleEndedIterator<Item = u32> + '_ {
+    run.visits.iter().filter(|v| v.parent.is_none()).map(|v| v.n)
+}
+
+/// The open run, if one is in front.
+pub fn run_in_hand(s: &State) -> Option<&Run> {
+    let open = s.playbook.open.as_ref().filter(|_| s.tab == Tab::Playbooks && s.full)?;
+    open.shown.as_ref().map(|shown| &shown.0)
+}
+
+/// The step under the cursor, if it was come to: its run, its visit and what the playbook says.
+pub fn step_in_hand(s: &State) -> Option<(&Run, &Visit, &Step)> {
+    let run = run_in_hand(s)?;
+    let (visit, step) = s.playbook.open.as_ref()?.step()?;
+    Some((run, visit?, step))
+}

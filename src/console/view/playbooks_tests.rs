@@ -1,0 +1,341 @@
+//! Playbooks on screen: which fit, the runs, an open one, and what keys on its steps send.
+
+use std::collections::BTreeMap;
+
+use super::super::state::playbook::{At, For};
+use super::super::state::{Overlay, State, Tab};
+use super::super::update::tests::{HOSTILE, bare, loaded, look, now, press, type_text};
+use super::super::update::{Effect, Msg, update};
+use super::super::words::say;
+use super::platform_sample::ago;
+use super::tests::{each_of, text};
+use crate::desk::Offered;
+use crate::desk::playbook::library;
+use crate::model::ids::{AlertId, CaseId, PersonId};
+use crate::model::playbook::Playbook;
+use crate::model::playbook_run::{Branch, Event, Evidence, Note, Run, RunState, Visit, VisitState};
+
+const LOOKS: [(&str, bool); 3] = [("dark", false), ("mono", true), ("deuteranopia", false)];
+const RUN: &str = "01JHQ3W5T0000000000000000A";
+
+fn book() -> Playbook {
+    library(None).get("phishing").unwrap().book.clone()
+}
+
+fn who(id: &str) -> PersonId {
+    PersonId::new(id).unwrap()
+}
+
+fn visit(n: u32, key: &str, state: VisitState, waited: i64) -> Visit {
+    let over = state.over();
+    Visit {
+        n,
+        step: book().find(key).unwrap().id.clone(),
+        key: key.into(),
+        parent: None,
+        branch: String::new(),
+        round: 0,
+        state,
+        owner: Some(who("alice")),
+        assigned: false,
+        entered_at: ago(waited),
+        ready_at: ago(waited),
+        began_at: Some(ago(waited)),
+        ended_at: over.then(|| ago(waited - 60)),
+        ended_by: over.then(|| who("alice")),
+        box_until: (!over).then(|| ago(waited - 600)),
+        fails_at: None,
+        overdue: waited > 600,
+        outputs: BTreeMap::new(),
+        reason: None,
+        notes: vec![],
+        evidence: vec![],
+        signed: vec![],
+        branches: vec![],
+        child: None,
+    }
+}
+
+/// Two steps done, the condition decided, its branches at work.
+fn run() -> Run {
+    let mut first = visit(1, "message", VisitState::Done, 1500);
+    first.evidence.push(Evidence {
+        sha256: "ab".repeat(32),
+        bytes: 48_213,
+        name: HOSTILE.into(),
+        by: who("alice"),
+        at: ago(1450),
+    });
+    first.notes.push(Note { by: who("bob"), at: ago(1440), text: HOSTILE.into() });
+    let mut second = visit(2, "judge", VisitState::Done, 1400);
+    second.outputs.insert("__is_phishing__".into(), Some("true".into()));
+    let mut third = visit(3, "real", VisitState::Open, 1300);
+    third.branches.push(Branch { word: "yes".into(), ended: None });
+    third.box_until = None;
+    let mut run = Run {
+        id: RUN.into(),
+        playbook: "phishing".into(),
+        playbook_id: book().id,
+        title: book().title,
+        version: book().hash,
+        alert: Some(AlertId(2)),
+        case: None,
+        started_by: who("alice"),
+        started_at: ago(1500),
+        state: RunState::Running,
+        ended_at: None,
+        ended_why: None,
+        restricted: vec![],
+        named: vec![],
+        variables: BTreeMap::new(),
+        visits: vec![first, second, third],
+        parent: None,
+        seq: 7,
+    };
+    let book = book();
+    let heads = book.find("all").unwrap().kind.branches().into_iter().map(|(w, h)| (w, h.to_owned()));
+    let mut all = visit(4, "all", VisitState::Open, 1300);
+    (all.parent, all.branch, all.box_until) = (Some(3), "yes".into(), None);
+    run.visits.push(all);
+    for (n, (word, head)) in (5..).zip(heads) {
+        let key = book.step(&head).unwrap().key.clone();
+        let state = if n == 5 { VisitState::Active } else { VisitState::Ready };
+        let mut v = visit(n, &key, state, if n == 5 { 1200 } else { 300 });
+        (v.parent, v.branch) = (Some(4), word);
+        v.owner = (n == 5).then(|| who("bob"));
+        run.visits.push(v);
+    }
+    run
+}
+
+fn over() -> Run {
+    let mut r = run();
+    (r.id, r.state, r.ended_at) = ("01JHQ3W5T0000000000000000B".into(), RunState::Failed, Some(ago(20)));
+    (r.title, r.alert, r.case) = (HOSTILE.into(), None, Some(CaseId(118)));
+    r
+}
+
+fn runs(s: &mut State) {
+    press(s, "2 2");
+    update(s, now(), Msg::Runs(Ok(vec![run(), over()])));
+}
+
+fn opened(s: &mut State, run: Run) {
+    runs(s);
+    let out = press(s, "enter");
+    assert!(out.contains(&Effect::RunOf(RUN.into())), "{out:?}");
+    update(s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((run, book()))) });
+    s.notice = None;
+}
+
+fn offers() -> Vec<Offered> {
+    let asks = book().variables.iter().filter(|(_, v)| v.external).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let of = |key: &str, title: &str, why: &[&str], asks| Offered {
+        key: key.into(),
+        title: title.into(),
+        description: HOSTILE.into(),
+        why: why.iter().map(|w| (*w).into()).collect(),
+        asks,
+    };
+    vec![
+        of("phishing", "Phishing message", &["the rule fits \"*phish*\"", "it is for T1566 Phishing"], asks),
+        of("malware", "Malware on a host", &["the alert says malware"], vec![]),
+        of("outage", HOSTILE, &[], vec![]),
+    ]
+}
+
+fn offered(s: &mut State) {
+    let out = press(s, "b");
+    assert_eq!(out, [Effect::Offer(For::Alert(AlertId(1)))]);
+    update(s, now(), Msg::Offered { of: For::Alert(AlertId(1)), result: Ok(offers()) });
+}
+
+#[test]
+fn pictures() {
+    each_of(&LOOKS, "playbook_offer", offered);
+    each_of(&LOOKS, "playbook_runs", runs);
+    each_of(&LOOKS, "playbook_open", |s| opened(s, run()));
+    each_of(&LOOKS[..2], "playbook_step_done", |s| {
+        opened(s, run());
+        press(s, "g");
+    });
+    each_of(&LOOKS[..1], "playbook_gives", |s| {
+        let mut r = run();
+        r.visits.truncate(2);
+        (r.visits[1].state, r.visits[1].ended_at) = (VisitState::Active, None);
+        opened(s, r);
+        press(s, "d");
+    });
+    each_of(&LOOKS[..1], "playbook_runs_empty", |s| {
+        press(s, "2 ]");
+        update(s, now(), Msg::Runs(Ok(vec![])));
+    });
+}
+
+#[test]
+fn a_playbook_is_started_from_an_alert_or_a_case() {
+    let mut s = loaded((80, 24), look("dark", false));
+    offered(&mut s);
+    // The second asks for nothing: it starts at once.
+    let out = press(&mut s, "down enter");
+    let by = who("alice");
+    let of = For::Alert(AlertId(1));
+    let start = |key: &str, of, values| Effect::StartPlaybook { by: by.clone(), key: key.into(), of, values };
+    assert!(out.contains(&start("malware", of, vec![])), "{out:?}");
+    // The first asks for a value, and does not go without one.
+    offered(&mut s);
+    press(&mut s, "enter ctrl-s");
+    assert!(text(&s).contains("message_id is needed"), "{}", text(&s));
+    type_text(&mut s, "<1@example>");
+    let out = press(&mut s, "enter");
+    assert!(out.contains(&start("phishing", of, vec![("message_id".into(), "<1@example>".into())])), "{out:?}");
+    update(&mut s, now(), Msg::Started(Err(say!("no such thing"))));
+    assert!(text(&s).contains("no such thing") && s.overlays.len() == 1, "what was typed stays");
+    press(&mut s, "enter");
+    let out = update(&mut s, now(), Msg::Started(Ok(Box::new(run()))));
+    assert!(s.overlays.is_empty() && s.tab == Tab::Playbooks && s.full);
+    assert!(out.contains(&Effect::RunOf(RUN.into())), "{out:?}");
+    press(&mut s, "q 2");
+    assert_eq!(press(&mut s, "2 2 b"), [Effect::Runs, Effect::Cases, Effect::Offer(For::Case(CaseId(118)))]);
+}
+
+#[test]
+fn an_offer_that_comes_late_opens_nothing() {
+    let mut s = loaded((80, 24), look("dark", false));
+    press(&mut s, "b x");
+    update(&mut s, now(), Msg::Offered { of: For::Alert(AlertId(1)), result: Ok(offers()) });
+    assert!(matches!(s.overlays.as_slice(), [Overlay::Form(_)]), "the form that was opened meanwhile");
+    press(&mut s, "esc");
+    update(&mut s, now(), Msg::Offered { of: For::Alert(AlertId(7)), result: Ok(offers()) });
+    assert!(s.overlays.is_empty());
+}
+
+fn event(out: &[Effect]) -> Option<Event> {
+    out.iter().find_map(|e| match e {
+        Effect::StepRun { event, run, .. } if run == RUN => Some((**event).clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn keys_on_a_step_send_what_happened() {
+    let make = || {
+        let mut s = loaded((80, 24), look("dark", false));
+        opened(&mut s, run());
+        press(&mut s, "j");
+        s
+    };
+    // The cursor opens on what is to be done, bob's; one further nobody has it.
+    let visit = 6;
+    for (keys, typed, wanted) in [
+        ("d", "", Some(Event::Done { visit, outputs: BTreeMap::new() })),
+        ("f", "mail server is away", Some(Event::Fail { visit, reason: "mail server is away".into() })),
+        ("s", "done by IT", Some(Event::Skip { visit, reason: "done by IT".into() })),
+        ("n", "asked Kim", Some(Event::Note { visit, text: "asked Kim".into() })),
+        ("c", "", Some(Event::Take { visit, over: false })),
+        ("k c enter", "", Some(Event::Take { visit: 5, over: true })),
+        ("A down enter", "", Some(Event::Assign { visit, to: who("bob") })),
+        // Without a reason nothing goes out; what does not fit the step is refused here.
+        ("f enter", "", None),
+        ("r", "", None),
+        ("o", "", None),
+    ] {
+        let mut s = make();
+        let mut out = press(&mut s, keys);
+        if !typed.is_empty() {
+            type_text(&mut s, typed);
+            out.extend(press(&mut s, "enter"));
+        }
+        let sent = event(&out);
+        let gives =
+            s.overlays.iter().any(|o| matches!(o, Overlay::Form(f) if f.fields.iter().any(|x| x.name.is_some())));
+        assert!(sent == wanted || (keys == "d" && gives), "{keys}: {sent:?}\n{}", text(&s));
+    }
+}
+
+#[test]
+fn what_a_step_gives_is_asked_for_by_its_type() {
+    let mut s = loaded((80, 24), look("dark", false));
+    let mut r = run();
+    r.visits.truncate(2);
+    (r.visits[1].state, r.visits[1].ended_at) = (VisitState::Active, None);
+    opened(&mut s, r);
+    assert_eq!(s.playbook.open.as_ref().unwrap().cursor, Some(At::Visit(2)));
+    press(&mut s, "d");
+    assert_eq!(event(&press(&mut s, "ctrl-s")), None, "not without a value");
+    assert!(text(&s).contains("is_phishing is needed"), "{}", text(&s));
+    let with = |v: Option<&str>| BTreeMap::from([("is_phishing".to_owned(), v.map(Into::into))]);
+    let mut again = s.clone();
+    assert_eq!(event(&press(&mut s, "n ctrl-s")), Some(Event::Done { visit: 2, outputs: with(Some("false")) }));
+    let unknown = event(&press(&mut again, "? ctrl-s"));
+    assert_eq!(unknown, Some(Event::Done { visit: 2, outputs: with(None) }));
+    // Refused: the form stays. Taken: it closes, and the run is read again.
+    update(&mut s, now(), Msg::Stepped { run: RUN.into(), result: Err(say!("not signed off yet")) });
+    assert!(text(&s).contains("not signed off yet"));
+    press(&mut s, "ctrl-s");
+    let out = update(&mut s, now(), Msg::Stepped { run: RUN.into(), result: Ok(say!("done")) });
+    assert!(s.overlays.is_empty() && out.contains(&Effect::RunOf(RUN.into())), "{out:?}");
+}
+
+#[test]
+fn the_cursor_goes_on_when_a_step_is_over_and_stays_else() {
+    let mut s = loaded((80, 24), look("dark", false));
+    opened(&mut s, run());
+    let cursor = |s: &State| s.playbook.open.as_ref().unwrap().cursor.clone();
+    let take = |s: &mut State, r: Run| {
+        update(s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((r, book()))) });
+    };
+    assert_eq!(cursor(&s), Some(At::Visit(5)));
+    press(&mut s, "g");
+    take(&mut s, run());
+    assert_eq!(cursor(&s), Some(At::Visit(1)), "what one reads is not taken away");
+    press(&mut s, "j j j j");
+    let mut r = run();
+    r.visits[4].state = VisitState::Done;
+    take(&mut s, r.clone());
+    assert_eq!(cursor(&s), Some(At::Visit(6)));
+    press(&mut s, "G");
+    assert!(matches!(cursor(&s), Some(At::Ahead(_))));
+    assert!(text(&s).contains("nobody came to this step yet"), "{}", text(&s));
+    assert_eq!(event(&press(&mut s, "d")), None);
+    // A run that is over takes notes, and nothing else.
+    r.state = RunState::Done;
+    take(&mut s, r);
+    press(&mut s, "g d");
+    assert!(text(&s).contains("already"), "{}", text(&s));
+    press(&mut s, "q");
+    assert!(!s.full && s.tab == Tab::Playbooks);
+}
+
+#[test]
+fn nothing_hostile_and_ascii_is_ascii() {
+    for size in [(60, 15), (80, 24), (160, 45)] {
+        for keys in ["", "enter", "enter g", "enter G", "enter g > >", "enter A", "enter n"] {
+            let mut s = bare(size, look("mono", true));
+            press(&mut s, "2 2");
+            update(&mut s, now(), Msg::Runs(Ok(vec![run(), over()])));
+            press(&mut s, keys.split(' ').next().filter(|k| !k.is_empty()).unwrap_or("k"));
+            update(&mut s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((run(), book()))) });
+            for key in keys.split(' ').skip(1) {
+                press(&mut s, key);
+            }
+            s.notice = None;
+            // The mark for a line break within foreign text is the one letter of its own.
+            let t = text(&s).replace('\u{23ce}', "");
+            assert!(t.is_ascii(), "{size:?} {keys}: {:?}", t.chars().find(|c| !c.is_ascii()));
+            assert!(t.chars().all(|c| c == '\n' || !c.is_control()), "{size:?} {keys}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_works_no_step() {
+    let mut s = loaded((80, 24), look("dark", false));
+    s.read_only = true;
+    opened(&mut s, run());
+    for key in ["d", "f", "s", "n", "c", "A", "X", "e"] {
+        let out = press(&mut s, key);
+        assert!(event(&out).is_none() && s.overlays.is_empty(), "{key}");
+        assert!(text(&s).contains("read-only"), "{key}");
+    }
+}
