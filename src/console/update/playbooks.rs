@@ -22,8 +22,8 @@ use crate::text::Untrusted;
 
 /// Others work the same runs, and time boxes run out: asked for again after so many seconds.
 const AGAIN: i64 = 3;
-/// What is written where a value was found to be not known.
-const UNKNOWN: &str = "?";
+/// What is written, and what is picked, where a value was found to be not known.
+const UNKNOWN: [&str; 2] = ["?", "not known"];
 
 // --- loading -----------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ fn field(name: &str, kind: &str, about: &Untrusted, unknown: bool) -> Field {
         "bool" => {
             let mut options = vec![('y', say!("true")), ('n', say!("false"))];
             if unknown {
-                options.push(('?', say!(UNKNOWN)));
+                options.push(('?', say!(UNKNOWN[1])));
             }
             FieldKind::Choice { options, chosen: None }
         }
@@ -409,7 +409,7 @@ fn given(form: &Form) -> BTreeMap<String, Option<Untrusted>> {
             FieldKind::Text(i) => i.text(),
             FieldKind::Choice { options, chosen } => options.get((*chosen)?)?.1.as_str().to_owned(),
         };
-        Some((f.name.clone()?, (value.trim() != UNKNOWN).then(|| own_words(value.trim()))))
+        Some((f.name.clone()?, (!UNKNOWN.contains(&value.trim())).then(|| own_words(value.trim()))))
     });
     named.collect()
 }

@@ -18,7 +18,7 @@ pub fn draw(c: &mut Canvas<'_>, panes: &Panes) {
 fn runs(c: &mut Canvas<'_>, panes: &Panes) {
     let s = c.state;
     let cell = lists::cell;
-    let wide = usize::from(panes.list.width.saturating_sub(58)).clamp(14, 46);
+    let wide = usize::from(panes.list.width.saturating_sub(61)).clamp(14, 46);
     let head = say!(
         cell(&say!("STATE"), 9),
         cell(&say!("PLAYBOOK"), wide),
