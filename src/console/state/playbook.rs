@@ -117,11 +117,12 @@ impl RunPage {
         }
     }
 
-    /// Takes the run as it is now. The cursor stays, but for a step that is over: then it goes to what is to be done next.
+    /// Takes the run as it is now. The cursor stays, but where its step no longer waits for anybody: then it goes to what is
+    /// to be done next.
     pub fn take(&mut self, run: Run, book: Playbook) {
-        let over = |r: &Run, n: u32| r.visit(n).is_none_or(|v| v.state.over());
+        let wants = |r: &Run, n: u32| r.visit(n).is_some_and(|v| v.state.wants_somebody());
         let moved = match (&self.cursor, &self.shown) {
-            (Some(At::Visit(n)), Some(before)) => !over(&before.0, *n) && over(&run, *n),
+            (Some(At::Visit(n)), Some(before)) => wants(&before.0, *n) && !wants(&run, *n),
             (Some(At::Ahead(id)), _) => run.visits.iter().any(|v| v.step == *id),
             (Some(At::Visit(_)), None) | (None, _) => true,
         };
