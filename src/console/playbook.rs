@@ -119,11 +119,9 @@ pub fn text(page: &RunPage, width: usize, now: Timestamp) -> Doc {
         Some(v) => standing(&mut doc, v, now),
         None => doc.text(0, &say!("nobody came to this step yet"), Role::Dim),
     }
-    for (label, given) in [("what", &step.description)] {
-        let same = step.commands.iter().any(|c| c.text == *given);
-        if !given.is_empty() && !same {
-            doc.pair(say!(label), &block(&fill(run, step, given)), Role::Text);
-        }
+    let given = &step.description;
+    if !given.is_empty() && !step.commands.iter().any(|c| c.text == *given) {
+        doc.pair(say!("what"), &block(&fill(run, step, given)), Role::Text);
     }
     commands(&mut doc, run, step);
     for (label, given) in [("look at", &step.look_at), ("stop when", &step.stop_when)] {

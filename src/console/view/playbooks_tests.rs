@@ -1,6 +1,7 @@
 //! Playbooks on screen: which fit, the runs, an open one, and what keys on its steps send.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::super::state::playbook::{At, For};
 use super::super::state::{Overlay, State, Tab};
@@ -19,7 +20,9 @@ const LOOKS: [(&str, bool); 3] = [("dark", false), ("mono", true), ("deuteranopi
 const RUN: &str = "01JHQ3W5T0000000000000000A";
 
 fn book() -> Playbook {
-    library(None).get("phishing").unwrap().book.clone()
+    // The library is read once: that takes its time.
+    static BOOK: LazyLock<Playbook> = LazyLock::new(|| library(None).get("phishing").unwrap().book.clone());
+    BOOK.clone()
 }
 
 fn who(id: &str) -> PersonId {
