@@ -247,16 +247,19 @@ impl Inner {
         let ask = |overridden| approving(&request, by, overridden);
         let mut findings = self.findings(&rules, &ask(known.as_ref()), now);
         let closed: Vec<String> = findings.iter().filter(|f| f.refuses).map(|f| f.text.clone()).collect();
-        let mut told = Vec::new();
-        if let Some(word) = word.as_ref().filter(|_| !closed.is_empty()) {
+        let word = word.filter(|_| !closed.is_empty());
+        if let Some(word) = &word {
             findings = self.findings(&rules, &ask(Some(word)), now);
-            Self::obey(&findings)?;
-            let body = json!({ "reason": word.reason, "set_aside": closed });
-            self.record(by, BUDGET_OVERRIDE, &request, body, now)?;
-            told = findings.clone();
         }
         Self::obey(&findings)?;
+        // An approval that is worth too little sets nothing aside either.
         let worth = self.worth(&rules, &request, by, signed.as_ref(), now)?;
+        let mut told = Vec::new();
+        if let Some(word) = word {
+            let body = json!({ "reason": word.reason, "set_aside": closed });
+            self.record(by, BUDGET_OVERRIDE, &request, body, now)?;
+            told = findings;
+        }
         let body = json!({ "enough": enough, "means": worth.means, "key": worth.key, "signed": signed });
         self.record(by, APPROVED, &request, body, now)?;
         let approved = self.change(id, |r| {

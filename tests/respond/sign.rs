@@ -340,6 +340,19 @@ async fn means_are_ranked_and_a_security_key_never_counts_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_approval_that_is_worth_too_little_sets_no_budget_aside() {
+    if !has_openssh() {
+        return;
+    }
+    let c = Case::new("[tiers.T2]\nsigned = \"agent\"\n[[budget]]\nactions = [\"isolate\"]\n").await;
+    let (r, by) = (&c.request, id("carol"));
+    let pressed = c.desk.responder.approve_over_budget(&by, &r.body.id, &r.digest, "the canary is fine".into(), now());
+    refused(pressed, "this is by key press");
+    assert_eq!(c.desk.kinds(&r.body.id), ["action.proposed"]);
+    refused(c.approve(c.signed("bob", NAMESPACE, &c.statement(Where::Desk))), "nothing is read here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn certificates_and_revocation_lists() {
     if !has_openssh() {
         return;
