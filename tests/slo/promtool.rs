@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use watchfloor::model::health::Tri;
@@ -131,11 +132,11 @@ fn objective(alerting: &str, target: &str) -> String {
 
 impl Story {
     fn series(&self) -> Series {
-        let track = |values: &[Option<f64>]| -> Track {
+        let track = |values: &[Option<f64>]| -> Arc<Track> {
             let sample = |(i, v): (usize, &Option<f64>)| v.map(|value| Sample { at: i as i64 * 60_000, value });
-            values.iter().enumerate().filter_map(sample).collect()
+            Arc::new(values.iter().enumerate().filter_map(sample).collect())
         };
-        let total: Vec<Track> = self.tracks.iter().map(|(_, t)| track(t)).collect();
+        let total: Vec<Arc<Track>> = self.tracks.iter().map(|(_, t)| track(t)).collect();
         let tracks = self.tracks.iter().filter(|(code, _)| code.starts_with('5')).map(|(_, t)| track(t)).collect();
         Series::new(Signal::Counters { part: Part::Bad, tracks, total, none_yet: false }, 60_000)
     }

@@ -33,7 +33,7 @@ const LOOK_BACK: usize = 10_000;
 /// One objective at a moment, with what is asked of it again and again.
 struct Eval<'a> {
     slo: &'a Slo,
-    meter: Meter,
+    meter: Meter<'a>,
     now: i64,
     bounds: Bounds,
     from: i64,
@@ -227,12 +227,13 @@ impl Eval<'_> {
             let at = if i == n { self.now } else { self.from + span * i / n };
             let seen = self.meter.coverage(before, at) > 0.0;
             let bad = self.meter.count(self.from, at).map(|c| c.bad);
-            let events = self.meter.events(before, at).map(|e| e / super::series::seconds(at - before));
+            let (step, events) = self.meter.both(before, at);
+            let events = events.map(|e| e / super::series::seconds(at - before));
             let point = BudgetPoint {
                 at: stamp(at),
                 left: weight.zip(bad).filter(|_| seen).map(|(w, bad)| 1.0 - bad * w),
                 events_per_second: events.filter(|_| seen),
-                burn: self.ratio(before, at).map(|bad| bad / allowed(self.slo)),
+                burn: step.filter(|c| c.total > 0.0).map(|c| c.bad / c.total / allowed(self.slo)),
             };
             before = at;
             point

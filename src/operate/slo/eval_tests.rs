@@ -57,7 +57,7 @@ fn counter(seconds: i64, step: i64, rate: impl Fn(i64) -> f64) -> Track {
 }
 
 fn pair(bad: Track, total: Track) -> Series {
-    let signal = Signal::Counters { part: Part::Bad, tracks: vec![bad], total: vec![total], none_yet: false };
+    let signal = Signal::Counters { part: Part::Bad, tracks: vec![bad.into()], total: vec![total.into()], none_yet: false };
     Series::new(signal, 300_000)
 }
 
@@ -93,13 +93,16 @@ fn increase_is_that_of_prometheus() {
     let grow: Vec<f64> = (0..=10).map(|i| f64::from(i) * 10.0).collect();
     let reset = [0., 10., 20., 30., 40., 50., 0., 10., 20., 30., 40.];
     for (values, expected) in [(&grow[..], 100.0), (&reset[..], 90.0)] {
-        let meter = Meter::new(&pair(Vec::new(), track(values)), Method::Occurrences);
+        let series = pair(Vec::new(), track(values));
+        let meter = Meter::new(&series, Method::Occurrences);
         assert!(close(meter.events(0, 3_000_000).unwrap(), expected), "{expected}");
     }
     // Two samples in the middle of a span reach half a distance to each side, and at the start no further than zero.
-    let meter = Meter::new(&pair(Vec::new(), track(&[5., 15.])), Method::Occurrences);
+    let series = pair(Vec::new(), track(&[5., 15.]));
+    let meter = Meter::new(&series, Method::Occurrences);
     assert!(close(meter.events(-3_000_000, 3_000_000).unwrap(), 10.0 * (300.0 + 150.0 + 150.0) / 300.0));
-    let meter = Meter::new(&pair(Vec::new(), track(&[1., 11.])), Method::Occurrences);
+    let series = pair(Vec::new(), track(&[1., 11.]));
+    let meter = Meter::new(&series, Method::Occurrences);
     assert!(close(meter.events(-3_000_000, 3_000_000).unwrap(), 10.0 * (300.0 + 30.0 + 150.0) / 300.0));
 }
 

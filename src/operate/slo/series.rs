@@ -6,6 +6,9 @@
 //! hold both their ends, as in Prometheus 2 (version 3 leaves the start out). A counter that appears inside the span with a
 //! value is taken back as since 2.52: before, it was taken back to zero from further away (prometheus#13725).
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::model::slo::Method;
@@ -44,13 +47,13 @@ pub enum Signal {
     /// Counters. `none_yet`: the metric of the part is there, only no series of it matches: nothing of it happened yet.
     Counters {
         part: Part,
-        tracks: Vec<Track>,
-        total: Vec<Track>,
+        tracks: Vec<Arc<Track>>,
+        total: Vec<Arc<Track>>,
         none_yet: bool,
     },
     /// Gauges of the share of bad, 0 to 1; NaN is a moment without events. Weighed by the time each stands for, so that
     /// an event is a second.
-    BadShare(Vec<Track>),
+    BadShare(Vec<Arc<Track>>),
     Events(Vec<Events>),
 }
 
@@ -89,52 +92,106 @@ pub struct Count {
     pub total: f64,
 }
 
+/// How many of these times, in order, are before `t`. Samples lie about evenly: a guess by the whole span, one more by
+/// the distance of two neighbours there, and doubling steps from where that was wrong.
+fn before(len: usize, at: impl Fn(usize) -> i64, t: i64) -> usize {
+    let Some(last) = len.checked_sub(1) else { return 0 };
+    let (first_at, last_at) = (at(0), at(last));
+    if t <= first_at {
+        return 0;
+    }
+    if t > last_at {
+        return len;
+    }
+    // From here on: at(0) < t <= at(last), so there are two, and they differ.
+    let guess = ((t - first_at) as f64 / (last_at - first_at) as f64 * last as f64) as usize;
+    let guess = guess.min(last - 1);
+    let apart = (at(guess + 1) - at(guess)).max(1);
+    let near = i64::try_from(guess).unwrap_or(0) + (t - at(guess)).div_euclid(apart);
+    let near = usize::try_from(near).unwrap_or(0).min(last);
+    let mut width = 1;
+    let (mut low, mut high);
+    if at(near) < t {
+        // at(low) < t <= at(high)
+        low = near;
+        high = (near + width).min(last);
+        while at(high) < t {
+            low = high;
+            width *= 2;
+            high = (high + width).min(last);
+        }
+    } else {
+        high = near;
+        low = near.saturating_sub(width);
+        while at(low) >= t {
+            high = low;
+            width *= 2;
+            low = low.saturating_sub(width);
+        }
+    }
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if at(middle) < t {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
+}
+
+/// How many of these times, in order, are not after `t`.
+fn until(len: usize, at: impl Fn(usize) -> i64, t: i64) -> usize {
+    before(len, at, t.saturating_add(1))
+}
+
 /// A counter ready to be asked.
 #[derive(Clone, Debug)]
-struct Counter {
-    at: Vec<i64>,
-    value: Vec<f64>,
+struct Counter<'a> {
+    /// In order.
+    samples: Cow<'a, [Sample]>,
     /// The samples that are below the one before. Summed anew for every span: running sums would lose the last digits,
     /// and nothing would become a little.
     resets: Vec<usize>,
 }
 
-impl Counter {
+impl<'a> Counter<'a> {
     /// Samples in any order; what is no number is no sample, and of two at one time the first holds.
-    fn new(track: &[Sample]) -> Self {
+    fn new(track: &'a [Sample]) -> Self {
         let in_order = track.iter().all(|s| s.value.is_finite()) && track.is_sorted_by(|a, b| a.at < b.at);
-        let mut sorted = Vec::new();
         let samples = if in_order {
-            track
+            Cow::Borrowed(track)
         } else {
-            sorted.extend(track.iter().copied().filter(|s| s.value.is_finite()));
-            sorted.sort_by_key(|s: &Sample| s.at);
+            let mut sorted: Vec<Sample> = track.iter().copied().filter(|s| s.value.is_finite()).collect();
+            sorted.sort_by_key(|s| s.at);
             sorted.dedup_by_key(|s| s.at);
-            &sorted
+            Cow::Owned(sorted)
         };
         let resets = (1..samples.len()).filter(|i| samples[*i].value < samples[i - 1].value).collect();
-        Self { at: samples.iter().map(|s| s.at).collect(), value: samples.iter().map(|s| s.value).collect(), resets }
+        Self { samples, resets }
     }
 
-    fn increase(&self, from: i64, until: i64) -> Option<f64> {
-        let first = self.at.partition_point(|t| *t < from);
-        let end = self.at.partition_point(|t| *t <= until);
-        if end < first + 2 {
+    fn increase(&self, from: i64, end: i64) -> Option<f64> {
+        let samples = &*self.samples;
+        let at = |i: usize| samples[i].at;
+        let first = before(samples.len(), at, from);
+        let behind = until(samples.len(), at, end);
+        if behind < first + 2 {
             return None;
         }
-        let last = end - 1;
+        let last = behind - 1;
         let resets = &self.resets[self.resets.partition_point(|i| *i <= first)..];
-        let lost = resets.iter().take_while(|i| **i <= last).map(|i| self.value[i - 1]);
-        let seen = lost.fold(self.value[last] - self.value[first], |sum, before| sum + before);
-        let span = seconds(self.at[last] - self.at[first]);
+        let lost = resets.iter().take_while(|i| **i <= last).map(|i| samples[i - 1].value);
+        let seen = lost.fold(samples[last].value - samples[first].value, |sum, before| sum + before);
+        let span = seconds(at(last) - at(first));
         let mean = span / (last - first) as f64;
         let reach = |gap: f64| if gap < mean * 1.1 { gap } else { mean / 2.0 };
-        let mut before = reach(seconds(self.at[first] - from));
-        if seen > 0.0 && self.value[first] >= 0.0 {
-            before = before.min(span * (self.value[first] / seen));
+        let mut ahead = reach(seconds(at(first) - from));
+        if seen > 0.0 && samples[first].value >= 0.0 {
+            ahead = ahead.min(span * (samples[first].value / seen));
         }
-        let after = reach(seconds(until - self.at[last]));
-        Some(seen * ((span + before + after) / span))
+        let after = reach(seconds(end - at(last)));
+        Some(seen * ((span + ahead + after) / span))
     }
 }
 
@@ -162,10 +219,13 @@ impl Tally {
         tally
     }
 
+    fn until(&self, t: i64) -> usize {
+        until(self.at.len(), |i| self.at[i], t)
+    }
+
     /// Of the entries after `from`, up to and with `until`. `None`: there is none.
     fn count(&self, from: i64, until: i64) -> Option<Count> {
-        let first = self.at.partition_point(|t| *t <= from);
-        let end = self.at.partition_point(|t| *t <= until);
+        let (first, end) = (self.until(from), self.until(until));
         if end <= first {
             return None;
         }
@@ -175,12 +235,12 @@ impl Tally {
 }
 
 #[derive(Clone, Debug)]
-enum Base {
-    Counters { part: Part, tracks: Vec<Counter>, total: Vec<Counter> },
+enum Base<'a> {
+    Counters { part: Part, tracks: Vec<Counter<'a>>, total: Vec<Counter<'a>> },
     Tally(Tally),
 }
 
-impl Base {
+impl Base<'_> {
     fn count(&self, from: i64, until: i64) -> Option<Count> {
         match self {
             Self::Tally(tally) => tally.count(from, until),
@@ -199,14 +259,14 @@ impl Base {
 }
 
 /// `None`: no track has two samples there.
-fn sum(tracks: &[Counter], from: i64, until: i64) -> Option<f64> {
+fn sum(tracks: &[Counter<'_>], from: i64, until: i64) -> Option<f64> {
     tracks.iter().filter_map(|t| t.increase(from, until)).fold(None, |sum, n| Some(sum.unwrap_or(0.0) + n))
 }
 
 /// A series ready to be asked, counting as an objective's method does.
 #[derive(Clone, Debug)]
-pub struct Meter {
-    base: Base,
+pub struct Meter<'a> {
+    base: Base<'a>,
     /// Slices by their end, for the methods that count those; and how long one is.
     slices: Option<(Tally, i64)>,
     seen: Seen,
@@ -214,12 +274,12 @@ pub struct Meter {
     pub part_absent: bool,
 }
 
-impl Meter {
-    pub fn new(series: &Series, method: Method) -> Self {
+impl<'a> Meter<'a> {
+    pub fn new(series: &'a Series, method: Method) -> Self {
         let seen = Seen::new(series);
         let base = base(series);
         let part_absent = matches!(&series.signal, Signal::Counters { tracks, none_yet: false, .. }
-            if tracks.iter().flatten().all(|s| !s.value.is_finite()));
+            if tracks.iter().flat_map(|t| t.iter()).all(|s| !s.value.is_finite()));
         let slices = match method {
             Method::Occurrences => None,
             Method::Timeslices { slice_seconds, .. } | Method::RatioTimeslices { slice_seconds } => {
@@ -246,6 +306,13 @@ impl Meter {
         self.base.count(from, until).map(|c| c.total)
     }
 
+    /// What the method counts, and the events; asked once where they are the same.
+    pub fn both(&self, from: i64, until: i64) -> (Option<Count>, Option<f64>) {
+        let count = self.count(from, until);
+        let events = if self.slices.is_some() { self.events(from, until) } else { count.map(|c| c.total) };
+        (count, events)
+    }
+
     /// Share of the span that has samples.
     pub fn coverage(&self, from: i64, until: i64) -> f64 {
         if until <= from {
@@ -264,7 +331,7 @@ impl Meter {
 
     /// The newest sample that is not after this.
     pub fn newest_until(&self, until: i64) -> Option<i64> {
-        self.seen.at.partition_point(|t| *t <= until).checked_sub(1).map(|i| self.seen.at[i])
+        self.seen.until(until).checked_sub(1).map(|i| self.seen.at[i])
     }
 
     pub fn oldest(&self) -> Option<i64> {
@@ -272,7 +339,7 @@ impl Meter {
     }
 }
 
-fn base(series: &Series) -> Base {
+fn base(series: &Series) -> Base<'_> {
     match &series.signal {
         Signal::Nothing => Base::Tally(Tally::default()),
         Signal::Counters { part, tracks, total, .. } => Base::Counters {
@@ -281,8 +348,8 @@ fn base(series: &Series) -> Base {
             total: total.iter().map(|t| Counter::new(t)).collect(),
         },
         Signal::BadShare(tracks) => {
-            let weigh = |track: &Track| {
-                let mut samples = track.clone();
+            let weigh = |track: &Arc<Track>| {
+                let mut samples = Track::clone(track);
                 samples.sort_by_key(|s| s.at);
                 samples.dedup_by_key(|s| s.at);
                 let spans = stands_for(series, samples.iter().map(|s| s.at));
@@ -301,7 +368,7 @@ fn base(series: &Series) -> Base {
     }
 }
 
-fn slices(base: &Base, seen: &Seen, slice: i64, method: Method) -> Tally {
+fn slices(base: &Base<'_>, seen: &Seen, slice: i64, method: Method) -> Tally {
     let (Some(oldest), Some(newest)) = (seen.at.first(), seen.at.last()) else { return Tally::default() };
     let (first, last) = (oldest.div_euclid(slice), newest.div_euclid(slice));
     let judge = |k: i64| {
@@ -329,6 +396,30 @@ fn stands_for(series: &Series, at: impl Iterator<Item = i64>) -> Vec<i64> {
     .collect()
 }
 
+/// The times at which any of these tracks has such a sample, in order. Those of one source have most of them at the same
+/// times: what adds nothing is not sorted in.
+fn times(tracks: &[Arc<Track>], counts: impl Fn(&Sample) -> bool) -> Vec<i64> {
+    let mut all: Vec<i64> = Vec::new();
+    for track in tracks {
+        let mut mine = track.iter().filter(|s| counts(s)).map(|s| s.at);
+        let same = track.len() == all.len() && mine.clone().eq(all.iter().copied());
+        if !same {
+            all.extend(&mut mine);
+            all = in_order(all);
+        }
+    }
+    all
+}
+
+/// Each once. A stable sort: parts that are in order are only merged.
+fn in_order(mut at: Vec<i64>) -> Vec<i64> {
+    if !at.is_sorted_by(|a, b| a < b) {
+        at.sort();
+        at.dedup();
+    }
+    at
+}
+
 /// When there were samples, of any track.
 #[derive(Clone, Debug)]
 struct Seen {
@@ -343,17 +434,13 @@ struct Seen {
 
 impl Seen {
     fn new(series: &Series) -> Self {
-        let mut at: Vec<i64> = match &series.signal {
+        let at: Vec<i64> = match &series.signal {
             Signal::Nothing => Vec::new(),
-            Signal::Counters { total, .. } => {
-                total.iter().flatten().filter(|s| s.value.is_finite()).map(|s| s.at).collect()
-            }
-            Signal::BadShare(tracks) => tracks.iter().flatten().map(|s| s.at).collect(),
-            Signal::Events(events) => events.iter().map(|e| e.at).collect(),
+            Signal::Counters { total, .. } => times(total, |s| s.value.is_finite()),
+            Signal::BadShare(tracks) => times(tracks, |_| true),
+            Signal::Events(events) => in_order(events.iter().map(|e| e.at).collect()),
         };
         let own = matches!(&series.signal, Signal::Events(_));
-        at.sort_unstable();
-        at.dedup();
         let span = stands_for(series, at.iter().copied());
         let mut total = 0;
         let sum = span.iter().map(|s| {
@@ -363,9 +450,12 @@ impl Seen {
         Self { sum: sum.collect(), span, at, own }
     }
 
+    fn until(&self, t: i64) -> usize {
+        until(self.at.len(), |i| self.at[i], t)
+    }
+
     fn covered(&self, from: i64, until: i64) -> i64 {
-        let first = self.at.partition_point(|t| *t <= from);
-        let end = self.at.partition_point(|t| *t <= until);
+        let (first, end) = (self.until(from), self.until(until));
         let after = |i: usize| if i == 0 { 0 } else { self.sum[i - 1] };
         let mut covered = after(end) - after(first);
         // The first one reaches back past the start; the one after the end reaches back into the span.
@@ -385,4 +475,31 @@ pub(super) fn seconds(ms: i64) -> f64 {
 
 pub(super) fn stamp(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Even, uneven, with long gaps and with several at one time: as a plain binary search finds it.
+        #[test]
+        fn what_is_before_a_time_is_what_a_binary_search_finds(
+            gaps in proptest::collection::vec(prop_oneof![Just(60_i64), Just(300), 0..1_000_i64, 0..10_000_000_i64], 0..200),
+            asked in proptest::collection::vec(-1_000..100_000_000_i64, 20),
+        ) {
+            let mut at = Vec::new();
+            let mut t = 0;
+            for gap in gaps {
+                t += gap;
+                at.push(t);
+            }
+            for t in asked.into_iter().chain(at.iter().flat_map(|t| [t - 1, *t, t + 1])).chain([i64::MIN, i64::MAX]) {
+                prop_assert_eq!(before(at.len(), |i| at[i], t), at.partition_point(|a| *a < t));
+                prop_assert_eq!(until(at.len(), |i| at[i], t), at.partition_point(|a| *a <= t));
+            }
+        }
+    }
 }

@@ -8,10 +8,12 @@
 //! resets that were made good within one step; the objective says so in a note. On a grid a sample is the newest one of
 //! the five minutes before (the server's look-back), so a series is seen to end that late.
 
+mod kept;
 mod own;
 pub mod prometheus;
 pub mod query;
 pub mod saved;
+mod signal;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -21,24 +23,21 @@ use std::sync::Mutex;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+use self::kept::Kept;
+use self::kept::Lie;
 use self::prometheus::Fault;
 use self::prometheus::Server;
 use self::prometheus::Tracks;
 use self::query::Selector;
 use self::query::Shape;
 use super::eval;
-use super::series::Part;
-use super::series::Sample;
 use super::series::Series;
-use super::series::Signal;
-use super::series::Track;
 use super::spec::buckets;
 use super::window;
 use crate::config::settings::OperateSettings;
 use crate::config::settings::PrometheusSettings;
 use crate::model::health::SourceState;
 use crate::model::health::SourceWord;
-use crate::model::slo::Compare;
 use crate::model::slo::Indicator;
 use crate::model::slo::Method;
 use crate::model::slo::MetricQuery;
@@ -61,8 +60,6 @@ const TAIL: i64 = 6 * 3_600_000;
 const OVERLAP: i64 = 300_000;
 /// So many samples of questions that are read by the minute all along, each taken as one series: 64 MB.
 const BY_MINUTE: i64 = 4_000_000;
-/// Steps of one question in which a counter started anew that are read again by the minute, newest first.
-const RESETS: usize = 24;
 /// What steps may be, in minutes: each divides a day.
 const STEPS: [i64; 10] = [1, 2, 5, 10, 15, 30, 60, 120, 360, 1_440];
 /// The longest burn window.
@@ -103,15 +100,6 @@ struct Span {
     start: i64,
     end: i64,
     step: i64,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    tracks: Tracks,
-    from: i64,
-    until: i64,
-    notes: Vec<String>,
-    fault: Option<Fault>,
 }
 
 /// Reads what objectives are judged by, and keeps it from one reading to the next.
@@ -378,8 +366,7 @@ impl Reader {
         match picked {
             Ok(tracks) => {
                 if let Ok(mut kept) = self.kept.lock() {
-                    let now = Kept { tracks, from, until: at, ..Kept::default() };
-                    kept.insert(ask.clone(), now);
+                    kept.insert(ask.clone(), Kept::new(tracks, from, at));
                 }
                 None
             }
@@ -415,44 +402,31 @@ impl Reader {
                 }
             }
             if ask.counts && ask.step > MINUTE {
-                for (start, end) in resets(&all, ask.step) {
+                for (start, end) in kept::resets(&all, ask.step) {
                     let (start, end) = (start + MINUTE, end - MINUTE);
                     for (labels, track) in server.range(&ask.query, start, end, MINUTE, &mut notes).await? {
-                        merge(all.entry(labels).or_default(), track);
+                        kept::merge(all.entry(labels).or_default(), track);
                     }
                 }
             }
             Ok(all)
         };
         let read: Result<Tracks, Fault> = read.await;
-        match read {
-            Ok(new) if anew => self.keep(ask, Kept { tracks: new, from, until: at, notes, fault: None }, at),
-            Ok(new) => {
-                let mut kept = self.kept.lock().ok()?.remove(ask).unwrap_or_default();
-                for (labels, track) in new {
-                    merge(kept.tracks.entry(labels).or_default(), track);
-                }
-                let from = kept.from.max(from);
-                self.keep(ask, Kept { from, until: at, notes, fault: None, ..kept }, at)
-            }
-            Err(fault) => Some(self.fail(ask, fault)),
-        }
-    }
-
-    /// Forgets what is out of the window, and minutes that are not of the coarse grid any more, but for the last before
-    /// and the first after a counter started anew.
-    fn keep(&self, ask: &Ask, mut kept: Kept, at: i64) -> Option<Fault> {
-        let (from, tail) = (kept.from, at - TAIL);
-        for track in kept.tracks.values_mut() {
-            if ask.step == MINUTE {
-                track.drain(..track.partition_point(|s| s.at < from));
-                continue;
-            }
-            let anew = if ask.counts { around_resets(track) } else { BTreeSet::new() };
-            track.retain(|s| s.at >= from && (s.at >= tail || s.at.rem_euclid(ask.step) == 0 || anew.contains(&s.at)));
-        }
-        kept.tracks.retain(|_, track| !track.is_empty());
-        if kept.tracks.values().map(Vec::len).sum::<usize>() > SAMPLES_MAX {
+        let new = match read {
+            Ok(new) => new,
+            Err(fault) => return Some(self.fail(ask, fault)),
+        };
+        let (mut kept, since) = if anew {
+            (Kept::new(new, from, at), None)
+        } else {
+            let mut kept = self.kept.lock().ok()?.remove(ask).unwrap_or_default();
+            let since = kept.until - TAIL;
+            kept.add(new, from, at);
+            (kept, Some(since))
+        };
+        (kept.notes, kept.fault) = (notes, None);
+        kept.thin(Lie { step: ask.step, counts: ask.counts }, since);
+        if kept.samples() > SAMPLES_MAX {
             let why = format!("{} series are too many to keep: sum them in a recording rule", kept.tracks.len());
             return Some(self.fail(ask, Fault::new(SourceWord::Unreadable, why)));
         }
@@ -460,44 +434,12 @@ impl Reader {
         None
     }
 
-    // --- from what is kept to a series ---------------------------------------------------------------
-
     fn series(&self, slo: &Slo, need: &Need, at: i64) -> Series {
         let Ok(kept) = self.kept.lock() else { return Series::failed("the samples cannot be reached") };
         let sides: Vec<&Kept> = need.asks.iter().filter_map(|(ask, _)| kept.get(ask)).collect();
         let file = self.feed.is_some()
             || need.asks.iter().any(|(a, _)| self.settings.get(&a.source).is_some_and(|s| s.file.is_some()));
-        let side = |i: usize| -> Vec<Track> {
-            let (Some(kept), Some((_, shape))) = (sides.get(i), need.asks.get(i)) else { return Vec::new() };
-            let grid = Grid { step: need.step, tail: at - TAIL };
-            kept.tracks.values().map(|t| grid.track(t, shape)).collect()
-        };
-        let gauges = || sides.first().map(|k| k.tracks.values().cloned().collect::<Vec<_>>()).unwrap_or_default();
-        let signal = match &slo.indicator {
-            Indicator::Ratio { bad, .. } => {
-                let part = if bad.is_some() { Part::Bad } else { Part::Good };
-                let (tracks, total) = (side(0), side(1));
-                let none_yet = part == Part::Bad && tracks.is_empty() && !total.is_empty() && same_metric(need);
-                Signal::Counters { part, tracks, total, none_yet }
-            }
-            Indicator::ErrorRatio { .. } => Signal::BadShare(gauges()),
-            Indicator::Threshold { op, threshold, .. } => {
-                let judge = |mut track: Track| {
-                    for s in track.iter_mut().filter(|s| !s.value.is_nan()) {
-                        s.value = f64::from(u8::from(!holds(s.value, *op, *threshold)));
-                    }
-                    track
-                };
-                Signal::BadShare(gauges().into_iter().map(judge).collect())
-            }
-            Indicator::Desk { .. } => Signal::Nothing,
-        };
-        let step = if file { spacing(&signal).unwrap_or(need.step) } else { need.step };
-        let mut series = Series::new(signal, step);
-        series.tail = (!file).then_some((at - TAIL, MINUTE));
-        series.fault = sides.iter().find_map(|k| k.fault.as_ref()).map(|f| Untrusted::new(f.why.clone()));
-        series.notes = sides.iter().flat_map(|k| &k.notes).map(|n| Untrusted::new(n.clone())).collect();
-        series
+        signal::series(slo, need, &sides, file, at)
     }
 }
 
@@ -538,33 +480,6 @@ fn asks(needs: &[Result<Need, String>]) -> BTreeMap<Ask, (Shape, i64)> {
     asks
 }
 
-/// What is read later replaces what was read before.
-/// Adds what was read now; of two samples at one time this one holds. What is kept is in order, so only its end is
-/// touched.
-fn merge(into: &mut Track, mut later: Track) {
-    let Some(first) = later.iter().map(|s| s.at).min() else { return };
-    let rest = into.partition_point(|s| s.at < first);
-    later.extend(into.drain(rest..));
-    later.sort_by_key(|s| s.at);
-    later.dedup_by_key(|s| s.at);
-    into.append(&mut later);
-}
-
-/// Where a counter is lower than one coarse step before: from and until, the newest ones.
-fn resets(tracks: &Tracks, step: i64) -> Vec<(i64, i64)> {
-    let mut out = BTreeSet::new();
-    for track in tracks.values() {
-        let coarse = |w: &&[Sample]| w[1].value < w[0].value && w[1].at - w[0].at == step;
-        out.extend(track.windows(2).filter(coarse).map(|w| (w[0].at, w[1].at)));
-    }
-    out.into_iter().rev().take(RESETS).collect()
-}
-
-/// Times of the samples just before and after a counter started anew.
-fn around_resets(track: &Track) -> BTreeSet<i64> {
-    track.windows(2).filter(|w| w[1].value < w[0].value).flat_map(|w| [w[0].at, w[1].at]).collect()
-}
-
 /// Worst first: what blocks, then by what is spent.
 fn rank(status: &SloStatus) -> f64 {
     match status.spent.filter(|_| status.state.is_known()) {
@@ -575,69 +490,7 @@ fn rank(status: &SloStatus) -> f64 {
     }
 }
 
-/// Whether both sides select from the same metric: then a side without a series is one of which nothing happened yet.
-fn same_metric(need: &Need) -> bool {
-    let name = |i: usize| match need.asks.get(i) {
-        Some((_, Shape::Selector(q))) => Selector::parse(q).ok().map(|s| s.name),
-        _ => None,
-    };
-    name(0).is_some() && name(0) == name(1)
-}
-
-fn holds(value: f64, op: Compare, threshold: f64) -> bool {
-    match op {
-        Compare::Lt => value < threshold,
-        Compare::Lte => value <= threshold,
-        Compare::Gt => value > threshold,
-        Compare::Gte => value >= threshold,
-    }
-}
-
-/// The middle one of the distances between samples.
-fn spacing(signal: &Signal) -> Option<i64> {
-    let tracks = match signal {
-        Signal::Counters { total, .. } => total,
-        Signal::BadShare(tracks) => tracks,
-        _ => return None,
-    };
-    let mut gaps: Vec<i64> = tracks.iter().flat_map(|t| t.windows(2).map(|w| w[1].at - w[0].at)).collect();
-    gaps.retain(|g| *g > 0);
-    gaps.sort_unstable();
-    gaps.get(gaps.len() / 2).copied()
-}
-
 /// The range of a step in PromQL; at least five minutes, in which there are samples.
 fn range(step: i64) -> String {
     format!("{}s", (step / 1000).max(300))
-}
-
-/// How far apart the samples of a track were asked for.
-struct Grid {
-    step: i64,
-    tail: i64,
-}
-
-impl Grid {
-    /// Amounts and rates become a counter of what they add up to.
-    fn track(&self, track: &Track, shape: &Shape) -> Track {
-        let per_second = match shape {
-            Shape::Selector(_) | Shape::Other(_) => return track.clone(),
-            Shape::Templated { per_second: false, .. } => 1.0 / ((self.step / 1000).max(300) as f64),
-            Shape::Templated { .. } | Shape::Rate(_) => 1.0,
-        };
-        let mut sum = 0.0;
-        let mut before = i64::MIN / 2;
-        let mut out = Track::with_capacity(track.len() + 1);
-        for s in track.iter().filter(|s| s.value.is_finite()) {
-            let step = if s.at > self.tail { MINUTE } else { self.step };
-            if s.at - before > 2 * step {
-                before = s.at - step;
-                out.push(Sample { at: before, value: sum });
-            }
-            sum += s.value * per_second * super::series::seconds(s.at - before);
-            before = s.at;
-            out.push(Sample { at: s.at, value: sum });
-        }
-        out
-    }
 }

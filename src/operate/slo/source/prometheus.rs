@@ -19,7 +19,10 @@ const BODY_MAX: usize = 64 << 20;
 const SAID_MAX: usize = 300;
 
 /// Series by their labels.
-pub type Tracks = BTreeMap<BTreeMap<String, String>, Track>;
+pub type Tracks = BTreeMap<Labels, Track>;
+
+/// Of one series.
+pub type Labels = BTreeMap<String, String>;
 
 /// What went wrong, and what that makes of the source.
 #[derive(Clone, Debug, PartialEq)]
