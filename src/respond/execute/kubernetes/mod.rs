@@ -4,6 +4,7 @@
 //! is sent the object is read again; if what was seen no longer holds, nothing is sent. The patch carries the
 //! `resourceVersion` of that last reading, so that a change in between is a conflict (409) and not a surprise.
 
+mod heed;
 mod patch;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::model::action::{
 };
 use crate::model::rollout::{Rollout, RolloutKind, RolloutPhase, RolloutVerb};
 use crate::text::{Untrusted, clean};
+use heed::Heed;
 use patch::{Earlier, Kind, Patch, Seen};
 
 /// Connects to a cluster by its name in the settings, with the identity that may write. The error says in words why not.
@@ -29,6 +31,8 @@ pub type Clusters = Arc<dyn Fn(&str) -> BoxFuture<'static, Result<kube::Client, 
 const LIMIT: Duration = Duration::from_secs(20);
 /// Shown of what a dry run would change.
 const DIFF_LINES: usize = 200;
+/// How often an abort is looked after that the controller overwrote.
+const ABORTS: usize = 3;
 /// Who the cluster's audit log says it was.
 pub(super) const MANAGER: &str = "watchfloor";
 
@@ -459,10 +463,36 @@ pub async fn run(job: &Job, verb: RolloutVerb) {
             Ok(after) => {
                 let lines = patch::diff(&before, &after, DIFF_LINES);
                 let changed = u32::from(!lines.is_empty());
-                job.tell(target, ReceiptState::Done, Some(changed), lines.join("\n")).await;
+                let (state, detail) = match verb {
+                    RolloutVerb::Abort => heeded(job, &r, &client, lines.join("\n")).await,
+                    _ => (ReceiptState::Done, lines.join("\n")),
+                };
+                job.tell(target, state, Some(changed), detail).await;
             }
             Err(f) if f.answered => job.tell(target, ReceiptState::Failed, Some(0), f.words).await,
             Err(f) => job.tell(target, ReceiptState::Unknown, None, f.words).await,
         }
     }
+}
+
+/// Waits for the controller to act on an abort. One that it overwrote is sent again: the same patch, while all that
+/// was seen still holds.
+async fn heeded(job: &Job, r: &Ready<'_>, client: &kube::Client, diff: String) -> (ReceiptState, String) {
+    for _ in 0..ABORTS {
+        match heed::watch(r, client).await {
+            Heed::Taken => return (ReceiptState::Done, diff),
+            Heed::Waits => break,
+            Heed::Lost => {}
+        }
+        let again = async {
+            let (patch, _) = r.check(client, RolloutVerb::Abort, &job.approved.body().params).await?;
+            r.send(client, &patch, false).await.map_err(|f| f.words)
+        };
+        if let Err(why) = again.await {
+            return (ReceiptState::Unknown, format!("{diff}\nthe controller overwrote the abort: {why}"));
+        }
+    }
+    let why = "the cluster took it, but its rollouts controller has not acted on it: look at the rollout (the \
+               controller looks again by itself every 15 minutes, or when the rollout changes)";
+    (ReceiptState::Unknown, format!("{diff}\n{why}"))
 }
