@@ -57,7 +57,8 @@ fn counter(seconds: i64, step: i64, rate: impl Fn(i64) -> f64) -> Track {
 }
 
 fn pair(bad: Track, total: Track) -> Series {
-    let signal = Signal::Counters { part: Part::Bad, tracks: vec![bad.into()], total: vec![total.into()], none_yet: false };
+    let signal =
+        Signal::Counters { part: Part::Bad, tracks: vec![bad.into()], total: vec![total.into()], none_yet: false };
     Series::new(signal, 300_000)
 }
 
