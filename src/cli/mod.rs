@@ -27,6 +27,7 @@ pub mod model;
 pub mod organise;
 pub mod out;
 pub mod playbook;
+mod playbook_draft;
 pub mod playbook_run;
 pub mod report;
 pub mod respond;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::CliError;
 use super::Ctx;
 use super::Exit;
+use super::playbook_draft;
 use super::playbook_run;
 use crate::desk::playbook;
 use crate::desk::playbook::Document;
@@ -56,6 +57,11 @@ enum What {
     Sheet { playbook: String },
     /// Playbooks that fit an alert, and why. Exit 1: none does.
     Suggest { alert: AlertId },
+    /// Have the model draft a playbook for an alert or a case; it is checked, and waits for a review. Exit 1: it was
+    /// flagged, or no model wrote one and the nearest of the library is named.
+    Draft(playbook_draft::DraftArgs),
+    /// Drafts: read, approve, edit, reject.
+    Review(playbook_draft::ReviewArgs),
     /// Start a playbook: it is pinned to its version, and worked step by step.
     Start(playbook_run::StartArgs),
     /// Playbooks at work.
@@ -121,6 +127,8 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
             Ok(Exit::Done)
         }
         What::Suggest { alert } => suggest(ctx, alert),
+        What::Draft(args) => playbook_draft::draft(ctx, &args),
+        What::Review(args) => playbook_draft::review(ctx, args),
         What::Start(args) => playbook_run::start(ctx, args),
         What::Runs { all } => playbook_run::runs(ctx, all),
         What::Status(args) => playbook_run::status(ctx, args),

@@ -99,6 +99,11 @@ impl Inventory {
         self.len() == 0
     }
 
+    /// Names written out, of hosts and of people, lower case; patterns are left out.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.hosts.exact.keys().chain(self.people.exact.keys()).map(String::as_str)
+    }
+
     pub fn asset(&self, host: &str) -> Option<&Asset> {
         self.hosts.find(host)
     }

@@ -29,6 +29,7 @@ mod operate_slo;
 pub mod operate_spec;
 mod platform;
 pub mod playbook;
+pub mod playbook_draft;
 mod playbook_offer;
 pub mod playbook_runs;
 mod read;

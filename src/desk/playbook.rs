@@ -43,8 +43,14 @@ pub fn lint(document: &Document, library: &Library) -> Vec<Finding> {
 }
 
 impl Desk {
-    /// The playbooks of this desk, read now.
+    /// The playbooks of this desk, read now: those of files, and drafts that were approved.
     pub fn playbooks(&self) -> Library {
+        let mut library = self.library_of_files();
+        self.add_drafts(&mut library);
+        library
+    }
+
+    pub(super) fn library_of_files(&self) -> Library {
         library(self.settings.triage.playbooks.as_deref())
     }
 

@@ -72,7 +72,7 @@ impl Desk {
         Ok(out.into_iter().map(|(_, o)| o).collect())
     }
 
-    fn alerts_of(&self, case: CaseId) -> Result<Vec<AlertId>> {
+    pub(super) fn alerts_of(&self, case: CaseId) -> Result<Vec<AlertId>> {
         let nobody = PersonId::new("-").ok_or_else(|| DeskError::No("nobody".into()))?;
         let query = self.parse_query(&format!("case:{case}"), &nobody).map_err(|e| DeskError::No(e.to_string()))?;
         Ok(self.rows(&query, SortKey::Risk, Page::First, LOOKED_AT)?.into_iter().map(|r| r.id).collect())

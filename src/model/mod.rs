@@ -14,6 +14,7 @@ pub mod keys;
 pub mod opinion;
 pub mod person;
 pub mod playbook;
+pub mod playbook_draft;
 pub mod playbook_run;
 pub mod priority;
 pub mod query;

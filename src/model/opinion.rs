@@ -19,6 +19,8 @@ pub enum Purpose {
     Ask,
     /// A stored prompt run once more.
     Replay,
+    /// A playbook.
+    Draft,
 }
 
 impl Purpose {
@@ -28,6 +30,7 @@ impl Purpose {
             Self::SecondLook => "second look",
             Self::Ask => "ask",
             Self::Replay => "replay",
+            Self::Draft => "draft",
         }
     }
 }

@@ -173,6 +173,22 @@ pub struct Variable {
     pub external: bool,
 }
 
+/// The label of a playbook that a model wrote. It stays with the document whatever becomes of it.
+pub const GENERATED: &str = "GENERATED";
+
+/// What is known of how a model wrote a playbook. The document's author chose the words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generated {
+    /// As its server names it.
+    pub model: Option<Untrusted>,
+    /// SHA-256 of the prompt, hex.
+    pub prompt: Option<Untrusted>,
+    /// When, as it is written.
+    pub at: Option<Untrusted>,
+    /// People who changed it since, in order.
+    pub edited_by: Vec<Untrusted>,
+}
+
 /// What a step does, and where it goes by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepKind {
@@ -311,6 +327,8 @@ pub struct Playbook {
     pub words: Vec<String>,
     /// Only people of these roles, and those named, see its runs; empty: everybody does.
     pub restricted: Vec<String>,
+    /// A model wrote it.
+    pub generated: Option<Generated>,
     pub variables: BTreeMap<String, Variable>,
     pub start: String,
     pub exception: Option<String>,

@@ -62,6 +62,11 @@ pub fn derived(kind: &str, names: &[&str]) -> String {
     format!("{kind}--{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
 }
 
+/// Who made a playbook that a model wrote, whichever model it was.
+pub fn model_identity() -> String {
+    derived("identity", &["watchfloor model"])
+}
+
 /// A short name out of any text: lower case letters, digits and single hyphens, at most 40.
 pub fn key_of(text: &str) -> String {
     let mut out = String::new();

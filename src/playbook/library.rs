@@ -47,6 +47,10 @@ const BUNDLED: [(&str, &str); 21] = bundled![
 pub enum Origin {
     Bundled,
     File(PathBuf),
+    /// A model drafted it, and this person approved it.
+    Drafted {
+        approved_by: String,
+    },
 }
 
 impl Origin {
@@ -54,6 +58,7 @@ impl Origin {
         match self {
             Self::Bundled => "bundled".to_owned(),
             Self::File(path) => path.display().to_string(),
+            Self::Drafted { approved_by } => format!("GENERATED, approved by {approved_by}"),
         }
     }
 }
@@ -132,6 +137,15 @@ impl Library {
                 self.broken.push(Broken { path: path.clone(), why });
             }
             _ => self.items.push(Item { document, book, origin }),
+        }
+    }
+
+    /// Adds a draft that was approved. Never in the place of another playbook.
+    pub fn with_draft(&mut self, document: Document, key: &str, approved_by: &str) {
+        let book = document.view(key);
+        if !self.items.iter().any(|i| i.book.key == book.key || i.book.id == book.id) {
+            let origin = Origin::Drafted { approved_by: approved_by.to_owned() };
+            self.items.push(Item { document, book, origin });
         }
     }
 

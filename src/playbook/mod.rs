@@ -11,6 +11,7 @@
 pub mod clocks;
 pub mod condition;
 mod document;
+pub mod draft;
 pub mod evidence;
 pub mod export;
 pub mod ids;

@@ -9,6 +9,8 @@ use serde_json::Value;
 use super::Document;
 use super::ids;
 use crate::model::playbook::Command;
+use crate::model::playbook::GENERATED;
+use crate::model::playbook::Generated;
 use crate::model::playbook::Phase;
 use crate::model::playbook::Playbook;
 use crate::model::playbook::Step;
@@ -40,12 +42,26 @@ pub(super) fn read(doc: &Document, key: &str) -> Playbook {
         rules: own.map(|o| lower(o, "rules")).unwrap_or_default(),
         words: own.map(|o| lower(o, "words")).unwrap_or_default(),
         restricted: own.map(|o| words(o, "restricted")).unwrap_or_default(),
+        generated: generated(json, own),
         variables: variables(json, "playbook_variables"),
         start: id(json, "workflow_start").unwrap_or_default(),
         exception: id(json, "workflow_exception"),
         steps,
         hash: doc.hash().to_owned(),
     }
+}
+
+/// By its label, by what our extension says, or by who made it: none of them can be lost alone.
+fn generated(json: &Object, own: Option<&Object>) -> Option<Generated> {
+    let said = own.and_then(|o| object(o, "generated"));
+    let labelled = strings(json, "labels").any(|l| l.eq_ignore_ascii_case(GENERATED));
+    let ours = string(json, "created_by").is_some_and(|by| by == ids::model_identity());
+    (said.is_some() || labelled || ours || own.is_some_and(|o| o.contains_key("generated"))).then(|| Generated {
+        model: said.and_then(|o| text(o, "model")),
+        prompt: said.and_then(|o| text(o, "prompt_sha256")),
+        at: said.and_then(|o| text(o, "at")),
+        edited_by: said.map(|o| texts(o, "edited_by")).unwrap_or_default(),
+    })
 }
 
 fn string<'a>(o: &'a Object, key: &str) -> Option<&'a str> {

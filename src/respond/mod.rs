@@ -205,6 +205,11 @@ impl Responder {
         self.inner.running.load(Ordering::Relaxed)
     }
 
+    /// People besides whoever asks that an action of this tier needs.
+    pub fn approvals_of(&self, tier: Tier) -> u8 {
+        self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).policy.rules.tier(tier).approvals
+    }
+
     /// Digest the policy file had when it was last read.
     pub fn policy_digest(&self) -> String {
         self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).policy.digest.clone()

@@ -9,7 +9,10 @@ use zeroize::Zeroizing;
 use super::backend::openai::{Openai, Quota};
 use super::backend::rules::Rules;
 use super::reader::Reader;
-use super::{Answering, Ask, Backend, Cancel, Generation, Health, Judged, Offer, Question, TriageError, answer, check};
+use super::{
+    Answering, Ask, Backend, Cancel, Generation, Health, Judged, Offer, Question, TriageError, Writing, Written,
+    answer, check,
+};
 use crate::config::settings::TriageSettings;
 use crate::model::ids::PersonId;
 use crate::model::opinion::{Answered, Exchange, Purpose};
@@ -176,6 +179,29 @@ impl Backends {
                 }
             }
         })
+    }
+
+    /// Has the model write something about an alert. Nobody stands in for it.
+    ///
+    /// # Errors
+    /// [`TriageError::Configuration`] where there is no model.
+    pub async fn write(
+        &self,
+        writing: &Writing,
+        progress: &(dyn Fn(Untrusted) + Send + Sync),
+        cancel: &Cancel,
+    ) -> Result<Written, TriageError> {
+        let backend: &dyn Backend = self.primary.as_deref().unwrap_or(&self.rules);
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(TriageError::Cancelled),
+            answer = backend.write(writing, progress, cancel) => answer,
+        }
+    }
+
+    /// Longest answer of the model, in tokens. `None`: there is none.
+    pub fn max_tokens(&self) -> Option<u32> {
+        self.primary.as_ref().and_then(|b| b.runs()).map(|e| e.max_tokens())
     }
 
     /// Runs a stored prompt once more, with the same schema, seed and longest answer.

@@ -44,7 +44,7 @@ use std::time::Duration;
 use crate::model::alert::Alert;
 use crate::model::fields::Field;
 use crate::model::ids::PersonId;
-use crate::model::opinion::{Answered, Exchange};
+use crate::model::opinion::{Answered, Exchange, Purpose};
 use crate::model::verdict::Verdict;
 use crate::text::Untrusted;
 
@@ -93,6 +93,27 @@ pub struct Ask {
     pub text: Untrusted,
     /// Question and answer pairs of this conversation, oldest first.
     pub before: Vec<(Untrusted, Untrusted)>,
+}
+
+/// Something a model is to write about an alert. It comes back as JSON text, read by whoever asked.
+#[derive(Clone, Debug)]
+pub struct Writing {
+    pub about: Question,
+    pub purpose: Purpose,
+    /// The fixed part.
+    pub system: String,
+    /// What is asked, in our words; stands after the alert.
+    pub task: String,
+    /// JSON Schema of the answer.
+    pub schema: serde_json::Value,
+}
+
+/// What a model wrote, and the exchange that led to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// One JSON object; its words are a stranger's.
+    pub json: Untrusted,
+    pub exchange: Exchange,
 }
 
 /// Set from anywhere; looked at between tokens.
@@ -186,6 +207,16 @@ pub trait Backend: Send + Sync {
         _cancel: &'a Cancel,
     ) -> Answering<'a, (Answered, Vec<Exchange>)> {
         Box::pin(async { Err(TriageError::Configuration("rules cannot answer questions: that takes a model".into())) })
+    }
+
+    /// Writes something about an alert. It comes back unchecked.
+    fn write<'a>(
+        &'a self,
+        _writing: &'a Writing,
+        _progress: &'a (dyn Fn(Untrusted) + Send + Sync),
+        _cancel: &'a Cancel,
+    ) -> Answering<'a, Written> {
+        Box::pin(async { Err(TriageError::Configuration("rules write nothing: that takes a model".into())) })
     }
 
     fn health<'a>(&'a self) -> Telling<'a, Health>;

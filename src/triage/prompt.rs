@@ -11,7 +11,7 @@ mod fixed;
 use std::fmt::Write as _;
 
 use super::context::{self, Line, tokens};
-use super::{Ask, Offer, Question, taint};
+use super::{Ask, Offer, Question, Writing, taint};
 use crate::model::fields::Field;
 use crate::model::technique;
 use crate::text::{Untrusted, clean, clean_block};
@@ -105,6 +105,13 @@ pub fn build_ask(ask: &Ask, limits: Limits, fence: &str) -> Prompt {
     let question: String = clean_block(&ask.text).as_str().chars().take(QUESTION_MAX).collect();
     let _ = write!(user, "\nThe analyst asks:\n{}\n\nAnswer with the JSON object.", question.replace(fence, ""));
     Prompt { system: ask_system().to_owned(), user, mark, fence: fence.to_owned() }
+}
+
+/// Builds the prompt for something to be written about an alert.
+pub fn build_writing(w: &Writing, limits: Limits, fence: &str) -> Prompt {
+    let (mut user, mark) = data(&w.about, limits, fence, false);
+    let _ = write!(user, "\n{}", w.task);
+    Prompt { system: w.system.clone(), user, mark, fence: fence.to_owned() }
 }
 
 /// What the desk knows, then the alert: its own words first, what others wrote last.

@@ -9,7 +9,7 @@ use rand::Rng as _;
 use super::context::tokens;
 use super::engine::{Engine, Finish, Generated, Generation};
 use super::prompt::{self, Limits, Prompt};
-use super::{Answering, Ask, Backend, Cancel, Health, Judged, Offer, Question, Telling, TriageError};
+use super::{Answering, Ask, Backend, Cancel, Health, Judged, Offer, Question, Telling, TriageError, Writing, Written};
 use super::{check, detect, schema};
 use crate::config::settings::TriageSettings;
 use crate::model::opinion::{Answered, Exchange, Purpose};
@@ -194,6 +194,16 @@ impl Reader {
         };
         Ok((answered, vec![exchange]))
     }
+
+    async fn written(&self, w: &Writing, progress: Progress<'_>, cancel: &Cancel) -> Result<Written, TriageError> {
+        let q = &w.about;
+        let make = |limits: Limits, fence: &str| prompt::build_writing(w, limits, fence);
+        let (prompt, request, made) = self.generate(q, &q.request_id, &w.schema, &make, progress, cancel).await?;
+        let exchange = exchange(q, w.purpose, self.engine.id(), &request, &made);
+        whole(&prompt, &made)?;
+        let json = schema::json_of(&made.text).map_err(TriageError::Invalid)?;
+        Ok(Written { json: prompt.unmark(&json.into()), exchange })
+    }
 }
 
 /// What is kept of a request and its answer.
@@ -315,6 +325,10 @@ impl Backend for Reader {
         cancel: &'a Cancel,
     ) -> Answering<'a, (Answered, Vec<Exchange>)> {
         Box::pin(self.answer(ask, progress, cancel))
+    }
+
+    fn write<'a>(&'a self, writing: &'a Writing, progress: Progress<'a>, cancel: &'a Cancel) -> Answering<'a, Written> {
+        Box::pin(self.written(writing, progress, cancel))
     }
 
     fn health<'a>(&'a self) -> Telling<'a, Health> {

@@ -150,6 +150,11 @@ pub fn read(text: &str) -> Result<Answer, String> {
     })
 }
 
+/// The one JSON object of an answer, without what stands around it.
+pub(super) fn json_of(text: &str) -> Result<String, String> {
+    Ok(escaped(object(text)?).into_owned())
+}
+
 fn object(text: &str) -> Result<&str, String> {
     let text = text.rsplit_once("</think>").map_or(text, |(_, after)| after);
     let missing = || "the answer holds no JSON object".to_owned();

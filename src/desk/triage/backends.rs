@@ -98,6 +98,17 @@ impl Desk {
         rules.stand_in_for(&self.settings.triage.backend, question, why).await
     }
 
+    /// The configured backends, for something a person waits for.
+    pub(in crate::desk) fn draft_backends(&self) -> Result<Backends> {
+        self.backends(None)
+    }
+
+    /// Workers leave a slot free while a person waits.
+    pub(in crate::desk) async fn draft_busy<T>(&self, work: impl Future<Output = T>) -> T {
+        let _busy = self.busy();
+        work.await
+    }
+
     pub(super) fn busy(&self) -> Busy<'_> {
         self.asking.fetch_add(1, Ordering::SeqCst);
         Busy(&self.asking)

@@ -21,7 +21,8 @@ type Object = Map<String, Value>;
 pub const SIGNERS: [&str; 10] =
     ["analyst", "lead", "commander", "approver", "legal", "privacy", "hr", "communications", "executive", "owner"];
 
-const OF_PLAYBOOK: [&str; 5] = ["key", "techniques", "rules", "words", "restricted"];
+const OF_PLAYBOOK: [&str; 6] = ["key", "techniques", "rules", "words", "restricted", "generated"];
+const OF_GENERATED: [&str; 4] = ["model", "prompt_sha256", "at", "edited_by"];
 const OF_STEP: [&str; 11] =
     ["key", "who", "phase", "react", "techniques", "time_box", "look_at", "attach", "stop_when", "sign_off", "prompt"];
 
@@ -34,6 +35,11 @@ pub(super) fn check(doc: &Document, out: &mut Out) {
         listed(own, "techniques", &at, out, technique_fault);
         listed(own, "restricted", &at, out, |w| word_fault(w, &SIGNERS[..4], "role of the roster"));
         keys(own, &at, out);
+        match own.get("generated") {
+            None => {}
+            Some(Value::Object(said)) => known(said, &OF_GENERATED, &at.to("generated"), out),
+            Some(_) => out.error(&at.to("generated"), "wrong-type", "an object was expected"),
+        }
     }
     for (id, step) in json.get("workflow").and_then(Value::as_object).into_iter().flatten() {
         if let Some(own) = step.as_object().and_then(|o| extension(o, "step_extensions")) {

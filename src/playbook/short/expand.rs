@@ -232,9 +232,9 @@ impl Made {
     }
 }
 
-const CREATED: &str = "2026-01-01T00:00:00.000Z";
+pub(in crate::playbook) const CREATED: &str = "2026-01-01T00:00:00.000Z";
 
-fn definition() -> Value {
+pub(in crate::playbook) fn definition() -> Value {
     json!({
         "type": "extension-definition",
         "name": "watchfloor",
@@ -283,6 +283,14 @@ fn head(short: &Short, made: &Made, wrong: &mut Wrong) -> Object {
     list(&mut own, "rules", &short.rules);
     list(&mut own, "words", &short.words);
     list(&mut own, "restricted", &short.restricted);
+    if let Some(made) = &short.generated {
+        let mut said = Object::new();
+        for (name, text) in [("model", &made.model), ("prompt_sha256", &made.prompt_sha256), ("at", &made.at)] {
+            put(&mut said, name, text.as_deref());
+        }
+        list(&mut said, "edited_by", &made.edited_by);
+        own.insert("generated".into(), Value::Object(said));
+    }
     o.insert("playbook_extensions".into(), json!({ ids::EXTENSION: own }));
     o
 }
@@ -336,11 +344,11 @@ pub(super) fn playbook_id(key: &str) -> String {
     ids::derived("playbook", &[key])
 }
 
-pub(super) fn agent_id(who: &str) -> String {
+pub(in crate::playbook) fn agent_id(who: &str) -> String {
     ids::derived("group", &[who])
 }
 
-pub(super) fn identity(name: &str) -> String {
+pub(in crate::playbook) fn identity(name: &str) -> String {
     if ids::split(name).is_some() { name.to_owned() } else { ids::derived("identity", &[name]) }
 }
 

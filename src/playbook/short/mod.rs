@@ -29,7 +29,7 @@
 //! for stands in `[[also]]`: a JSON pointer and the JSON that is there, or `gone = true`. Both ways lose nothing: see
 //! [`to_toml`].
 
-mod expand;
+pub(in crate::playbook) mod expand;
 mod patch;
 mod shorten;
 
@@ -88,12 +88,28 @@ struct Short {
     /// The step that is gone to when one fails that has no way of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     exception: Option<String>,
+    /// What is known of the model that wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generated: Option<Made>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     vars: BTreeMap<String, Var>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     steps: Vec<Entry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     also: Vec<patch::Also>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Made {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    edited_by: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -220,6 +236,15 @@ pub fn from_toml(path: &Path, source: &str) -> Result<Document, Faults> {
         faults.sort();
         faults
     })
+}
+
+/// The document of a short form that was made, not written.
+///
+/// # Errors
+/// What of it cannot be a playbook.
+pub(in crate::playbook) fn from_value(short: serde_json::Value) -> Result<Document, String> {
+    let short: Short = serde_json::from_value(short).map_err(|e| e.to_string())?;
+    expand::document(&short).map_err(|all| all.into_iter().map(|w| w.1).collect::<Vec<_>>().join("; "))
 }
 
 /// Where the step of a key begins.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::END;
 use super::Entry;
+use super::Made;
 use super::Short;
 use super::Var;
 use super::expand;
@@ -52,11 +53,21 @@ pub(super) fn short(doc: &Document) -> Short {
         rules: listed("rules"),
         words: listed("words"),
         restricted: listed("restricted"),
+        generated: own.and_then(|o| o.get("generated")).and_then(Value::as_object).map(made),
         vars: variables(json, "playbook_variables"),
         ..out
     };
     steps(json, &mut out);
     out
+}
+
+fn made(o: &Object) -> Made {
+    Made {
+        model: string(o, "model"),
+        prompt_sha256: string(o, "prompt_sha256"),
+        at: string(o, "at"),
+        edited_by: strings(o, "edited_by"),
+    }
 }
 
 fn string(o: &Object, key: &str) -> Option<String> {
