@@ -34,6 +34,12 @@ mod approvals;
 mod crash;
 #[path = "respond/http.rs"]
 mod http;
+#[path = "respond/notify.rs"]
+mod notify;
+#[path = "respond/remote.rs"]
+mod remote;
+#[path = "respond/retry.rs"]
+mod retry;
 #[path = "respond/rollout.rs"]
 mod rollout;
 #[path = "respond/sign.rs"]

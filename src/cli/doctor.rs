@@ -109,6 +109,7 @@ fn look(ctx: &Ctx, deep: bool) -> Vec<Check> {
             checks.extend(people::roster(&loaded));
             checks.extend(people::inventory(&loaded));
             checks.extend(respond(&loaded));
+            checks.extend(notifiers(&loaded));
             checks.push(screen(&loaded));
             checks.extend(people::secrets(&loaded));
         }
@@ -167,6 +168,22 @@ fn respond(loaded: &Loaded) -> Vec<Check> {
             None => Check::ok("policy", "built in"),
         },
     ]
+}
+
+fn notifiers(loaded: &Loaded) -> Vec<Check> {
+    match inspect::notifiers(loaded) {
+        None => Vec::new(),
+        Some(Err(e)) => vec![Check::unknown("notify", e.to_string())],
+        Some(Ok(all)) => {
+            let check = |(name, well, said): (String, bool, String)| match well {
+                true => Check::ok("notify", format!("{name}: {said}")),
+                false => {
+                    Check::warn("notify", format!("{name}: {said}")).advise(format!("watchfloor notify test {name}"))
+                }
+            };
+            all.into_iter().map(check).collect()
+        }
+    }
 }
 
 fn screen(loaded: &Loaded) -> Check {

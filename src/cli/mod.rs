@@ -24,6 +24,7 @@ pub mod import;
 pub mod keys;
 pub mod live;
 pub mod model;
+pub mod notify;
 pub mod organise;
 pub mod out;
 pub mod playbook;
@@ -139,6 +140,8 @@ pub enum Command {
     Execute(respond::IdArgs),
     /// Stop all execution, or allow it again.
     KillSwitch(respond::KillArgs),
+    /// Those who are told of what happens to requests: chats, pagers, ticket systems.
+    Notify(notify::Args),
     /// Verify, query and export the audit log.
     Audit(audit::Args),
     /// Checklists: what is seen, ticked and signed off.
@@ -202,6 +205,7 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Withdraw(args)) => respond::withdraw(ctx, args),
         Some(Command::Execute(args)) => respond::execute(ctx, args),
         Some(Command::KillSwitch(args)) => respond::kill_switch(ctx, args),
+        Some(Command::Notify(args)) => notify::run(ctx, args),
         Some(Command::Audit(args)) => audit::run(ctx, args),
         Some(Command::Checklist(args)) => checklist::run(ctx, args),
         Some(Command::Playbook(args)) => playbook::run(ctx, args),

@@ -109,6 +109,10 @@ pub const SECTIONS: &[Section] = &[
     Section { path: "operate", about: "The platform this desk depends on: objectives, rollouts, backups." },
     Section { path: "operate.prometheus.*", about: "Prometheus servers, one table each, named as you like." },
     Section { path: "operate.kubernetes.*", about: "Kubernetes clusters, one table each, named as you like." },
+    Section {
+        path: "notify.*",
+        about: "Who else is told of what happens to requests, one table each, named as you like.",
+    },
     Section { path: "secrets", about: "Where secret references are looked up." },
     Section { path: "log", about: "Structured logs: DATA/log/watchfloor.YYYY-MM-DD.jsonl." },
 ];
@@ -116,6 +120,23 @@ pub const SECTIONS: &[Section] = &[
 const KEY_FIELDS: &[&str] = &[
     "record", "format", "title", "rule", "severity", "host", "user", "process", "src_ip", "dst_ip", "dst_port", "day",
     "hour",
+];
+/// [`Happening`](crate::model::happening::Happening)'s words.
+const HAPPENINGS: &[&str] = &[
+    "proposed",
+    "approved",
+    "denied",
+    "withdrawn",
+    "expired",
+    "void",
+    "started",
+    "done",
+    "failed",
+    "break-glass",
+    "escalated",
+    "review-overdue",
+    "reviewed",
+    "test",
 ];
 const SECONDS: Kind = Kind::Whole(1, 3600);
 const OPENSEARCH: &[&str] = &["opensearch"];
@@ -341,6 +362,31 @@ pub const KEYS: &[Key] = &[
         .like("\"kubeconfig-write\""),
     key("operate.kubernetes.*.write_context", Kind::Text, "Its context. Left out: the file's current one.").like("\"prod-write\""),
     key("operate.kubernetes.*.timeout_seconds", SECONDS, "Longest wait for an answer. Left out: 20.").like("20"),
+    key(
+        "notify.*.kind",
+        Kind::Word(&["webhook", "slack", "pagerduty", "opsgenie", "servicenow", "jira"]),
+        "What is told.",
+    )
+    .like("\"webhook\"")
+    .needed(),
+    key("notify.*.url", Kind::Url, "Its address. Left out: the vendor's own (pagerduty, opsgenie), or the secret (slack).")
+        .like("\"https://hooks.example/soc\""),
+    key(
+        "notify.*.secret",
+        Kind::Secret,
+        "Key of a webhook's signature, address of a Slack webhook, routing key, API key, password or token.",
+    )
+    .like("\"keyring:soc-hook\""),
+    key("notify.*.username", Kind::Text, "With it the secret is its password; without, a bearer token.")
+        .like("\"watchfloor\""),
+    key("notify.*.events", Kind::Words(HAPPENINGS), "What is told. Empty: all. A broken glass is told to everybody.")
+        .like("[\"proposed\", \"failed\", \"escalated\"]"),
+    key("notify.*.min_tier", Kind::Word(&["T0", "T1", "T2", "T3"]), "Requests below it are not told.").like("\"T2\""),
+    key("notify.*.ca", Kind::Path, "PEM file of the authority that signed its certificate.").like("\"hooks-ca.pem\""),
+    key("notify.*.timeout_seconds", SECONDS, "How long one try may take.").like("10"),
+    key("notify.*.table", Kind::Word(&["incident", "change_request"]), "Table of ServiceNow.").like("\"incident\""),
+    key("notify.*.project", Kind::Text, "Key of Jira's project.").like("\"SOC\""),
+    key("notify.*.issue_type", Kind::Text, "Name of Jira's issue type.").like("\"Task\""),
     key(
         "secrets.keyring",
         Kind::Word(&["auto", "secret-service", "keyutils"]),

@@ -38,6 +38,7 @@ pub fn sample() -> String {
             "triage.openai.servers.*" => named(&mut out, "triage.openai.servers.gpu-1", keys()),
             "operate.prometheus.*" => named(&mut out, "operate.prometheus.main", keys()),
             "operate.kubernetes.*" => named(&mut out, "operate.kubernetes.prod", keys()),
+            "notify.*" => named(&mut out, "notify.soc-hook", keys()),
             path => {
                 let _ = writeln!(out, "[{path}]");
                 for key in keys() {
@@ -116,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::config::settings::{
-        KubernetesSettings, OpensearchSettings, PrometheusSettings, ServerSettings, SourceSettings,
+        KubernetesSettings, NotifySettings, OpensearchSettings, PrometheusSettings, ServerSettings, SourceSettings,
     };
     use crate::config::{Env, Overrides, load};
 
@@ -125,9 +126,14 @@ mod tests {
         match node {
             serde_json::Value::Object(map) => {
                 for (name, child) in map {
-                    let star = ["intake.sources", "triage.openai.servers", "operate.prometheus", "operate.kubernetes"]
-                        .contains(&path)
-                        || path.starts_with("intake.generic");
+                    let named = [
+                        "intake.sources",
+                        "triage.openai.servers",
+                        "operate.prometheus",
+                        "operate.kubernetes",
+                        "notify",
+                    ];
+                    let star = named.contains(&path) || path.starts_with("intake.generic");
                     let name = if star { "*" } else { name };
                     leaves(child, &if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }, out);
                 }
@@ -156,6 +162,7 @@ mod tests {
         .into();
         settings.intake.generic = [("g".into(), [("title".into(), "x".into())].into())].into();
         settings.operate.prometheus = [("p".into(), PrometheusSettings::default())].into();
+        settings.notify = [("n".into(), NotifySettings::default())].into();
         settings.operate.kubernetes = [("k".into(), KubernetesSettings::default())].into();
         settings.triage.openai.servers = [("s".into(), ServerSettings::default())].into();
         let mut have = BTreeSet::new();

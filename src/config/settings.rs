@@ -17,6 +17,8 @@ pub struct Settings {
     pub triage: TriageSettings,
     pub respond: RespondSettings,
     pub operate: OperateSettings,
+    /// Who else is told of what happens to requests, by name.
+    pub notify: BTreeMap<String, NotifySettings>,
     pub secrets: SecretSettings,
     pub log: LogSettings,
 }
@@ -349,6 +351,52 @@ impl Default for RespondSettings {
             allowed_signers: None,
             revoked_keys: None,
             organisation: "watchfloor".into(),
+        }
+    }
+}
+
+/// Somebody who is told of what happens to requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NotifySettings {
+    /// `webhook`, `slack`, `pagerduty`, `opsgenie`, `servicenow` or `jira`.
+    pub kind: String,
+    /// Left out: the vendor's own, where there is one.
+    pub url: Option<String>,
+    /// A secret reference: the key of a webhook's signature, the address of a Slack webhook, PagerDuty's routing key, an
+    /// API key, a password or token.
+    pub secret: Option<String>,
+    /// With it `secret` is its password; without, a bearer token.
+    pub username: Option<String>,
+    /// Happenings told, by their words. Empty: all.
+    pub events: Vec<String>,
+    /// Requests below it are not told: `T0` to `T3`.
+    pub min_tier: String,
+    /// PEM file of the authority that signed the server's certificate.
+    pub ca: Option<PathBuf>,
+    pub timeout_seconds: u64,
+    /// ServiceNow: `incident` or `change_request`.
+    pub table: String,
+    /// Jira: key of the project.
+    pub project: String,
+    /// Jira.
+    pub issue_type: String,
+}
+
+impl Default for NotifySettings {
+    fn default() -> Self {
+        Self {
+            kind: String::new(),
+            url: None,
+            secret: None,
+            username: None,
+            events: Vec::new(),
+            min_tier: "T0".into(),
+            ca: None,
+            timeout_seconds: 10,
+            table: "incident".into(),
+            project: String::new(),
+            issue_type: "Task".into(),
         }
     }
 }

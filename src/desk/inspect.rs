@@ -15,6 +15,7 @@ use crate::operate::sla::Agreement;
 use crate::operate::slo::spec::Folder;
 use crate::respond::Catalogue;
 use crate::respond::Policy;
+use crate::respond::notify;
 use crate::store::Store as _;
 use crate::store::sqlite::SqliteStore;
 
@@ -54,6 +55,10 @@ pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
         && let Err(f) = Playbooks::read(&folder)
     {
         faults.extend(f);
+    }
+    for w in notify::configured(&loaded.settings.notify).1 {
+        faults
+            .add(loaded.place_of(&["notify", &w.name, w.key]), format!("{}: {}", dotted(&["notify", &w.name]), w.what));
     }
     platform(loaded, &mut faults);
     formats(loaded, &mut faults);
@@ -106,6 +111,30 @@ pub fn store(loaded: &Loaded, deep: bool) -> Option<Result<String>> {
         let store = SqliteStore::open(&path)?;
         let revision = store.revision()?;
         if deep { Ok(store.integrity_check()?) } else { Ok(format!("revision {revision}")) }
+    })
+}
+
+/// How it goes with one of those who are told of what happens to requests: name, whether it goes well, and a sentence.
+/// `None` when there is no store yet.
+pub fn notifiers(loaded: &Loaded) -> Option<Result<Vec<(String, bool, String)>>> {
+    let path = loaded.paths.data_dir.join("desk.sqlite");
+    (path.exists() && !loaded.settings.notify.is_empty()).then(|| {
+        let store = SqliteStore::open(&path)?;
+        let mut all = Vec::new();
+        for name in loaded.settings.notify.keys() {
+            let state = notify::outbox::state(&store, name)?;
+            let waiting = notify::outbox::waiting(&store, name, notify::outbox::QUEUE)?.len();
+            let dead = notify::outbox::dead_letters(&store, name, notify::outbox::DEAD)?.len();
+            let error = state.last_error.as_ref().map(|(at, e)| format!("; {at:.0}: {e}")).unwrap_or_default();
+            let last = state.last_sent.map_or("never".to_owned(), |t| format!("{t:.0}"));
+            let said = format!(
+                "{} told, last {last}; {waiting} wait, {dead} dead{}",
+                state.sent,
+                if state.failing > 0 { error } else { String::new() }
+            );
+            all.push((name.clone(), state.failing == 0 && dead == 0, said));
+        }
+        Ok(all)
     })
 }
 

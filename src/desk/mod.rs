@@ -15,6 +15,7 @@ pub mod inspect;
 mod intake;
 mod live;
 pub mod models;
+pub mod notify;
 mod open;
 pub mod operate_acts;
 pub mod operate_backup;

@@ -100,9 +100,18 @@ pub enum Executor {
         /// system's.
         #[serde(default)]
         ca: Option<String>,
+        /// Of one try.
         #[serde(default = "default_timeout")]
         timeout_seconds: u64,
+        /// The server takes the same `idempotency-key` twice for once: then what may have got lost is sent again.
+        #[serde(default)]
+        idempotent: bool,
+        /// Signs each POST, so that the server knows who sent it.
+        #[serde(default)]
+        sign: Option<HttpSign>,
     },
+    /// One program on each target, through the system's `ssh`.
+    Ssh(SshRun),
     /// A snapshot of an OpenSearch cluster, taken or restored; targets are indices, the parameter `snapshot` its name.
     OpensearchSnapshot {
         verb: SnapshotVerb,
@@ -153,6 +162,64 @@ pub enum VeleroVerb {
     Drill,
 }
 
+/// HMAC-SHA256 over `TIMESTAMP.BODY` (seconds since 1970, a dot, the body's bytes), sent as `sha256=HEX`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSign {
+    /// A secret reference.
+    pub secret: String,
+    #[serde(default = "signature_header")]
+    pub header: String,
+    #[serde(default = "timestamp_header")]
+    pub timestamp_header: String,
+}
+
+fn signature_header() -> String {
+    "x-watchfloor-signature".into()
+}
+
+fn timestamp_header() -> String {
+    "x-watchfloor-timestamp".into()
+}
+
+/// A fixed program on listed hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshRun {
+    /// The program there and its arguments. `{{target}}`, `{{request.id}}` or `{{param.NAME}}` stands for a whole
+    /// argument. The login shell there must read single quotes as a POSIX shell does.
+    pub argv: Vec<String>,
+    /// Hosts it may run on: `NAME`, or `NAME=ADDRESS` or `NAME=ADDRESS:PORT` where the address is another; keys of such
+    /// a host stand in `known_hosts` under `NAME`.
+    pub hosts: Vec<String>,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default = "ssh_port")]
+    pub port: u16,
+    /// File of the hosts' keys. A host whose key does not stand there is not spoken to.
+    pub known_hosts: String,
+    /// Private key. Empty: keys of an agent.
+    #[serde(default)]
+    pub identity_file: Option<String>,
+    /// Socket of the agent. Empty: that of the environment.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// Hosts at the same time.
+    #[serde(default = "ssh_parallel")]
+    pub parallel: usize,
+    /// Of one host.
+    #[serde(default = "default_timeout")]
+    pub timeout_seconds: u64,
+}
+
+fn ssh_port() -> u16 {
+    22
+}
+
+fn ssh_parallel() -> usize {
+    4
+}
+
 /// A repository of restic and how to get at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResticAccess {
@@ -198,6 +265,7 @@ impl Executor {
         match self {
             Self::Ansible { .. } => "ansible",
             Self::Http { .. } => "http",
+            Self::Ssh(_) => "ssh",
             Self::OpensearchSnapshot { .. } => "opensearch_snapshot",
             Self::Restic { .. } => "restic",
             Self::Kubernetes { .. } => "kubernetes",

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod backup;
 pub mod case;
 pub mod fields;
+pub mod happening;
 pub mod health;
 pub mod ids;
 pub mod keys;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::execute::http;
 use super::execute::opensearch::check_def as opensearch_check;
+use super::execute::ssh;
 use super::{digest, value};
 use crate::config::doc::{Doc, Table, Value};
 use crate::config::fault::{Faults, Place, nearest};
@@ -166,11 +167,17 @@ fn check(def: &ActionDef, say: &mut dyn FnMut(&str, String)) {
             }
             check_timeout(*timeout_seconds, say);
         }
-        Executor::Http { url, headers, body, timeout_seconds, ca: _ } => {
-            for why in http::check_def(def, url, headers, body) {
+        Executor::Http { url, headers, body, timeout_seconds, sign, ca: _, idempotent: _ } => {
+            for why in http::check_def(def, url, headers, body, sign.as_ref()) {
                 say("executor", format!("executor: {why}"));
             }
             check_timeout(*timeout_seconds, say);
+        }
+        Executor::Ssh(run) => {
+            for why in ssh::check_def(def, run) {
+                say("executor", format!("executor: {why}"));
+            }
+            check_timeout(run.timeout_seconds, say);
         }
         Executor::OpensearchSnapshot { verb, access } => {
             for why in opensearch_check(def, *verb, access) {
@@ -227,6 +234,11 @@ fn settle_paths(def: &mut ActionDef, folder: &Path) {
             }
         }
         Executor::Http { ca: Some(ca), .. } => *ca = absolute(ca),
+        Executor::Ssh(run) => {
+            run.known_hosts = absolute(&run.known_hosts);
+            run.identity_file = run.identity_file.as_deref().map(absolute);
+            run.agent = run.agent.as_deref().map(absolute);
+        }
         Executor::OpensearchSnapshot { access, .. } => access.ca = access.ca.as_deref().map(absolute),
         Executor::Http { ca: None, .. }
         | Executor::Restic { .. }

@@ -17,8 +17,10 @@ mod decide;
 pub mod digest;
 pub mod evaluate;
 pub mod execute;
+mod hmac;
 mod lease;
 mod leftover;
+pub mod notify;
 pub mod policy;
 mod propose;
 mod receipt;
@@ -29,6 +31,7 @@ pub mod sign;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod value;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -148,7 +148,7 @@ async fn what_went_wrong_is_told_and_what_is_not_known_is_said_so() {
     }
 }
 
-fn walk(dir: &Path) -> Vec<PathBuf> {
+pub fn walk(dir: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
     for e in fs::read_dir(dir).unwrap().flatten() {
         if e.path().is_dir() { out.extend(walk(&e.path())) } else { out.push(e.path()) }

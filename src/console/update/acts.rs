@@ -235,7 +235,7 @@ pub fn evidence(state: &mut State) {
 /// hooks is not: that waits for the proposal.
 pub fn is_tried(def: &ActionDef) -> bool {
     match def.executor {
-        Executor::Ansible { .. } | Executor::Http { .. } => false,
+        Executor::Ansible { .. } | Executor::Http { .. } | Executor::Ssh(_) => false,
         Executor::Demo { .. } => def.name.starts_with("rollout-") || health::is_backup_act(def),
         _ => true,
     }

@@ -2,22 +2,25 @@
 //!
 //! What is sent is the approved command, byte for byte: `["POST", URL, "Name: value"..., BODY]`. Only secret
 //! references in header values are resolved, at the moment of sending; the values are never stored or logged, and are
-//! taken out of whatever the server answers. Nothing is sent twice: a POST whose answer was lost may have worked.
+//! taken out of whatever the server answers. Nothing is sent twice, since a POST whose answer was lost may have worked;
+//! unless the catalogue says that the server takes the same `idempotency-key` twice for once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{DryRun, Job, bounded, process};
-use crate::model::action::{ActionDef, Command, ParamType, Preview, ReceiptState, RequestBody};
+use crate::model::action::{ActionDef, Command, HttpSign, ParamType, Preview, ReceiptState, RequestBody};
 use crate::respond::digest;
+use crate::respond::wire::{self, Outgoing, Sent, Signer, Tried};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Longest answer that is read.
-const ANSWER_MAX: usize = 64 * 1024;
+/// Tries of what may be sent again.
+const TRIES: u32 = 4;
 /// Longest body that is sent.
 const BODY_MAX: usize = 1 << 20;
 
@@ -30,8 +33,17 @@ const OURS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connect
 const SECRET: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"];
 
 /// Everything that is wrong with an executor of this kind.
-pub fn check_def(def: &ActionDef, url: &str, headers: &BTreeMap<String, String>, body: &Value) -> Vec<String> {
+pub fn check_def(
+    def: &ActionDef,
+    url: &str,
+    headers: &BTreeMap<String, String>,
+    body: &Value,
+    sign: Option<&HttpSign>,
+) -> Vec<String> {
     let mut faults = Vec::new();
+    if let Some(sign) = sign {
+        faults.extend(check_sign(sign, headers));
+    }
     match reqwest::Url::parse(url) {
         Ok(u) if matches!(u.scheme(), "http" | "https") && u.username().is_empty() && u.password().is_none() => {}
         _ => faults.push("url: expected an http or https URL without user name or password".into()),
@@ -55,6 +67,26 @@ pub fn check_def(def: &ActionDef, url: &str, headers: &BTreeMap<String, String>,
             }
         }
     });
+    faults
+}
+
+fn check_sign(sign: &HttpSign, headers: &BTreeMap<String, String>) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !matches!(reference(&sign.secret), Some(("", _))) {
+        faults.push("sign: secret: expected a secret reference, such as keyring:soar-hmac".into());
+    }
+    for (key, name) in [("header", &sign.header), ("timestamp_header", &sign.timestamp_header)] {
+        let lower = name.to_ascii_lowercase();
+        if HeaderName::from_bytes(name.as_bytes()).is_err() || lower == "content-type" || OURS.contains(&lower.as_str())
+        {
+            faults.push(format!("sign: {key}: {name:?} cannot be used"));
+        } else if headers.keys().any(|h| h.eq_ignore_ascii_case(name)) {
+            faults.push(format!("sign: {key}: {name:?} stands among the headers too"));
+        }
+    }
+    if sign.header.eq_ignore_ascii_case(&sign.timestamp_header) {
+        faults.push("sign: header and timestamp_header must be two".into());
+    }
     faults
 }
 
@@ -85,10 +117,19 @@ pub struct Template<'a> {
     pub headers: &'a BTreeMap<String, String>,
     pub template: &'a Value,
     pub ca: Option<&'a str>,
+    pub sign: Option<&'a HttpSign>,
+}
+
+/// How it says that.
+pub struct Sending<'a> {
+    pub ca: Option<&'a str>,
+    pub sign: Option<&'a HttpSign>,
+    pub idempotent: bool,
+    pub timeout_seconds: u64,
 }
 
 pub fn render(def: &ActionDef, body: &RequestBody, t: &Template<'_>) -> Result<Vec<Command>, String> {
-    let Template { url, headers, template, ca } = *t;
+    let Template { url, headers, template, ca, sign } = *t;
     let mut files = BTreeMap::new();
     if let Some(ca) = ca {
         files.insert(ca.to_owned(), digest::of_file(Path::new(ca))?);
@@ -102,6 +143,11 @@ pub fn render(def: &ActionDef, body: &RequestBody, t: &Template<'_>) -> Result<V
         let mut argv = vec!["POST".to_owned(), url.to_owned(), "content-type: application/json".to_owned()];
         argv.push(format!("idempotency-key: {}/{target}", body.id));
         argv.extend(headers.iter().map(|(name, value)| format!("{}: {value}", name.to_ascii_lowercase())));
+        // These two are made when it is sent; here stands what they will be made of.
+        if let Some(sign) = sign {
+            argv.push(format!("{}: seconds since 1970", sign.timestamp_header.to_ascii_lowercase()));
+            argv.push(format!("{}: HMAC-SHA256 by {}", sign.header.to_ascii_lowercase(), sign.secret));
+        }
         argv.push(text);
         out.push(Command { targets: vec![target.clone()], argv, files: files.clone() });
     }
@@ -171,8 +217,8 @@ pub fn dry_run(body: &RequestBody) -> DryRun {
     DryRun { preview: preview.collect(), findings: Vec::new() }
 }
 
-pub async fn run(job: &Job, ca: Option<&str>, timeout_seconds: u64) {
-    let client = client(ca, Duration::from_secs(timeout_seconds)).await;
+pub async fn run(job: &Job, with: &Sending<'_>) {
+    let client = client(with.ca, Duration::from_secs(with.timeout_seconds)).await;
     let mut stop = job.stop.clone();
     for command in &job.approved.body().commands {
         let target = command.targets.first().map_or("", String::as_str);
@@ -188,7 +234,7 @@ pub async fn run(job: &Job, ca: Option<&str>, timeout_seconds: u64) {
             }
         };
         let (state, detail) = tokio::select! {
-            done = send(job, client, &command.argv) => done,
+            done = send(job, client, &command.argv, with) => done,
             why = process::reason(&mut stop) => (ReceiptState::Unknown, format!("stopped while it was sent: {why}")),
         };
         let changed = matches!(state, ReceiptState::Failed | ReceiptState::Skipped).then_some(0);
@@ -196,7 +242,7 @@ pub async fn run(job: &Job, ca: Option<&str>, timeout_seconds: u64) {
     }
 }
 
-pub(super) async fn client(ca: Option<&str>, limit: Duration) -> Result<reqwest::Client, String> {
+pub(in crate::respond) async fn client(ca: Option<&str>, limit: Duration) -> Result<reqwest::Client, String> {
     let mut builder = reqwest::Client::builder()
         .timeout(limit)
         .connect_timeout(CONNECT_LIMIT)
@@ -211,28 +257,55 @@ pub(super) async fn client(ca: Option<&str>, limit: Duration) -> Result<reqwest:
     builder.build().map_err(|e| causes(&e))
 }
 
-async fn send(job: &Job, client: &reqwest::Client, argv: &[String]) -> (ReceiptState, String) {
-    let [_, url, headers @ .., body] = argv else {
-        return (ReceiptState::Failed, "not sent: the command is incomplete".into());
+async fn send(job: &Job, client: &reqwest::Client, argv: &[String], with: &Sending<'_>) -> (ReceiptState, String) {
+    let not_sent = |why: String| (ReceiptState::Failed, format!("not sent: {why}"));
+    let [_, url, headers @ .., body] = argv else { return not_sent("the command is incomplete".into()) };
+    let made = |line: &&String| {
+        let name = line.split(": ").next().unwrap_or_default();
+        with.sign
+            .is_some_and(|s| name.eq_ignore_ascii_case(&s.header) || name.eq_ignore_ascii_case(&s.timestamp_header))
     };
-    let (headers, secrets) = match resolve(job, headers).await {
+    let plain: Vec<String> = headers.iter().filter(|l| !made(l)).cloned().collect();
+    let (headers, mut secrets) = match resolve(job, &plain).await {
         Ok(r) => r,
-        Err(why) => return (ReceiptState::Failed, format!("not sent: {why}")),
+        Err(why) => return not_sent(why),
     };
-    let answer = match client.post(url).headers(headers).body(body.clone()).send().await {
-        Ok(a) => a,
-        // Nothing of the request was sent before there was a connection.
-        Err(e) if e.is_connect() || e.is_builder() => {
-            return (ReceiptState::Failed, format!("not sent: {}", causes(&e)));
+    let sign = match signer(job, with.sign).await {
+        Ok(s) => s,
+        Err(why) => return not_sent(why),
+    };
+    secrets.extend(sign.iter().map(|s| s.secret.clone()));
+    let out = Outgoing { method: Method::POST, url: url.clone(), headers, body: Some(body.clone()), sign };
+    let tries = if with.idempotent { TRIES } else { 1 };
+    let tried = wire::retried(client, &out, job.clock, tries).await;
+    let (state, detail) = became(&tried);
+    (state, secrets.iter().fold(detail, |t, s| t.replace(s.as_str(), "[secret]")))
+}
+
+async fn signer(job: &Job, sign: Option<&HttpSign>) -> Result<Option<Signer>, String> {
+    let Some(sign) = sign else { return Ok(None) };
+    let (ask, which) = (job.secrets.clone(), sign.secret.clone());
+    let secret = tokio::task::spawn_blocking(move || ask(&which)).await.map_err(|e| e.to_string())??;
+    if secret.is_empty() {
+        return Err(format!("{} is empty", sign.secret));
+    }
+    let name = |n: &str| HeaderName::from_bytes(n.as_bytes()).map_err(|e| format!("{n}: {e}"));
+    Ok(Some(Signer { secret, header: name(&sign.header)?, timestamp_header: name(&sign.timestamp_header)? }))
+}
+
+/// The receipt. What may have arrived without an answer is not known, whatever a later try said.
+fn became(tried: &Tried) -> (ReceiptState, String) {
+    let times = if tried.tries > 1 { format!(" ({} tries)", tried.tries) } else { String::new() };
+    let failed = if tried.uncertain { ReceiptState::Unknown } else { ReceiptState::Failed };
+    match &tried.last {
+        Sent::Answer { status, text, .. } => {
+            let words = reqwest::StatusCode::from_u16(*status).map_or_else(|_| status.to_string(), |s| s.to_string());
+            let detail = format!("{words}{times}{}{text}", if text.is_empty() { "" } else { "\n" });
+            (if tried.last.success() { ReceiptState::Done } else { failed }, detail)
         }
-        Err(e) => return (ReceiptState::Unknown, format!("sent, but no answer: {}", causes(&e))),
-    };
-    let status = answer.status();
-    let text = read(answer, ANSWER_MAX).await;
-    let text = secrets.iter().fold(text, |t, s| t.replace(s.as_str(), "[secret]"));
-    let detail = format!("{status}{}{text}", if text.is_empty() { "" } else { "\n" });
-    let state = if status.is_success() { ReceiptState::Done } else { ReceiptState::Failed };
-    (state, detail)
+        Sent::NotSent(why) => (failed, format!("not sent{times}: {why}")),
+        Sent::Lost(why) => (ReceiptState::Unknown, format!("sent{times}, but no answer: {why}")),
+    }
 }
 
 /// Headers with their secrets, and the secrets to take out of the answer.
@@ -261,7 +334,7 @@ async fn resolve(job: &Job, headers: &[String]) -> Result<(HeaderMap, Vec<String
 }
 
 /// The beginning of the answer; how it ends does not matter any more.
-pub(super) async fn read(mut answer: reqwest::Response, max: usize) -> String {
+pub(in crate::respond) async fn read(mut answer: reqwest::Response, max: usize) -> String {
     let mut bytes = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         bytes.extend_from_slice(&chunk);
@@ -274,7 +347,7 @@ pub(super) async fn read(mut answer: reqwest::Response, max: usize) -> String {
 }
 
 /// The error with everything below it, without the URL's query.
-pub(super) fn causes(e: &reqwest::Error) -> String {
+pub(in crate::respond) fn causes(e: &reqwest::Error) -> String {
     let what = match e {
         e if e.is_timeout() => "it took too long",
         e if e.is_builder() => "it cannot be set up",
@@ -327,7 +400,7 @@ mod tests {
         let d = def("kind = \"demo\"", "");
         let faults = |url: &str, headers: &[(&str, &str)], body: Value| {
             let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            check_def(&d, url, &headers, &body)
+            check_def(&d, url, &headers, &body, None)
         };
         let url = "https://soar.example/hook";
         assert!(faults(url, &[("Authorization", "Bearer keyring:soar"), ("X-Team", "soc")], json!({})).is_empty());
@@ -344,6 +417,39 @@ mod tests {
         ] {
             assert_eq!(bad.len(), 1, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_signature_needs_a_reference_and_headers_of_its_own() {
+        let d = def("kind = \"demo\"", "");
+        let faults = |secret: &str, header: &str, time: &str| {
+            let sign = HttpSign { secret: secret.into(), header: header.into(), timestamp_header: time.into() };
+            let headers = [("X-Team".to_owned(), "soc".to_owned())].into();
+            check_def(&d, "https://soar.example", &headers, &json!({}), Some(&sign))
+        };
+        assert!(faults("keyring:soar", "x-sig", "x-time").is_empty());
+        for bad in [
+            faults("s3cret", "x-sig", "x-time"),
+            faults("Bearer keyring:soar", "x-sig", "x-time"),
+            faults("keyring:soar", "x sig", "x-time"),
+            faults("keyring:soar", "Idempotency-Key", "x-time"),
+            faults("keyring:soar", "x-team", "x-time"),
+            faults("keyring:soar", "x-sig", "X-Sig"),
+        ] {
+            assert_eq!(bad.len(), 1, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_have_arrived_is_not_known() {
+        let answer = |status| Sent::Answer { status, wait: None, text: String::new() };
+        let state = |last: Sent, uncertain| became(&Tried { last, tries: 2, uncertain }).0;
+        assert_eq!(state(answer(200), true), ReceiptState::Done);
+        assert_eq!(state(answer(503), false), ReceiptState::Failed);
+        assert_eq!(state(answer(503), true), ReceiptState::Unknown, "an earlier try was lost");
+        assert_eq!(state(Sent::NotSent("refused".into()), false), ReceiptState::Failed);
+        assert_eq!(state(Sent::NotSent("refused".into()), true), ReceiptState::Unknown);
+        assert_eq!(state(Sent::Lost("reset".into()), true), ReceiptState::Unknown);
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod kubernetes;
 pub mod opensearch;
 mod process;
 pub mod restic;
+mod shell;
+pub mod ssh;
 pub mod steps;
 pub mod velero;
 
@@ -90,7 +92,19 @@ impl Job {
 pub async fn run(job: &Job) {
     match &job.def.executor {
         Executor::Ansible { timeout_seconds, .. } => ansible::run(job, *timeout_seconds).await,
-        Executor::Http { ca, timeout_seconds, .. } => http::run(job, ca.as_deref(), *timeout_seconds).await,
+        Executor::Http { ca, timeout_seconds, idempotent, sign, .. } => {
+            http::run(
+                job,
+                &http::Sending {
+                    ca: ca.as_deref(),
+                    sign: sign.as_ref(),
+                    idempotent: *idempotent,
+                    timeout_seconds: *timeout_seconds,
+                },
+            )
+            .await;
+        }
+        Executor::Ssh(with) => ssh::run(job, with).await,
         Executor::OpensearchSnapshot { verb, access } => opensearch::run(job, *verb, access).await,
         Executor::Restic { access } => restic::run(job, access).await,
         Executor::Kubernetes { verb } => kubernetes::run(job, *verb).await,
@@ -105,9 +119,10 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
         Executor::Ansible { playbook, inventory, extra_args, .. } => {
             ansible::render(body, playbook, inventory, extra_args).map(|c| vec![c])
         }
-        Executor::Http { url, headers, body: template, ca, .. } => {
-            http::render(def, body, &http::Template { url, headers, template, ca: ca.as_deref() })
+        Executor::Http { url, headers, body: template, ca, sign, .. } => {
+            http::render(def, body, &http::Template { url, headers, template, ca: ca.as_deref(), sign: sign.as_ref() })
         }
+        Executor::Ssh(with) => ssh::render(body, with),
         Executor::OpensearchSnapshot { verb, access } => opensearch::render(body, *verb, access),
         Executor::Restic { access } => Ok(restic::render(body, access)),
         Executor::Kubernetes { verb } => kubernetes::render(body, *verb),
@@ -128,6 +143,7 @@ pub async fn plan(def: &ActionDef, body: &RequestBody, ways: Ways<'_>) -> Result
         }
         Executor::Ansible { .. }
         | Executor::Http { .. }
+        | Executor::Ssh(_)
         | Executor::OpensearchSnapshot { .. }
         | Executor::Restic { .. }
         | Executor::Demo { .. } => Ok(None),
@@ -153,6 +169,7 @@ pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, ways: W
     match &def.executor {
         Executor::Ansible { timeout_seconds, .. } => ansible::dry_run(body, *timeout_seconds, home, stop).await,
         Executor::Http { .. } => http::dry_run(body),
+        Executor::Ssh(with) => ssh::dry_run(body, with, &home, stop).await,
         Executor::OpensearchSnapshot { verb, access } => opensearch::dry_run(body, *verb, access, ways.secrets).await,
         Executor::Restic { access } => restic::dry_run(body, access, &home, ways.secrets, stop).await,
         Executor::Kubernetes { verb } => kubernetes::dry_run(body, *verb, ways.clusters).await,
@@ -175,7 +192,8 @@ pub async fn preflight(
         Executor::Restic { access } => restic::preflight(body, access, &home, ways.secrets, stop).await,
         Executor::Kubernetes { verb } => kubernetes::preflight(body, *verb, ways.clusters).await,
         Executor::Velero { verb, .. } => velero::preflight(body, *verb, ways.clusters).await,
-        Executor::Http { .. } | Executor::Demo { .. } => Ok(()),
+        // Commands, and with them hosts and the digest of the file of their keys, were made again and compared.
+        Executor::Http { .. } | Executor::Ssh(_) | Executor::Demo { .. } => Ok(()),
     }
 }
 

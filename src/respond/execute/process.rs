@@ -3,6 +3,9 @@
 //! A session of its own has no terminal: a program below (ssh, sudo) that asks for a password on `/dev/tty` would write
 //! into the console and read its keys. It is made by `setsid` of util-linux; where there is none, a process group of its
 //! own must do, and ssh is told to ask nobody.
+//!
+//! A run is over when its first process is. What it left behind, in whatever session, is ended with it: nothing that was
+//! approved goes on unwatched. (A service that is to stay is started by its service manager, which is no child of ours.)
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,12 +17,17 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::Stop;
 
 /// Environment variable every process of a run carries, with the request's id.
 pub const MARK: &str = "WATCHFLOOR_REQUEST";
+/// The same with a name of each single run: several may be under way for one request.
+const RUN: &str = "WATCHFLOOR_RUN";
+
+/// Bytes on standard output, or standard error, after which a run is stopped: nobody will read them.
+const FLOOD: u64 = 256 << 20;
 
 /// Between the polite signal and the one that cannot be refused.
 const GRACE: Duration = Duration::from_millis(300);
@@ -49,6 +57,8 @@ pub struct Output {
     pub stderr: Vec<u8>,
     /// Why it was stopped, if it was.
     pub stopped: Option<String>,
+    /// Processes it left behind, which were ended.
+    pub left_behind: usize,
 }
 
 /// Runs it to its end, its time limit or the stop, whichever comes first. `Err`: it never started.
@@ -62,6 +72,7 @@ pub async fn run(spec: Spec, mut stop: Stop) -> Result<Output, String> {
     if let Some(why) = stop.borrow().clone() {
         return Err(format!("not started: {why}"));
     }
+    let run = ulid::Ulid::new().to_string();
     let setsid = ["/usr/bin/setsid", "/bin/setsid"].into_iter().find(|p| std::path::Path::new(p).is_file());
     #[expect(clippy::disallowed_methods, reason = "the one place approved commands are started from")]
     let mut command = tokio::process::Command::new(setsid.unwrap_or(program));
@@ -75,6 +86,7 @@ pub async fn run(spec: Spec, mut stop: Stop) -> Result<Output, String> {
         .env_clear()
         .envs(&spec.env)
         .env(MARK, &spec.mark)
+        .env(RUN, &run)
         .current_dir(&spec.cwd)
         .stdin(stdin)
         .stdout(Stdio::piped())
@@ -84,13 +96,22 @@ pub async fn run(spec: Spec, mut stop: Stop) -> Result<Output, String> {
         return Err(format!("{program} cannot be started: there is no such file"));
     }
     let mut child = command.spawn().map_err(|e| format!("{program} cannot be started: {e}"))?;
-    let mut group = Group { leader: pid(&child), mark: spec.mark.clone(), done: false };
-    let out = Kept::reading(child.stdout.take(), spec.max_stdout, spec.live);
-    let err = Kept::reading(child.stderr.take(), 64 << 10, None);
+    let mut group = Group { leader: pid(&child), run, done: false };
+    let flood = Arc::new(Notify::new());
+    let out = Kept::reading(child.stdout.take(), spec.max_stdout, spec.live, &flood);
+    let err = Kept::reading(child.stderr.take(), 64 << 10, None, &flood);
+    let mut left_behind = 0;
     let (status, stopped) = tokio::select! {
-        ended = child.wait() => (ended.ok(), None),
+        ended = child.wait() => {
+            left_behind = group.bury().await;
+            (ended.ok(), None)
+        }
         () = tokio::time::sleep(spec.limit) => {
             let why = format!("stopped after its time limit of {} s", spec.limit.as_secs());
+            (end(&mut child, &group).await, Some(why))
+        }
+        () = flood.notified() => {
+            let why = format!("stopped: it wrote more than {} MiB", FLOOD >> 20);
             (end(&mut child, &group).await, Some(why))
         }
         why = reason(&mut stop) => (end(&mut child, &group).await, Some(why)),
@@ -98,7 +119,7 @@ pub async fn run(spec: Spec, mut stop: Stop) -> Result<Output, String> {
     group.done = true;
     let (stdout, left_out) = out.finish().await;
     let (stderr, _) = err.finish().await;
-    Ok(Output { status, stdout, left_out, stderr, stopped })
+    Ok(Output { status, stdout, left_out, stderr, stopped, left_behind })
 }
 
 /// Waits until there is a reason to stop. Without anybody left to give one, there never is.
@@ -117,46 +138,84 @@ fn pid(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
 }
 
-/// Asks the whole group to end, then makes it.
+/// Asks the whole family to end, then makes it.
 async fn end(child: &mut Child, group: &Group) -> Option<ExitStatus> {
-    group.signal(Signal::TERM);
+    group.signal(Signal::TERM).await;
     let polite = tokio::time::timeout(GRACE, child.wait()).await;
     // Whatever the leader left behind goes too, whether or not it went by itself.
-    group.signal(Signal::KILL);
-    match polite {
+    group.signal(Signal::KILL).await;
+    let status = match polite {
         Ok(status) => status.ok(),
         Err(_) => child.wait().await.ok(),
+    };
+    // One that forked between our looking and our killing.
+    for _ in 0..20 {
+        if group.signal(Signal::KILL).await == 0 {
+            break;
+        }
     }
+    status
 }
 
 /// Everything a run started. Kills what is left when the run is given up half way, such as when the runtime shuts down.
 struct Group {
     leader: Option<Pid>,
-    mark: String,
+    /// Value of [`RUN`].
+    run: String,
     done: bool,
 }
 
 impl Group {
-    fn signal(&self, signal: Signal) {
+    /// Returns how many were reached.
+    async fn signal(&self, signal: Signal) -> usize {
         if let Some(leader) = self.leader {
             let _ = kill_process_group(leader, signal);
         }
         // Those that made a session of their own.
-        kill_marked(&self.mark, signal);
+        let run = self.run.clone();
+        tokio::task::spawn_blocking(move || kill_carrying(RUN, &run, signal)).await.unwrap_or(0)
+    }
+
+    /// The leader is gone; ends whoever it left behind and says how many those were. Its own group is not signalled by
+    /// number any more: that may be somebody else's by now.
+    async fn bury(&self) -> usize {
+        let look = |signal| {
+            let run = self.run.clone();
+            tokio::task::spawn_blocking(move || kill_carrying(RUN, &run, signal))
+        };
+        let n = look(Signal::TERM).await.unwrap_or(0);
+        if n > 0 {
+            tokio::time::sleep(GRACE).await;
+            for _ in 0..20 {
+                if look(Signal::KILL).await.unwrap_or(0) == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        n
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.done {
-            self.signal(Signal::KILL);
+            if let Some(leader) = self.leader {
+                let _ = kill_process_group(leader, Signal::KILL);
+            }
+            kill_carrying(RUN, &self.run, Signal::KILL);
         }
     }
 }
 
 /// Signals every process of this user that carries the mark. Returns how many. Where there is no `/proc`, none.
 pub fn kill_marked(mark: &str, signal: Signal) -> usize {
-    let needle = format!("{MARK}={mark}\0");
+    kill_carrying(MARK, mark, signal)
+}
+
+/// The dead that nobody has waited for yet have no environment, and do not count.
+fn kill_carrying(name: &str, value: &str, signal: Signal) -> usize {
+    let needle = format!("{name}={value}\0");
     let Ok(all) = std::fs::read_dir("/proc") else { return 0 };
     let own = std::process::id();
     let pids = all.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok()).filter(|p| *p != own);
@@ -180,12 +239,14 @@ impl Kept {
         pipe: Option<impl AsyncRead + Unpin + Send + 'static>,
         max: usize,
         live: Option<mpsc::Sender<Vec<u8>>>,
+        flood: &Arc<Notify>,
     ) -> Self {
+        let flood = Arc::clone(flood);
         let data = Arc::new(Mutex::new((Vec::new(), 0)));
         let kept = data.clone();
         let task = tokio::spawn(async move {
             let Some(mut pipe) = pipe else { return };
-            let mut buffer = vec![0; 16 << 10];
+            let mut buffer = vec![0; 64 << 10];
             while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
                 if let Some(live) = &live {
                     let _ = live.try_send(buffer[..n].to_vec());
@@ -194,6 +255,9 @@ impl Kept {
                 let take = n.min(max - kept.0.len().min(max));
                 kept.0.extend_from_slice(&buffer[..take]);
                 kept.1 += (n - take) as u64;
+                if kept.1 > FLOOD {
+                    flood.notify_one();
+                }
             }
         });
         Self { data, task }
@@ -242,7 +306,7 @@ mod tests {
         names.sort_unstable();
         // PWD, SHLVL and _ are made by the shell itself.
         names.retain(|n| !["PWD", "SHLVL", "_", "OLDPWD"].contains(n));
-        assert_eq!(names, ["PATH", MARK]);
+        assert_eq!(names, ["PATH", MARK, RUN]);
         assert!(text.contains(&mark));
         assert_eq!(out.status.unwrap().code(), Some(3));
     }
@@ -280,15 +344,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_that_keeps_the_pipe_is_not_waited_for() {
+    async fn what_is_left_behind_is_neither_waited_for_nor_left_alone() {
         let (_tx, stop) = never();
-        let spec = sh("sleep 73 & echo done", 60);
+        let spec = sh("setsid sleep 73 & (setsid sh -c 'trap \"\" TERM; sleep 73; sleep 73' &) & echo done", 60);
         let mark = spec.mark.clone();
         let before = Instant::now();
         let out = run(spec, stop).await.unwrap();
         assert!(before.elapsed() < Duration::from_secs(5));
-        assert_eq!(out.stdout, b"done\n");
-        assert_eq!(kill_marked(&mark, Signal::KILL), 1);
+        assert_eq!((out.stdout.as_slice(), out.stopped), (b"done\n".as_slice(), None));
+        assert!(out.left_behind >= 1, "{}", out.left_behind);
+        assert_eq!(kill_marked(&mark, Signal::KILL), 0);
+    }
+
+    #[tokio::test]
+    async fn a_flood_ends_it_and_stays_out_of_memory() {
+        let (_tx, stop) = never();
+        let before = Instant::now();
+        let out = run(sh("cat /dev/zero", 60), stop).await.unwrap();
+        assert!(out.stopped.unwrap().contains("wrote more than 256 MiB"));
+        assert!(before.elapsed() < Duration::from_secs(30), "{:?}", before.elapsed());
+        assert_eq!(out.stdout.len(), 1000);
+    }
+
+    /// Two runs of one request: the end of one is not the end of the other.
+    #[tokio::test]
+    async fn runs_of_one_request_end_apart() {
+        let (_tx, stop) = never();
+        let (mut short, mut long) = (sh("sleep 30", 1), sh("sleep 2; echo alive", 30));
+        short.mark = "one-request".into();
+        long.mark = "one-request".into();
+        let (short, long) = tokio::join!(run(short, stop.clone()), run(long, stop));
+        assert!(short.unwrap().stopped.is_some());
+        assert_eq!(long.unwrap().stdout, b"alive\n");
     }
 
     #[tokio::test]
