@@ -5,8 +5,13 @@ use jiff::Timestamp;
 use super::CliError;
 use super::Ctx;
 use super::Exit;
+use crate::desk::Desk;
+use crate::desk::case::CaseView;
+use crate::model::alert::Disposition;
 use crate::model::case::SavedView;
+use crate::model::ids::CaseId;
 use crate::model::ids::SuppressionId;
+use crate::text::Untrusted;
 
 #[derive(Debug, clap::Args)]
 pub struct ViewArgs {
@@ -141,11 +146,49 @@ enum Case {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
+    /// A case with its alerts, the playbooks worked in it, and the evidence they kept. Exit 1: evidence is gone or changed.
+    Show { id: CaseId },
+    /// Close a case and its open alerts. Exit 4: a playbook is still at work in it.
+    Close {
+        id: CaseId,
+        /// TP, BTP, FP or UND.
+        #[arg(long)]
+        disposition: String,
+        /// What came of it; left out: drawn from the playbooks worked in it.
+        #[arg(long)]
+        summary: Option<String>,
+    },
+    /// Open a closed case again; its alerts stay as they are.
+    Reopen {
+        id: CaseId,
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 pub fn case(ctx: &Ctx, args: CaseArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
-    let Case::List { limit } = args.what;
+    let limit = match args.what {
+        Case::List { limit } => limit,
+        Case::Show { id } => {
+            let me = desk.me().map(|p| p.id);
+            return show_case(ctx, &desk, &desk.case_view(me.as_ref(), id)?);
+        }
+        Case::Close { id, disposition, summary } => {
+            let me = super::me(ctx, &desk)?;
+            let known = || CliError::usage(format!("--disposition {disposition}: TP, BTP, FP or UND was expected"));
+            let disposition = Disposition::parse(&disposition).ok_or_else(known)?;
+            let summary = match summary {
+                Some(text) => Untrusted::new(text),
+                None => desk.case_view(Some(&me), id)?.summary,
+            };
+            return show_case(ctx, &desk, &desk.close_case(&me, id, disposition, &summary)?);
+        }
+        Case::Reopen { id, reason } => {
+            let me = super::me(ctx, &desk)?;
+            return show_case(ctx, &desk, &desk.reopen_case(&me, id, &reason.into())?);
+        }
+    };
     let mut rows = Vec::new();
     for c in desk.cases(limit)? {
         ctx.out().item(&c)?;
@@ -159,4 +202,53 @@ pub fn case(ctx: &Ctx, args: CaseArgs) -> Result<Exit, CliError> {
     }
     ctx.out().table(&["CASE", "ALERTS", "BY", "OPENED", "TITLE"], &rows)?;
     Ok(Exit::Done)
+}
+
+fn show_case(ctx: &Ctx, desk: &Desk, v: &CaseView) -> Result<Exit, CliError> {
+    let out = ctx.out();
+    out.value(v)?;
+    let c = &v.case;
+    out.line(format!("case {}  {}", c.id, c.title.expose()))?;
+    out.line(format!("opened {:.0} by {}", c.opened_at, c.opened_by))?;
+    match &v.closing {
+        Some(how) if c.closed_at.is_some() => {
+            out.line(format!("closed {:.0} by {}: {}", how.at, how.by, how.disposition.word()))?;
+            out.block(how.summary.expose())?;
+        }
+        _ => out.line("open")?,
+    }
+    for r in &v.runs {
+        out.line(format!("playbook {}  {}  {}", r.playbook, r.id, r.state.word()))?;
+    }
+    let mut rows = Vec::new();
+    for e in &v.evidence {
+        rows.push(vec![
+            e.evidence.sha256.clone(),
+            e.evidence.bytes.to_string(),
+            e.evidence.name.expose().to_owned(),
+            format!("{} step {} {}", e.playbook, e.visit, e.step),
+            e.evidence.by.to_string(),
+        ]);
+    }
+    if !rows.is_empty() {
+        out.table(&["SHA-256", "BYTES", "EVIDENCE", "OF", "BY"], &rows)?;
+    }
+    let alerts: Vec<Vec<String>> = v
+        .alerts
+        .iter()
+        .map(|a| vec![a.id.to_string(), a.severity.short().into(), a.status.word().into(), a.title.expose().to_owned()])
+        .collect();
+    out.table(&["ALERT", "SEV", "STATE", "TITLE"], &alerts)?;
+    for s in v.suggested.iter().take(1).filter(|_| v.runs.is_empty() && c.closed_at.is_none()) {
+        let why: Vec<&str> = s.why.iter().map(|w| w.expose()).collect();
+        out.line(format!("playbook {} fits: {}", s.playbook, why.join("; ")))?;
+    }
+    let mut exit = Exit::Done;
+    for run in &v.runs {
+        for (e, why) in desk.broken_evidence(run) {
+            out.note(format!("evidence {}: {why}", e.name.expose()))?;
+            exit = Exit::No;
+        }
+    }
+    Ok(exit)
 }

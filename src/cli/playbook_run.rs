@@ -9,9 +9,12 @@ use super::CliError;
 use super::Ctx;
 use super::Exit;
 use crate::desk::Desk;
+use crate::desk::StepOffer;
 use crate::desk::playbook;
 use crate::desk::playbook_runs::Start;
 use crate::desk::playbook_runs::fill;
+use crate::model::action::Draft;
+use crate::model::action::Suggested;
 use crate::model::ids::AlertId;
 use crate::model::ids::CaseId;
 use crate::model::ids::PersonId;
@@ -122,6 +125,21 @@ enum StepAct {
         step: u32,
         text: String,
     },
+    /// Propose this step's action: a request that others approve. Target, parameters and reason are taken from the run and
+    /// its alert where they are left out.
+    Propose {
+        run: String,
+        step: u32,
+        /// An action of the catalogue, where the step names none.
+        #[arg(long)]
+        action: Option<String>,
+        #[arg(long = "target")]
+        targets: Vec<String>,
+        #[arg(long = "param", value_name = "NAME=VALUE")]
+        params: Vec<String>,
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Keep a file as evidence.
     Attach {
         run: String,
@@ -222,7 +240,7 @@ pub fn status(ctx: &Ctx, args: StatusArgs) -> Result<Exit, CliError> {
     let (run, book) = desk.playbook_run(me.as_ref(), &args.run)?;
     let broken = desk.broken_evidence(&run);
     if args.sheet {
-        let sheet = playbook::sheet(&book, Some(&|step| happened(&run, &step.id)));
+        let sheet = playbook::sheet(&book, Some(&run));
         ctx.out().value(&sheet)?;
         ctx.out().block(&sheet)?;
     } else {
@@ -302,27 +320,6 @@ fn clock(v: &Visit, now: Timestamp) -> String {
     }
 }
 
-/// Lines of the sheet of a run about one step.
-fn happened(run: &Run, step: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    for v in run.visits.iter().filter(|v| v.step == step) {
-        let when = v.ended_at.unwrap_or(v.entered_at);
-        let who = v.ended_by.as_ref().or(v.owner.as_ref()).map_or("nobody yet".to_owned(), |p| p.to_string());
-        out.push(format!("{} at {when:.0} by {who}", v.state.word()));
-        out.extend(v.reason.as_ref().map(|r| format!("reason: {}", r.expose())));
-        for (name, value) in &v.outputs {
-            out.push(format!("{name} = {}", value.as_ref().map_or("not known", |v| v.expose())));
-        }
-        out.extend(v.signed.iter().map(|s| match &s.named {
-            Some(n) => format!("signed as {} by {} ({})", s.role, n.expose(), s.by),
-            None => format!("signed as {} by {}", s.role, s.by),
-        }));
-        out.extend(v.evidence.iter().map(|e| format!("evidence {} sha256:{}", e.name.expose(), e.sha256)));
-        out.extend(v.notes.iter().map(|n| format!("{}: {}", n.by, n.text.expose())));
-    }
-    out
-}
-
 pub fn step(ctx: &Ctx, args: StepArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     let me = super::me(ctx, &desk)?;
@@ -345,6 +342,15 @@ pub fn step(ctx: &Ctx, args: StepArgs) -> Result<Exit, CliError> {
         }
         StepAct::Sign { run, step, role, named } => (run, Event::Sign { visit: step, role, named: named.map(text) }),
         StepAct::Note { run, step, text: said } => (run, Event::Note { visit: step, text: text(said) }),
+        StepAct::Propose { run, step, action, targets, params, reason } => {
+            let offer = desk.step_offer(&me, &run, step)?;
+            let draft = draft(&offer, action.as_deref(), targets, &params, reason)?;
+            let request = super::block_on(desk.propose_from_step(&me, &offer.run, step, draft))??;
+            ctx.out().value(&request)?;
+            let on = request.body.targets.join(" ");
+            ctx.out().line(format!("{} {} on {on}: {}", request.body.id, request.body.action, request.state.word()))?;
+            return Ok(Exit::Done);
+        }
         StepAct::Attach { run, step, file } => {
             keep(&desk, &me, &run, step, &file)?;
             return told(ctx, &desk, &me, &run);
@@ -352,6 +358,39 @@ pub fn step(ctx: &Ctx, args: StepArgs) -> Result<Exit, CliError> {
     };
     let run = desk.playbook_event(&me, &run, &event)?;
     told(ctx, &desk, &me, &run.id)
+}
+
+/// What is given, and the rest from what is known.
+fn draft(
+    offer: &StepOffer,
+    action: Option<&str>,
+    targets: Vec<String>,
+    params: &[String],
+    reason: Option<String>,
+) -> Result<Draft, CliError> {
+    let names = || offer.actions.iter().map(|a| a.action.as_str()).collect::<Vec<_>>().join(", ");
+    let chosen = match action {
+        Some(name) => offer.actions.iter().find(|a| a.action == name),
+        None if offer.named => offer.actions.first(),
+        None => None,
+    };
+    let chosen = chosen.ok_or_else(|| CliError::usage(format!("--action: one of {} was expected", names())))?;
+    let known = || chosen.targets.iter().map(|t| t.value.expose().to_owned()).collect();
+    let mut all = chosen.params.clone();
+    for p in params {
+        let (name, value) =
+            p.split_once('=').ok_or_else(|| CliError::usage(format!("--param {p}: NAME=VALUE was expected")))?;
+        all.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(Draft {
+        action: chosen.action.clone(),
+        targets: if targets.is_empty() { known() } else { targets },
+        params: all,
+        alerts: offer.alerts.clone(),
+        case: offer.case,
+        reason: reason.map_or_else(|| offer.reason.clone(), Untrusted::new),
+        suggested_by: Suggested::Playbook,
+    })
 }
 
 fn keep(desk: &Desk, me: &PersonId, run: &str, step: u32, file: &std::path::Path) -> Result<(), CliError> {

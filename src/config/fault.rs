@@ -43,6 +43,14 @@ impl Place {
 }
 
 impl Place {
+    /// The file it is about, if it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } | Self::Whole(path) => Some(path),
+            Self::Env(_) | Self::Flag(_) => None,
+        }
+    }
+
     /// Short, for a sentence about another place of the same file.
     pub fn line(&self) -> String {
         match self {

@@ -5,6 +5,7 @@ use super::health;
 use super::state::overlay::Deciding;
 use super::state::playbook;
 use super::state::{Overlay, State, Tab};
+use super::update::{cases, steps};
 use super::words::{Said, say};
 use crate::model::action::RequestState;
 use crate::model::alert::Status;
@@ -268,6 +269,10 @@ actions! {
     BackupEvidence "backup-evidence" Backups Reads on_asset "evidence" "What proves the backups of this asset: drills, restores, verified contents.";
 
     CasePlaybook "case-playbook" Cases Changes on_case "playbook" "Playbooks that fit the alerts of this case, and why; enter starts one.";
+    CaseAlerts "case-alerts" Cases Reads on_case "its alerts" "The alerts of this case, in the queue.";
+    CaseRun "case-run" Cases Reads has_run "its playbook" "Open the playbook at work in this case, or the last one.";
+    CloseCase "close-case" Cases Changes on_open_case "close case" "Close the case and its alerts, with what came of it; the summary is drawn from its playbooks.";
+    ReopenCase "reopen-case" Cases Changes on_closed_case "reopen" "Open a closed case again, with a reason.";
     StepDone "step-done" Playbooks Changes on_step "done" "This step is done; what it gives is asked for.";
     StepFailed "step-failed" Playbooks Changes on_step "failed" "This step failed, with a reason; of a held step: give it up.";
     StepSkip "step-skip" Playbooks Changes on_step "skip" "Go past this step, with a reason.";
@@ -278,6 +283,10 @@ actions! {
     StepDecide "step-decide" Playbooks Changes undecided "decide" "Say which way it goes, where nobody knows what the condition asks for.";
     StepRetry "step-retry" Playbooks Changes held "try again" "Work a step again that failed and is held.";
     StepAttach "step-attach" Playbooks Changes on_visit "evidence" "Keep a file of this machine as evidence of this step.";
+    StepPropose "step-propose" Playbooks Acts can_step_propose "propose" "Propose this step's action: a request that others approve, with what is known filled in.";
+    StepRequest "step-request" Playbooks Reads has_step_request "its request" "Open the request that was proposed from this step: to read, approve or run it.";
+    RunSheet "run-sheet" Playbooks Reads on_run "run sheet" "Write this playbook with what was done as a Markdown file, to print or to hand on.";
+    RunCase "run-case" Playbooks Reads has_case "its case" "Open the case this playbook is worked in: alerts, evidence, requests.";
     CancelPlaybook "cancel-playbook" Playbooks Changes on_running "cancel" "Give this playbook up as a whole, with a reason.";
     StepDown "step-text-down" Playbooks Reads on_run "scroll" "Half a page down in the text of the step.";
     StepUp "step-text-up" Playbooks Reads on_run "scroll back" "Half a page up in the text of the step.";
@@ -380,7 +389,52 @@ fn on_one_alert(s: &State) -> Result<(), Said> {
 }
 
 fn on_case(s: &State) -> Result<(), Said> {
-    if s.tab == Tab::Cases && s.cases.cursor.is_some() { Ok(()) } else { Err(say!("no case is under the cursor")) }
+    if s.tab == Tab::Cases && cases::in_hand(s).is_some() { Ok(()) } else { Err(say!("no case is under the cursor")) }
+}
+
+/// From its page, from the list, or from a playbook that is over.
+fn on_open_case(s: &State) -> Result<(), Said> {
+    match cases::in_hand(s) {
+        None => Err(say!("no case is in hand")),
+        Some(id) if cases::is_closed(s, id) => Err(say!("case #", id, " is closed already")),
+        Some(_) => match playbook::run_in_hand(s).map(|r| r.state) {
+            Some(RunState::Running) => Err(say!("this playbook is still at work")),
+            _ => Ok(()),
+        },
+    }
+}
+
+fn on_closed_case(s: &State) -> Result<(), Said> {
+    on_case(s)?;
+    match cases::in_hand(s) {
+        Some(id) if cases::is_closed(s, id) => Ok(()),
+        _ => Err(say!("it is open")),
+    }
+}
+
+fn has_run(s: &State) -> Result<(), Said> {
+    if cases::newest_run(s).is_some() { Ok(()) } else { Err(say!("open a case in which a playbook was worked")) }
+}
+
+fn has_case(s: &State) -> Result<(), Said> {
+    on_run(s)?;
+    if cases::in_hand(s).is_some() { Ok(()) } else { Err(say!("this playbook belongs to no case")) }
+}
+
+fn can_step_propose(s: &State) -> Result<(), Said> {
+    can_propose(s)?;
+    on_step(s)?;
+    match playbook::step_in_hand(s) {
+        Some((_, v, _)) if !matches!(v.state, VisitState::Ready | VisitState::Active | VisitState::Held) => {
+            Err(say!("this step is not somebody's work now"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn has_step_request(s: &State) -> Result<(), Said> {
+    on_visit(s)?;
+    if steps::request_of(s).is_some() { Ok(()) } else { Err(say!("nothing was proposed from this step")) }
 }
 
 fn on_run(s: &State) -> Result<(), Said> {

@@ -82,6 +82,13 @@ impl Runner {
                 let desk = Arc::clone(&self.desk);
                 self.spawn(async move { Msg::Proposed(propose(&desk, &by, draft, then).await.map(Box::new)) });
             }
+            Effect::ProposeStep { by, run, visit, draft } => {
+                let desk = Arc::clone(&self.desk);
+                self.spawn(async move {
+                    let result = desk.propose_from_step(&by, &run, visit, draft).await;
+                    Msg::StepProposed { run, result: result.map(Box::new).map_err(|e| said(&e)) }
+                });
+            }
             Effect::TryOut { by, draft } => {
                 let desk = Arc::clone(&self.desk);
                 self.spawn(async move {
@@ -401,6 +408,24 @@ fn perform_playbook(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
         Effect::StepRun { by, run, event, done } => {
             let result = desk.playbook_event(&by, &run, &event).map(|_| done).map_err(|e| said(&e));
             Msg::Stepped { run, result }
+        }
+        Effect::StepOffer { by, run, visit } => {
+            Msg::StepOffered(desk.step_offer(&by, &run, visit).map(Box::new).map_err(|e| said(&e)))
+        }
+        Effect::RunSheet { run, path } => {
+            let written = desk.write_sheet(me, &run, std::path::Path::new(&path));
+            Msg::Done(written.map(|()| say!("written: ", Said::of(&path))).map_err(|e| said(&e)))
+        }
+        Effect::CaseOf { id, close } => {
+            Msg::CaseOf { id, close, result: desk.case_view(me, id).map(Box::new).map_err(|e| said(&e)) }
+        }
+        Effect::CloseCase { by, id, disposition, summary } => {
+            let result = desk.close_case(&by, id, disposition, &summary);
+            Msg::CaseDone { what: "closed", result: result.map(Box::new).map_err(|e| said(&e)) }
+        }
+        Effect::ReopenCase { by, id, reason } => {
+            let result = desk.reopen_case(&by, id, &reason);
+            Msg::CaseDone { what: "open again", result: result.map(Box::new).map_err(|e| said(&e)) }
         }
         Effect::Attach { by, run, visit, path } => {
             let result = attach(desk, &by, &run, visit, &path);

@@ -10,6 +10,7 @@
 
 pub mod action;
 mod app;
+mod case;
 pub mod columns;
 mod effect;
 pub mod health;

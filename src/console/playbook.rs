@@ -3,13 +3,15 @@
 
 use jiff::Timestamp;
 
-use super::state::RunPage;
+use super::action::{Do, Scope};
 use super::state::doc::{Doc, DocRow, block};
 use super::state::playbook::At;
+use super::state::{RunPage, State};
 use super::theme::Role;
 use super::words::{Clock, Said, say};
 use crate::desk::playbook_runs::fill;
-use crate::model::playbook::{Playbook, Step, StepKind};
+use crate::model::action::{ReceiptState, RequestState};
+use crate::model::playbook::{ACTION, Playbook, Step, StepKind};
 use crate::model::playbook_run::{Run, RunState, Visit, VisitState};
 use crate::text::Untrusted;
 
@@ -24,8 +26,7 @@ pub fn run_role(state: RunState) -> Role {
 
 pub fn visit_role(v: &Visit) -> Role {
     match v.state {
-        VisitState::Ready if v.overdue => Role::Warn,
-        VisitState::Active if v.overdue => Role::Warn,
+        VisitState::Ready | VisitState::Active if v.overdue => Role::Bad,
         VisitState::Ready => Role::Accent,
         VisitState::Active | VisitState::Open => Role::Info,
         VisitState::Undecided | VisitState::Escalated => Role::Warn,
@@ -46,7 +47,7 @@ pub fn clock(v: &Visit, now: Timestamp) -> (Said, Role) {
     }
     match v.fails_at.into_iter().chain(v.box_until).min() {
         Some(until) if until > now => (say!(Said::countdown(between(now, until)), " left"), Role::Text),
-        Some(until) => (say!("OVER by ", Said::span(between(until, now))), Role::Warn),
+        Some(until) => (say!("OVER by ", Said::span(between(until, now))), Role::Bad),
         None => (say!("for ", Said::span(between(v.entered_at, now))), Role::Dim),
     }
 }
@@ -109,21 +110,36 @@ pub fn line(page: &RunPage, at: &At, depth: usize, width: usize, now: Timestamp)
     }
 }
 
+/// The key of an action as it is bound in an open playbook, for sentences.
+pub fn key(s: &State, act: Do) -> Said {
+    match s.look.keymap.hint(act, &[Scope::Playbooks, Scope::Global]) {
+        Some(k) => Said::of(&k),
+        None => say!(":", act.word()),
+    }
+}
+
 /// The step under the cursor: what to do, with what, what became of it, and where it leads.
-pub fn text(page: &RunPage, width: usize, now: Timestamp) -> Doc {
+pub fn text(s: &State, page: &RunPage, width: usize) -> Doc {
     let mut doc = Doc::new(width);
     let (Some(shown), Some((visit, step))) = (&page.shown, page.step()) else { return doc };
     let (run, book) = (&shown.0, &shown.1);
     doc.text(0, &say!(step.name), Role::Heading);
     match visit {
-        Some(v) => standing(&mut doc, v, now),
+        Some(v) => standing(&mut doc, v, s.now),
         None => doc.text(0, &say!("nobody came to this step yet"), Role::Dim),
     }
+    let open = visit.is_some_and(|v| v.state.wants_somebody()) && run.state == RunState::Running;
     let given = &step.description;
     if !given.is_empty() && !step.commands.iter().any(|c| c.text == *given) {
         doc.pair(say!("what"), &block(&fill(run, step, given)), Role::Text);
     }
     commands(&mut doc, run, step);
+    if let Some(v) = visit {
+        requests(&mut doc, s, v);
+    }
+    if open {
+        next(&mut doc, s, book, step, visit);
+    }
     for (label, given) in [("look at", &step.look_at), ("stop when", &step.stop_when)] {
         if let Some(t) = given {
             doc.pair(say!(label), &block(&fill(run, step, t)), Role::Text);
@@ -137,7 +153,93 @@ pub fn text(page: &RunPage, width: usize, now: Timestamp) -> Doc {
         became(&mut doc, v);
     }
     leads(&mut doc, book, step);
+    if run.state == RunState::Running {
+        known(&mut doc, run);
+    }
     doc
+}
+
+/// What this step waits for, in the order of the keys.
+fn next(doc: &mut Doc, s: &State, book: &Playbook, step: &Step, visit: Option<&Visit>) {
+    let Some(v) = visit else { return };
+    let mut said = Said::new();
+    let mut add = |part: Said| {
+        if !said.is_empty() {
+            said.push(&", ");
+        }
+        said.push(&part);
+    };
+    match v.state {
+        VisitState::Undecided => add(say!(key(s, Do::StepDecide), " says which way it goes")),
+        VisitState::Held => {
+            add(say!(key(s, Do::StepRetry), " tries again"));
+            add(say!(key(s, Do::StepSkip), " goes on past it"));
+            add(say!(key(s, Do::StepFailed), " gives it up"));
+        }
+        _ => {
+            if step.commands.iter().any(|c| c.kind == ACTION) && v.requests.is_empty() && !s.catalogue.is_empty() {
+                add(say!(key(s, Do::StepPropose), " proposes it"));
+            }
+            if !step.attach.is_empty() && v.evidence.is_empty() {
+                add(say!(key(s, Do::StepAttach), " attaches a file"));
+            }
+            if step.sign_off.iter().any(|r| !v.signed.iter().any(|x| x.role == *r)) {
+                add(say!(key(s, Do::StepSign), " signs"));
+            }
+            let gives: Vec<String> = step
+                .out_args
+                .iter()
+                .filter(|n| !book.facts.contains_key(*n))
+                .map(|n| n.trim_matches('_').replace('_', " "))
+                .collect();
+            let found = step.out_args.len() > gives.len();
+            match (gives.is_empty(), matches!(step.kind, StepKind::Playbook(_))) {
+                (true, true) => add(say!(key(s, Do::StepTake), " starts the other playbook")),
+                (true, false) if found => {
+                    add(say!(key(s, Do::StepDone), " when done: the desk itself finds out the rest"))
+                }
+                (true, false) => add(say!(key(s, Do::StepDone), " when it is done")),
+                (false, _) => {
+                    add(say!(key(s, Do::StepDone), " when it is done: asks for ", Said::of(&gives.join(", "))));
+                }
+            }
+        }
+    }
+    doc.pair(say!("NEXT"), &said, Role::Accent);
+}
+
+/// The actions that were proposed from it, and how far they are.
+fn requests(doc: &mut Doc, s: &State, v: &Visit) {
+    for id in &v.requests {
+        let Some(r) = s.requests.rows.iter().find(|r| r.body.id == *id) else {
+            doc.pair(say!("request"), &say!("loading"), Role::Dim);
+            continue;
+        };
+        let left = usize::from(r.body.approvals_needed).saturating_sub(r.approvals.len());
+        let how = match r.state {
+            RequestState::Pending => say!("waits for ", left, " approval(s); ", key(s, Do::StepRequest), " opens it"),
+            RequestState::Approved => say!("approved; ", key(s, Do::StepRequest), " opens it to run it"),
+            RequestState::Executing => say!("runs"),
+            RequestState::Done | RequestState::Failed => {
+                let done = r.receipts.iter().filter(|x| x.state == ReceiptState::Done).count();
+                say!(done, " of ", r.body.targets.len(), " done; its receipts are kept with this step")
+            }
+            other => say!(other.word()),
+        };
+        let on = Said::of(&r.body.targets.join(" "));
+        let said =
+            say!(Said::of(&r.body.action), " on ", on, ": ", Said::of(&r.state.word().to_uppercase()), ", ", how);
+        doc.pair(say!("request"), &said, super::view::lists::request_role(r.state));
+    }
+}
+
+/// Values the run holds, and who gave them.
+fn known(doc: &mut Doc, run: &Run) {
+    for (name, held) in run.variables.iter().filter(|(_, h)| h.by.is_some()) {
+        let value = held.value.as_ref().map_or_else(|| say!("not known"), |v| say!(v));
+        let by = held.by.as_ref().map_or_else(Said::new, |b| say!("   (", b, ")"));
+        doc.pair(say!("known"), &say!(Said::of(name.trim_matches('_')), " = ", value, by), Role::Dim);
+    }
 }
 
 fn standing(doc: &mut Doc, v: &Visit, now: Timestamp) {
@@ -180,7 +282,7 @@ fn asked(doc: &mut Doc, step: &Step, visit: Option<&Visit>) {
         }
         doc.pair(say!("on"), &all, Role::Dim);
     }
-    if !step.out_args.is_empty() {
+    if !step.out_args.is_empty() && visit.is_none_or(|v| !v.state.wants_somebody()) {
         let names: Vec<&str> = step.out_args.iter().map(|n| n.trim_matches('_')).collect();
         doc.pair(say!("gives"), &Said::of(&names.join(", ")), Role::Info);
     }

@@ -36,6 +36,9 @@ impl Desk {
         if ids.is_empty() {
             return Err(DeskError::Usage("no alert named".into()));
         }
+        if let Act::Merge { case: Some(case), .. } = act {
+            self.open_case(*case)?;
+        }
         let now = Timestamp::now();
         let body = json!({ "act": act, "ids": ids });
         let record = self.audit.append(Some(&person.id), &format!("alert.{}", act.word()), None, body, now)?;

@@ -51,10 +51,14 @@ pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
             Err(f) => faults.extend(f),
         }
     }
-    if let Some(folder) = beside(loaded, &loaded.settings.triage.playbooks, "playbooks")
-        && let Err(f) = Playbooks::read(&folder)
-    {
-        faults.extend(f);
+    if let Some(folder) = beside(loaded, &loaded.settings.triage.playbooks, "playbooks") {
+        let own = crate::playbook::check::faults(&folder);
+        if let Err(mut f) = Playbooks::read(&folder) {
+            // What has been told with its line is not told again.
+            f.0.retain(|f| !own.0.iter().any(|o| o.place.path().is_some() && o.place.path() == f.place.path()));
+            faults.extend(f);
+        }
+        faults.extend(own);
     }
     for w in notify::configured(&loaded.settings.notify).1 {
         faults

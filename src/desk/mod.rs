@@ -7,6 +7,7 @@
 
 mod acts;
 pub mod bench;
+pub mod case;
 mod context;
 mod demo;
 mod error;
@@ -31,7 +32,10 @@ pub mod operate_spec;
 mod platform;
 pub mod playbook;
 pub mod playbook_draft;
+mod playbook_facts;
+mod playbook_fill;
 mod playbook_offer;
+pub mod playbook_propose;
 pub mod playbook_runs;
 mod read;
 mod respond;
@@ -82,7 +86,11 @@ pub use operate_offer::Offer;
 pub use operate_offer::OfferedAct;
 pub use operate_offer::PairOffers;
 pub use platform::Platform;
+pub use playbook_fill::Filled;
+pub use playbook_offer::Asked;
 pub use playbook_offer::Offered;
+pub use playbook_propose::StepOffer;
+pub use types::AtWork;
 pub use types::Detail;
 pub use types::Link;
 pub use types::LinkState;
@@ -114,6 +122,8 @@ pub struct Desk {
     backends: Mutex<BTreeMap<String, Backends>>,
     /// Answers that people of this process wait for.
     asking: AtomicUsize,
+    /// The playbooks of its folder, and what the folder was when they were read.
+    library: Mutex<Option<(playbook::Stamp, Arc<playbook::Library>)>>,
     /// A throwaway desk full of old records judges them as of their time.
     clock: Option<jiff::Timestamp>,
 }

@@ -184,6 +184,7 @@ impl Desk {
             platform,
             backends: Mutex::default(),
             asking: Default::default(),
+            library: Default::default(),
             clock: None,
         })
     }

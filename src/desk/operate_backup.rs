@@ -168,6 +168,13 @@ impl Desk {
         Ok((stand(config, reads, &all, now), all))
     }
 
+    /// The assets as the store knows them; asks no source.
+    pub(super) fn remembered_backups(&self) -> Result<Backups> {
+        let config = self.backup_config()?;
+        let readings = history::readings(self.store.as_ref())?;
+        self.recalled_backups(&config, &readings)
+    }
+
     /// What is in the store, whoever read it; what was not read lately is marked so and proves nothing. How long ago that
     /// was goes by the real clock, also where the desk's own is that of an exercise.
     fn recalled_backups(&self, config: &Config, readings: &Readings) -> Result<Backups> {

@@ -3,6 +3,10 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::PoisonError;
+use std::time::SystemTime;
 
 use super::Desk;
 use super::DeskError;
@@ -42,16 +46,46 @@ pub fn lint(document: &Document, library: &Library) -> Vec<Finding> {
     playbook::lint::lint(document, Some(&|id| library.get(id).is_some()))
 }
 
+/// What tells whether a folder changed: its files, how long they are and when they were written.
+pub(super) type Stamp = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+fn stamp(folder: &Path) -> Stamp {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut out: Stamp =
+        entries.filter_map(|e| e.metadata().ok().map(|m| (e.path(), m.len(), m.modified().ok()))).collect();
+    out.sort();
+    out
+}
+
 impl Desk {
-    /// The playbooks of this desk, read now: those of files, and drafts that were approved.
-    pub fn playbooks(&self) -> Library {
-        let mut library = self.library_of_files();
+    /// The playbooks of this desk: those of files, and drafts that were approved.
+    pub fn playbooks(&self) -> Arc<Library> {
+        let files = self.library_of_files();
+        // Most desks have no drafts, and this is asked at every look at an alert.
+        if !self.has_drafts() {
+            return files;
+        }
+        let mut library = (*files).clone();
         self.add_drafts(&mut library);
-        library
+        Arc::new(library)
     }
 
-    pub(super) fn library_of_files(&self) -> Library {
-        library(self.settings.triage.playbooks.as_deref())
+    /// A folder is read again when a file of it changed.
+    pub(super) fn library_of_files(&self) -> Arc<Library> {
+        let Some(folder) = self.settings.triage.playbooks.as_deref() else {
+            static BUNDLED: LazyLock<Arc<Library>> = LazyLock::new(|| Arc::new(Library::bundled()));
+            return Arc::clone(&BUNDLED);
+        };
+        let now = stamp(folder);
+        let mut kept = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.as_ref() {
+            Some((then, library)) if *then == now => Arc::clone(library),
+            _ => {
+                let library = Arc::new(library(Some(folder)));
+                *kept = Some((now, Arc::clone(&library)));
+                library
+            }
+        }
     }
 
     /// Playbooks that fit an alert, the best first, and why.

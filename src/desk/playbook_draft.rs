@@ -403,6 +403,11 @@ impl Desk {
     }
 
     /// Adds the drafts that were approved. One that is not what was approved is left out.
+    pub(super) fn has_drafts(&self) -> bool {
+        // What cannot be read is told of where it is read whole.
+        self.store.docs(DRAFT, 1).map_or(true, |d| !d.is_empty())
+    }
+
     pub(super) fn add_drafts(&self, library: &mut Library) {
         let all = match self.playbook_drafts(true) {
             Ok(all) => all,

@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use super::Desk;
 use super::DeskError;
 use super::Result;
+use super::playbook_fill;
+use super::playbook_fill::Filled;
+use super::playbook_fill::Known;
 use crate::model::ids::AlertId;
 use crate::model::ids::CaseId;
 use crate::model::ids::PersonId;
+use crate::model::playbook::Playbook;
 use crate::model::playbook::Suggested;
 use crate::model::playbook::Variable;
 use crate::model::query::Page;
@@ -15,7 +19,7 @@ use crate::model::query::SortKey;
 use crate::text::Untrusted;
 
 /// Alerts of a case that are looked at.
-const LOOKED_AT: usize = 20;
+pub(super) const LOOKED_AT: usize = 20;
 /// Reasons told of each.
 const REASONS: usize = 4;
 
@@ -28,8 +32,31 @@ pub struct Offered {
     pub description: Untrusted,
     /// Why it fits; empty: nothing says that it does.
     pub why: Vec<Untrusted>,
-    /// Variables whoever starts it gives a value, by name.
-    pub asks: Vec<(String, Variable)>,
+    /// What whoever starts it is asked for: what it cannot begin without, then what is known already and may be changed.
+    pub asks: Vec<Asked>,
+}
+
+/// A variable somebody is asked for when a playbook starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    pub name: String,
+    pub variable: Variable,
+    pub required: bool,
+    pub filled: Option<Filled>,
+}
+
+/// Names of a restricted playbook are nobody's business: what its variables are called in a record is chance.
+fn asks(book: &Playbook, known: &[Known]) -> Vec<Asked> {
+    let fill = |name: &str, v: &Variable| {
+        if book.restricted.is_empty() { playbook_fill::for_variable(known, name, v) } else { None }
+    };
+    let open = book.variables.iter().filter(|(_, v)| !v.constant && v.value.as_ref().is_none_or(Untrusted::is_empty));
+    let mut out: Vec<Asked> = open
+        .map(|(name, v)| Asked { name: name.clone(), variable: v.clone(), required: v.external, filled: fill(name, v) })
+        .filter(|a| a.required || a.filled.is_some())
+        .collect();
+    out.sort_by_key(|a| !a.required);
+    out
 }
 
 impl Desk {
@@ -40,24 +67,14 @@ impl Desk {
             (None, Some(case)) => self.alerts_of(case)?,
             (None, None) => Vec::new(),
         };
-        let mut fits: BTreeMap<String, Suggested> = BTreeMap::new();
-        for id in alerts {
-            for s in self.suggest_playbooks(id)? {
-                let known = fits.entry(s.playbook.clone()).or_insert_with(|| s.clone());
-                known.score = known.score.max(s.score);
-                for why in s.why {
-                    if known.why.len() < REASONS && !known.why.contains(&why) {
-                        known.why.push(why);
-                    }
-                }
-            }
-        }
+        let fits: BTreeMap<String, Suggested> =
+            self.fitting(alerts)?.into_iter().map(|s| (s.playbook.clone(), s)).collect();
         let library = self.playbooks();
+        let known = self.known_of(alert, case)?;
         let mut out: Vec<(u32, Offered)> = Vec::new();
         for book in library.books().filter(|b| !b.revoked) {
             let fit = fits.get(&book.key);
-            let unset = |v: &&Variable| v.external && v.value.as_ref().is_none_or(Untrusted::is_empty);
-            let asks = book.variables.iter().filter(|(_, v)| unset(v)).map(|(n, v)| (n.clone(), v.clone())).collect();
+            let asks = asks(book, &known);
             let offered = Offered {
                 key: book.key.clone(),
                 title: book.title.clone(),
@@ -70,6 +87,27 @@ impl Desk {
         // Of equal score in the order of the library.
         out.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
         Ok(out.into_iter().map(|(_, o)| o).collect())
+    }
+
+    /// What fits any of these alerts, with the reasons of all, the best first.
+    pub(super) fn fitting(&self, alerts: impl IntoIterator<Item = AlertId>) -> Result<Vec<Suggested>> {
+        let mut fits: Vec<Suggested> = Vec::new();
+        for id in alerts {
+            for s in self.suggest_playbooks(id)? {
+                let Some(known) = fits.iter_mut().find(|f| f.playbook == s.playbook) else {
+                    fits.push(Suggested { why: s.why.into_iter().take(REASONS).collect(), ..s });
+                    continue;
+                };
+                known.score = known.score.max(s.score);
+                for why in s.why {
+                    if known.why.len() < REASONS && !known.why.contains(&why) {
+                        known.why.push(why);
+                    }
+                }
+            }
+        }
+        fits.sort_by_key(|s| std::cmp::Reverse(s.score));
+        Ok(fits)
     }
 
     pub(super) fn alerts_of(&self, case: CaseId) -> Result<Vec<AlertId>> {

@@ -4,14 +4,20 @@
 //! the log has a transition that did not take: its `seq` comes again. A run goes by the version it was started with, which
 //! is kept by its hash.
 
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::AtWork;
 use super::Desk;
 use super::DeskError;
 use super::Result;
+use crate::model::health::Tri;
 use crate::model::ids::AlertId;
 use crate::model::ids::CaseId;
 use crate::model::ids::PersonId;
@@ -27,6 +33,7 @@ use crate::playbook::run;
 use crate::playbook::run::Actor;
 use crate::playbook::run::Effect;
 use crate::playbook::run::Refusal;
+use crate::playbook::sheet;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::text::Untrusted;
@@ -94,7 +101,10 @@ impl Desk {
             parent: start.parent.clone(),
             values: start.values,
         };
-        let (made, effects) = run::begin(&item.book, with, &actor(&person), now)?;
+        // What comes of it is kept in a case; one that could not begin opens none.
+        run::begin(&item.book, with.clone(), &actor(&person), now)?;
+        let case = self.case_for(by, start.alert, start.case)?;
+        let (made, effects) = run::begin(&item.book, run::Begin { case, ..with }, &actor(&person), now)?;
         let body = serde_json::to_string(item.document.json()).map_err(|e| unreadable(&id, &e))?;
         match self.store.put_doc(VERSION, item.document.hash(), &body, 0, now) {
             Ok(_) | Err(StoreError::Conflict(_)) => {}
@@ -119,6 +129,21 @@ impl Desk {
             }
         }
         out.sort_by(|a, b| b.id.cmp(&a.id));
+        Ok(out)
+    }
+
+    /// Those started for an alert, without the restricted ones.
+    pub(super) fn runs_for(&self, alert: AlertId) -> Result<Vec<AtWork>> {
+        // Every look at an alert asks: what is about others is not read whole.
+        let about = format!("\"alert\":{alert},");
+        let mut out = Vec::new();
+        for doc in self.store.docs(RUN, MOST)?.iter().filter(|d| d.body.contains(&about)) {
+            let run: Run = serde_json::from_str(&doc.body).map_err(|e| unreadable(&doc.key, &e))?;
+            if run.alert == Some(alert) && sees(&run, None) {
+                out.push(AtWork { run: run.id, title: run.title, state: run.state, started_by: run.started_by });
+            }
+        }
+        out.sort_by(|a, b| b.run.cmp(&a.run));
         Ok(out)
     }
 
@@ -150,7 +175,48 @@ impl Desk {
         }
         // Time first: a step that timed out cannot be done any more.
         self.step_run(None, &found.id, &Event::Tick)?;
-        self.step_run(Some(by), &found.id, event)
+        let Event::Done { visit, outputs } = event else { return self.step_run(Some(by), &found.id, event) };
+        self.keep_receipts(by, &found, *visit)?;
+        let outputs = self.found_out(by, &found.id, *visit, outputs.clone())?;
+        self.step_run(Some(by), &found.id, &Event::Done { visit: *visit, outputs })
+    }
+
+    /// What the desk finds out itself takes the place of what anybody wrote. What is not known is no.
+    fn found_out(
+        &self,
+        by: &PersonId,
+        run: &str,
+        visit: u32,
+        mut outputs: BTreeMap<String, Option<Untrusted>>,
+    ) -> Result<BTreeMap<String, Option<Untrusted>>> {
+        let (run, book) = self.playbook_run(Some(by), run)?;
+        let Some(step) = run.visit(visit).and_then(|v| book.step(&v.step)) else { return Ok(outputs) };
+        for (name, word) in book.facts.iter().filter(|(name, _)| step.out_args.contains(name)) {
+            let (answer, why) = self.fact(word);
+            outputs.retain(|given, _| run::full_name(given) != *name);
+            outputs.insert(name.clone(), Some(Untrusted::new((answer == Tri::Pass).to_string())));
+            let said = format!("found out by the desk: {} is {}: {why}", name.trim_matches('_'), answer.word());
+            self.step_run(Some(by), &run.id, &Event::Note { visit, text: Untrusted::new(said) })?;
+        }
+        Ok(outputs)
+    }
+
+    /// The receipts of what was proposed from a step are evidence of it.
+    fn keep_receipts(&self, by: &PersonId, run: &Run, visit: u32) -> Result<()> {
+        let Some(v) = run.visit(visit) else { return Ok(()) };
+        for id in &v.requests {
+            let Some(request) = self.store.request(id)?.filter(|r| r.state.is_final() && !r.receipts.is_empty()) else {
+                continue;
+            };
+            let body = serde_json::to_vec_pretty(&request).map_err(|e| unreadable(&run.id, &e))?;
+            let (sha256, bytes) =
+                evidence::keep(&self.evidence_folder(), &mut body.as_slice()).map_err(DeskError::No)?;
+            let tail = id.as_str().get(id.as_str().len().saturating_sub(6)..).unwrap_or_default();
+            let name = Untrusted::new(format!("receipts-{}-{tail}.json", request.body.action));
+            let piece = Evidence { sha256, bytes, name, by: by.clone(), at: Timestamp::now() };
+            self.step_run(Some(by), &run.id, &Event::Attach { visit, evidence: piece })?;
+        }
+        Ok(())
     }
 
     /// Keeps a file as evidence of a step.
@@ -182,6 +248,18 @@ impl Desk {
     pub fn broken_evidence(&self, run: &Run) -> Vec<(Evidence, String)> {
         let all = run.visits.iter().flat_map(|v| &v.evidence);
         all.filter_map(|e| Some((e.clone(), evidence::verify(&self.evidence_folder(), &e.sha256).err()?))).collect()
+    }
+
+    /// Writes the sheet of a run, with what was done, to a new file for its owner alone.
+    pub fn write_sheet(&self, by: Option<&PersonId>, run: &str, path: &Path) -> Result<()> {
+        let (run, book) = self.playbook_run(by, run)?;
+        let cannot = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => DeskError::Refused(format!("{} is there already", path.display())),
+            _ => DeskError::Usage(format!("{}: {e}", path.display())),
+        };
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
+        file.write_all(sheet::markdown(&book, Some(&run)).as_bytes()).map_err(cannot)
     }
 
     /// Time passes for every run: delays, time boxes, timeouts. Returns how many changed.

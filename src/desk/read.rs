@@ -93,6 +93,8 @@ impl Desk {
             context: crate::triage::context::lines(&self.context(&alert)?, budget),
             taint: crate::triage::detect::taints(&fields),
             asked: self.store.answers(id, ANSWERS)?,
+            suggested: self.suggest_playbooks(id)?.into_iter().next(),
+            at_work: self.runs_for(id)?,
             fields,
             alert,
         }))

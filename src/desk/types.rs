@@ -5,11 +5,14 @@ use crate::model::alert::Alert;
 use crate::model::alert::AlertRow;
 use crate::model::alert::Disposition;
 use crate::model::fields::Field;
+use crate::model::ids::PersonId;
 use crate::model::opinion::Agreement;
 use crate::model::opinion::Answered;
 use crate::model::opinion::ContextLine;
 use crate::model::opinion::Review;
 use crate::model::opinion::Taint;
+use crate::model::playbook::Suggested;
+use crate::model::playbook_run::RunState;
 use crate::model::risk::Risk;
 use crate::model::verdict::Verdict;
 use crate::text::Untrusted;
@@ -36,6 +39,19 @@ pub struct Detail {
     pub taint: Vec<Taint>,
     /// Questions of people and the answers so far, oldest first.
     pub asked: Vec<Answered>,
+    /// The playbook that fits it best, and why.
+    pub suggested: Option<Suggested>,
+    /// Playbooks started for it that everybody may see, newest first.
+    pub at_work: Vec<AtWork>,
+}
+
+/// A playbook that was started for an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtWork {
+    pub run: String,
+    pub title: Untrusted,
+    pub state: RunState,
+    pub started_by: PersonId,
 }
 
 /// How alike alerts were closed.

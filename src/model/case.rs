@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::alert::Disposition;
 use super::ids::{CaseId, PersonId, SuppressionId};
 use crate::text::Untrusted;
 
@@ -15,6 +16,16 @@ pub struct Case {
     pub closed_at: Option<Timestamp>,
     /// Alerts in it now.
     pub alerts: u64,
+}
+
+/// How a case was closed last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    pub by: PersonId,
+    pub at: Timestamp,
+    pub disposition: Disposition,
+    /// What came of it, in a person's words.
+    pub summary: Untrusted,
 }
 
 /// A named query.

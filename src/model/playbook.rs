@@ -262,6 +262,11 @@ pub const ACTION: &str = "x-action";
 pub const ANSIBLE: &str = "x-ansible";
 pub const OPENSEARCH: &str = "x-opensearch";
 
+/// Every asset has a backup that is young enough and proven.
+pub const BACKUPS_FRESH: &str = "backups-fresh";
+/// What a desk can find out itself.
+pub const FACTS: [&str; 1] = [BACKUPS_FRESH];
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub id: String,
@@ -329,6 +334,10 @@ pub struct Playbook {
     pub restricted: Vec<String>,
     /// A model wrote it.
     pub generated: Option<Generated>,
+    /// Variables whose value the desk finds out itself, and what it finds out: words of [`FACTS`].
+    pub facts: BTreeMap<String, String>,
+    /// Variables that are one of a few words.
+    pub choices: BTreeMap<String, Vec<String>>,
     pub variables: BTreeMap<String, Variable>,
     pub start: String,
     pub exception: Option<String>,
@@ -346,6 +355,16 @@ impl Playbook {
     /// By id or by its short name.
     pub fn find(&self, word: &str) -> Option<&Step> {
         self.step(word).or_else(|| self.steps.iter().find(|s| s.key == word))
+    }
+
+    /// The variable a condition asks for whose value the desk finds out.
+    pub fn fact_of(&self, step: &Step) -> Option<&str> {
+        let asked = match &step.kind {
+            StepKind::If { condition, .. } | StepKind::While { condition, .. } => condition,
+            StepKind::Switch { on, .. } => on,
+            _ => return None,
+        };
+        self.facts.keys().map(String::as_str).find(|name| asked.expose().contains(*name))
     }
 
     /// Steps people do.

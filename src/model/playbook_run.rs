@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::ids::AlertId;
 use super::ids::CaseId;
 use super::ids::PersonId;
+use super::ids::RequestId;
 use super::person::Role;
 use crate::text::Untrusted;
 
@@ -183,6 +184,9 @@ pub struct Visit {
     pub branches: Vec<Branch>,
     /// The run of another playbook it waits for.
     pub child: Option<String>,
+    /// Actions that were proposed from it, oldest first.
+    #[serde(default)]
+    pub requests: Vec<RequestId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -293,6 +297,11 @@ pub enum Event {
     Attach {
         visit: u32,
         evidence: Evidence,
+    },
+    /// An action was proposed from this step; it goes the way of every request.
+    Proposed {
+        visit: u32,
+        request: RequestId,
     },
     /// A variable gets another value, or becomes unknown.
     Set {

@@ -102,13 +102,13 @@ impl Library {
     /// read is named by [`Library::broken`] and keeps nobody from the rest.
     pub fn read(folder: &Path) -> Self {
         let mut out = Self::default();
-        let mut files = Vec::new();
-        match std::fs::read_dir(folder) {
-            Ok(entries) => files.extend(entries.flatten().map(|e| e.path())),
-            Err(e) => out.broken.push(Broken { path: folder.to_owned(), why: format!("cannot be read: {e}") }),
-        }
-        files.retain(|p| matches!(extension(p).as_str(), "toml" | "json") && p.is_file());
-        files.sort();
+        let mut files = match files(folder) {
+            Ok(files) => files,
+            Err(e) => {
+                out.broken.push(Broken { path: folder.to_owned(), why: format!("cannot be read: {e}") });
+                Vec::new()
+            }
+        };
         if files.len() > MOST {
             let why = format!("more than {MOST} playbooks: the rest is left out");
             out.broken.push(Broken { path: folder.to_owned(), why });
@@ -170,6 +170,14 @@ impl Library {
     pub fn nearest(&self, word: &str) -> Option<&str> {
         nearest(word, self.items.iter().map(|i| i.book.key.as_str()))
     }
+}
+
+/// The files of a folder that are playbooks by their name, in order.
+pub(super) fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.flatten().map(|e| e.path()).collect();
+    files.retain(|p| matches!(extension(p).as_str(), "toml" | "json") && p.is_file());
+    files.sort();
+    Ok(files)
 }
 
 fn extension(path: &Path) -> String {

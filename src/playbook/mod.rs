@@ -8,6 +8,7 @@
 //! What CACAO has no word for (phase, RE&CT ids, time box, sign-off, what to look at) stands in an extension of ours,
 //! [`ids::EXTENSION`], as the standard provides.
 
+pub mod check;
 pub mod clocks;
 pub mod condition;
 mod document;
@@ -23,6 +24,7 @@ pub mod run;
 pub mod sheet;
 pub mod short;
 mod suggest;
+pub mod summary;
 mod view;
 
 pub use document::Document;

@@ -8,15 +8,13 @@ use crate::model::playbook::Command;
 use crate::model::playbook::Playbook;
 use crate::model::playbook::Step;
 use crate::model::playbook::StepKind;
+use crate::model::playbook_run::Run;
 use crate::model::technique;
 use crate::text::Untrusted;
 use crate::text::clean;
 
-/// What happened to a step, for the sheet of a run.
-pub type Happened<'a> = &'a dyn Fn(&Step) -> Vec<String>;
-
-/// The whole playbook. Its marking stands at both ends, as TLP 2.0 asks. `happened`: lines for each step.
-pub fn markdown(book: &Playbook, happened: Option<Happened<'_>>) -> String {
+/// The whole playbook, and with a run of it what happened so far. Its marking stands at both ends, as TLP 2.0 asks.
+pub fn markdown(book: &Playbook, run: Option<&Run>) -> String {
     let mut out = String::new();
     let marking = book.tlp.map_or("not marked: keep it in the house", |t| t.word());
     let _ = writeln!(out, "**{marking}**\n\n# {}\n", said(&book.title));
@@ -31,7 +29,10 @@ pub fn markdown(book: &Playbook, happened: Option<Happened<'_>>) -> String {
     if !book.restricted.is_empty() {
         let _ = writeln!(out, "- **Restricted**: only {} and people named for the run", book.restricted.join(", "));
     }
-    variables(book, &mut out);
+    match run {
+        Some(run) => of_run(run, &mut out),
+        None => variables(book, &mut out),
+    }
     let numbers: BTreeMap<&str, usize> =
         book.steps.iter().filter(|s| numbered(s)).enumerate().map(|(i, s)| (s.id.as_str(), i + 1)).collect();
     let mut phase = None;
@@ -43,11 +44,62 @@ pub fn markdown(book: &Playbook, happened: Option<Happened<'_>>) -> String {
             }
         }
         one(book, step, &numbers, &mut out);
-        for line in happened.map(|h| h(step)).unwrap_or_default() {
+        for line in run.map(|r| happened(r, &step.id)).unwrap_or_default() {
             let _ = writeln!(out, "- > {}", escape(&line));
         }
     }
     let _ = writeln!(out, "\n**{marking}**");
+    out
+}
+
+/// What a run is about, how it stands, and what is known in it.
+fn of_run(run: &Run, out: &mut String) {
+    let _ = writeln!(
+        out,
+        "- Run {}, begun by {} at {:.0}: **{}**",
+        run.id,
+        run.started_by,
+        run.started_at,
+        run.state.word()
+    );
+    if let Some(end) = run.ended_at {
+        let why = run.ended_why.as_ref().map(|w| format!(": {}", said(w))).unwrap_or_default();
+        let _ = writeln!(out, "- Ended at {end:.0}{why}");
+    }
+    for (what, id) in [("Case", run.case.map(|c| c.to_string())), ("Alert", run.alert.map(|a| a.to_string()))] {
+        if let Some(id) = id {
+            let _ = writeln!(out, "- {what} {id}");
+        }
+    }
+    if !run.variables.is_empty() {
+        let _ = writeln!(out, "\nKnown:\n");
+    }
+    for (name, held) in &run.variables {
+        let value = held.value.as_ref().map_or("not known".to_owned(), said);
+        let by = held.by.as_ref().map(|b| format!(" ({b})")).unwrap_or_default();
+        let _ = writeln!(out, "- {}: {value}{by}", escape(name.trim_matches('_')));
+    }
+}
+
+/// Lines about one step.
+fn happened(run: &Run, step: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    for v in run.visits.iter().filter(|v| v.step == step) {
+        let when = v.ended_at.unwrap_or(v.entered_at);
+        let who = v.ended_by.as_ref().or(v.owner.as_ref()).map_or("nobody yet".to_owned(), |p| p.to_string());
+        out.push(format!("{} at {when:.0} by {who}", v.state.word()));
+        out.extend(v.reason.as_ref().map(|r| format!("reason: {}", r.expose())));
+        for (name, value) in &v.outputs {
+            out.push(format!("{name} = {}", value.as_ref().map_or("not known", |v| v.expose())));
+        }
+        out.extend(v.signed.iter().map(|s| match &s.named {
+            Some(n) => format!("signed as {} by {} ({})", s.role, n.expose(), s.by),
+            None => format!("signed as {} by {}", s.role, s.by),
+        }));
+        out.extend(v.requests.iter().map(|r| format!("action asked for: request {}", r.as_str())));
+        out.extend(v.evidence.iter().map(|e| format!("evidence {} sha256:{}", e.name.expose(), e.sha256)));
+        out.extend(v.notes.iter().map(|n| format!("{}: {}", n.by, n.text.expose())));
+    }
     out
 }
 

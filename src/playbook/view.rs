@@ -11,6 +11,7 @@ use super::ids;
 use crate::model::playbook::Command;
 use crate::model::playbook::GENERATED;
 use crate::model::playbook::Generated;
+use crate::model::playbook::FACTS;
 use crate::model::playbook::Phase;
 use crate::model::playbook::Playbook;
 use crate::model::playbook::Step;
@@ -43,6 +44,8 @@ pub(super) fn read(doc: &Document, key: &str) -> Playbook {
         words: own.map(|o| lower(o, "words")).unwrap_or_default(),
         restricted: own.map(|o| words(o, "restricted")).unwrap_or_default(),
         generated: generated(json, own),
+        facts: own.map(facts).unwrap_or_default(),
+        choices: own.map(choices).unwrap_or_default(),
         variables: variables(json, "playbook_variables"),
         start: id(json, "workflow_start").unwrap_or_default(),
         exception: id(json, "workflow_exception"),
@@ -91,6 +94,23 @@ fn words(o: &Object, key: &str) -> Vec<String> {
 
 fn lower(o: &Object, key: &str) -> Vec<String> {
     strings(o, key).map(str::to_lowercase).collect()
+}
+
+/// What the desk finds out, by the variable that holds it.
+fn facts(own: &Object) -> BTreeMap<String, String> {
+    let all = object(own, "facts").into_iter().flatten();
+    let one = |(name, word): (&String, &Value)| {
+        let word = word.as_str().filter(|w| FACTS.contains(w))?;
+        ids::is_variable(name).then(|| (name.clone(), word.to_owned()))
+    };
+    all.filter_map(one).collect()
+}
+
+/// Variables that are one of a few plain words.
+fn choices(own: &Object) -> BTreeMap<String, Vec<String>> {
+    let all = object(own, "choices").into_iter().flatten().filter(|(name, _)| ids::is_variable(name));
+    let named = all.filter_map(|(name, _)| Some((name.clone(), words(object(own, "choices")?, name))));
+    named.filter(|(_, words)| words.len() > 1).collect()
 }
 
 /// An id that is harmless as a string.

@@ -315,6 +315,8 @@ pub trait Store: Send + Sync {
     // --- cases, views, suppressions ----------------------------------------------------------
     fn cases(&self, limit: usize) -> Result<Vec<Case>>;
     fn case(&self, id: CaseId) -> Result<Option<Case>>;
+    /// Closes it at a time, or opens it again. `false`: there is none, or it is so already.
+    fn close_case(&self, id: CaseId, at: Option<Timestamp>) -> Result<bool>;
     fn views(&self) -> Result<Vec<SavedView>>;
     fn put_view(&self, view: &SavedView) -> Result<()>;
     fn drop_view(&self, name: &str) -> Result<bool>;

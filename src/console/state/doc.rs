@@ -103,8 +103,11 @@ fn put(doc: &mut Doc, label: &'static str, value: Option<impl Show>, role: Role)
 
 /// The alert: facts first, then what the desk knows besides, then every field. The opinion belongs before the row that
 /// comes back with it.
-pub fn of_alert(detail: &Detail, width: usize) -> (Doc, usize) {
+///
+/// `key`: that starts a playbook.
+pub fn of_alert(detail: &Detail, width: usize, key: &Said) -> (Doc, usize) {
     let mut doc = Doc::new(width);
+    playbook(&mut doc, detail, key);
     facts(&mut doc, detail);
     doc.blank();
     let gap = doc.rows.len();
@@ -117,6 +120,16 @@ pub fn of_alert(detail: &Detail, width: usize) -> (Doc, usize) {
         }
     }
     (doc, gap)
+}
+
+/// One line: the playbook at work on it, else the one that fits, and why.
+fn playbook(doc: &mut Doc, d: &Detail, key: &Said) {
+    if let Some(w) = d.at_work.first() {
+        let said = say!(w.title, ": ", w.state.word(), ", begun by ", w.started_by);
+        doc.pair(say!("playbook"), &said, Role::Accent);
+    } else if let Some(s) = &d.suggested {
+        doc.rows.push(super::super::case::suggested(s, key, doc.width));
+    }
 }
 
 /// Several lines of untrusted text.

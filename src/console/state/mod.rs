@@ -21,6 +21,7 @@ use super::theme::{Role, Theme};
 use super::words::Said;
 use crate::desk::Link;
 use crate::desk::Platform;
+use crate::desk::case::CaseView;
 use crate::model::action::{ActionDef, Request};
 use crate::model::alert::Status;
 use crate::model::case::{Case, SavedView, Suppression};
@@ -259,6 +260,15 @@ impl<Id: Clone + PartialEq, T> Table<Id, T> {
     }
 }
 
+/// A case in full.
+#[derive(Clone, Debug)]
+pub struct CasePage {
+    pub id: CaseId,
+    pub shown: Option<Box<CaseView>>,
+    pub broken: Option<Said>,
+    pub scroll: usize,
+}
+
 /// A line at the foot that tells what became of something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -303,6 +313,8 @@ pub struct State {
     pub queue: Queue,
     pub detail: DetailPane,
     pub cases: Table<CaseId, Case>,
+    /// The case that is open, or was open last.
+    pub case: Option<CasePage>,
     pub playbook: PlaybookPage,
     pub requests: Table<RequestId, Request>,
     pub views: Table<String, ViewRow>,
@@ -389,6 +401,7 @@ impl State {
             queue: Queue::new(start.filter, start.sort, now),
             detail: DetailPane::default(),
             cases: Table::new(now),
+            case: None,
             playbook: PlaybookPage::new(now),
             requests: Table::new(now),
             views: Table::new(now),

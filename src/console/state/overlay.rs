@@ -12,12 +12,11 @@ use super::doc::Doc;
 use super::evidence::Mark;
 use super::input::Input;
 use super::playbook::For;
-use crate::desk::OfferedAct;
+use crate::desk::{Asked, OfferedAct, StepOffer};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Finding, Request, Tried};
 use crate::model::alert::AlertRow;
 use crate::model::ids::{AlertId, CaseId, PersonId, RequestId};
-use crate::model::playbook::Variable;
 use crate::model::playbook_run::Event;
 use crate::model::query::{Count, Query, QueryError};
 use crate::model::verdict::{Claim, VerdictKind};
@@ -104,6 +103,19 @@ pub enum Purpose {
     CancelPlaybook {
         run: String,
     },
+    /// An action a step proposes.
+    ProposeStep {
+        run: String,
+        visit: u32,
+        action: String,
+        case: Option<CaseId>,
+    },
+    /// Where the run sheet is written.
+    RunSheet {
+        run: String,
+    },
+    CloseCase(CaseId),
+    ReopenCase(CaseId),
 }
 
 /// What is said about a step.
@@ -243,7 +255,12 @@ pub enum Pick {
         key: String,
         title: Said,
         of: For,
-        asks: Vec<(String, Variable)>,
+        asks: Vec<Asked>,
+    },
+    /// One of the actions a step could propose.
+    StepAction {
+        offer: Box<StepOffer>,
+        at: usize,
     },
     /// Something that happens to a run, with what is told when it did.
     Step {

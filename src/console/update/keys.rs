@@ -11,7 +11,7 @@ use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{
-    Effect, Out, acts, approvals, forms, go_to, lists, open, platform, playbooks, queue, refresh, submit, triage,
+    Effect, Out, acts, approvals, cases, forms, go_to, lists, open, platform, playbooks, queue, refresh, submit, triage,
 };
 use crate::model::act::Act;
 
@@ -236,6 +236,15 @@ fn perform_more(state: &mut State, act: Do, out: &mut Out) {
         Do::Exchanges => out.extend(state.alert_in_hand().map(Effect::Exchanges)),
         Do::Propose => open::propose(state),
         Do::Playbook | Do::CasePlaybook => playbooks::offer(state, out),
+        Do::CaseAlerts => cases::alerts(state, out),
+        Do::CaseRun => cases::its_run(state, out),
+        Do::CloseCase => cases::close(state, out),
+        Do::ReopenCase => cases::reopen(state),
+        Do::RunCase => {
+            if let Some(id) = cases::in_hand(state) {
+                cases::show(state, id, out);
+            }
+        }
         Do::Suppress => open::suppress(state, true, out),
         Do::Pivot => open::pivot(state),
         Do::Explain => open::explain(state),

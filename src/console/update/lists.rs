@@ -3,11 +3,11 @@
 use super::super::state::{State, Tab};
 use super::super::theme::Role;
 use super::super::words::say;
-use super::{Effect, Out, approvals, platform, playbooks, submit};
+use super::{Effect, Out, approvals, cases, platform, playbooks, submit};
 
 pub fn step(state: &mut State, by: isize) {
     match state.tab {
-        Tab::Cases => state.cases.step(by, |c| c.id),
+        Tab::Cases => cases::step(state, by),
         Tab::Playbooks => playbooks::step(state, by),
         Tab::Approvals => state.requests.step(by, |r| r.body.id.clone()),
         Tab::Views => state.views.step(by, |v| v.view.name.clone()),
@@ -39,12 +39,8 @@ pub fn open(state: &mut State, out: &mut Out) {
             }
         }
         Tab::Cases => {
-            if let Some(id) = state.cases.cursor {
-                state.tab = Tab::Queue;
-                state.full = false;
-                state.queue.view = None;
-                let text = format!("case:{id}");
-                out.push(Effect::Parse { text, apply: true });
+            if let Some(id) = state.cases.cursor.filter(|_| !state.full) {
+                cases::show(state, id, out);
             }
         }
         Tab::Playbooks => playbooks::open(state, out),

@@ -2,6 +2,7 @@
 
 mod acts;
 mod approvals;
+pub mod cases;
 mod forms;
 mod keys;
 mod lists;
@@ -11,6 +12,7 @@ mod platform;
 mod playbooks;
 mod queue;
 mod relayout;
+pub mod steps;
 mod submit;
 #[cfg(test)]
 pub mod tests;
@@ -66,6 +68,9 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
             }
             if others && state.tab == Tab::Playbooks {
                 playbooks::load(state, out);
+            }
+            if others && state.tab == Tab::Cases && state.full {
+                cases::load(state, out);
             }
             queue::changed(state, &alerts, overflow, others, out);
         }
@@ -140,6 +145,10 @@ fn take_triage(state: &mut State, msg: Msg, out: &mut Out) {
         Msg::Runs(r) => put(&mut state.playbook.runs, r, state.now, |r| r.id.clone()),
         Msg::RunOf { id, result } => playbooks::loaded(state, &id, result),
         Msg::Offered { of, result } => playbooks::offered(state, of, result),
+        Msg::StepOffered(result) => steps::offered(state, result, out),
+        Msg::StepProposed { run, result } => steps::proposed(state, &run, result, out),
+        Msg::CaseOf { id, close, result } => cases::loaded(state, id, close, result),
+        Msg::CaseDone { what, result } => cases::done(state, what, result, out),
         Msg::Started(result) => playbooks::started(state, result, out),
         Msg::Stepped { run, result } => playbooks::stepped(state, &run, result, out),
         Msg::Copied(Ok(())) => state.tell(Role::Info, say!("sent to the terminal's clipboard")),
@@ -176,6 +185,7 @@ fn settle(state: &mut State, out: &mut Out) {
     relayout::relayout(state);
     platform::keep_within(state);
     playbooks::keep_within(state);
+    cases::keep_within(state);
     triage::keep_beating(state, out);
 }
 
@@ -244,7 +254,7 @@ fn raw(state: &mut State, id: AlertId, result: Result<Option<Arc<Vec<u8>>>, Said
 fn refresh(state: &mut State, out: &mut Out) {
     match state.tab {
         Tab::Queue => queue::reload_in_place(state, out),
-        Tab::Cases => out.push(Effect::Cases),
+        Tab::Cases => cases::load(state, out),
         Tab::Playbooks => playbooks::load(state, out),
         Tab::Approvals => out.push(Effect::Requests),
         Tab::Views => out.push(Effect::Views),

@@ -11,11 +11,13 @@ use super::super::words::Said;
 use crate::desk::Detail;
 use crate::desk::Offered;
 use crate::desk::Platform;
+use crate::desk::StepOffer;
+use crate::desk::case::CaseView;
 use crate::model::act::{Act, ActReport};
 use crate::model::action::{Draft, Finding, Request, Tried};
-use crate::model::alert::AlertRow;
+use crate::model::alert::{AlertRow, Disposition};
 use crate::model::case::{Case, SavedView, Suppression};
-use crate::model::ids::{AlertId, PersonId, RequestId, SuppressionId};
+use crate::model::ids::{AlertId, CaseId, PersonId, RequestId, SuppressionId};
 use crate::model::opinion::{Answered, Exchange, Review, TriageStats};
 use crate::model::playbook::Playbook;
 use crate::model::playbook_run::{Event, Run};
@@ -151,6 +153,24 @@ pub enum Msg {
         result: Result<Vec<Offered>, Said>,
     },
     Started(Result<Box<Run>, Said>),
+    /// What a step can propose.
+    StepOffered(Result<Box<StepOffer>, Said>),
+    /// A step's action was proposed, or refused.
+    StepProposed {
+        run: String,
+        result: Result<Box<Request>, Said>,
+    },
+    /// A case; `close`: it was asked for to be closed.
+    CaseOf {
+        id: CaseId,
+        close: bool,
+        result: Result<Box<CaseView>, Said>,
+    },
+    /// A case was closed or opened, or not.
+    CaseDone {
+        what: &'static str,
+        result: Result<Box<CaseView>, Said>,
+    },
     /// Something happened to a run, or was refused.
     Stepped {
         run: String,
@@ -309,6 +329,39 @@ pub enum Effect {
         run: String,
         event: Box<Event>,
         done: Said,
+    },
+    /// What a step can propose, with what is known for it.
+    StepOffer {
+        by: PersonId,
+        run: String,
+        visit: u32,
+    },
+    ProposeStep {
+        by: PersonId,
+        run: String,
+        visit: u32,
+        draft: Draft,
+    },
+    /// Writes the run sheet to a new file.
+    RunSheet {
+        run: String,
+        path: String,
+    },
+    /// A case with all that is in it; `close`: to close it then.
+    CaseOf {
+        id: CaseId,
+        close: bool,
+    },
+    CloseCase {
+        by: PersonId,
+        id: CaseId,
+        disposition: Disposition,
+        summary: Untrusted,
+    },
+    ReopenCase {
+        by: PersonId,
+        id: CaseId,
+        reason: Untrusted,
     },
     /// A file of this machine becomes evidence of a step.
     Attach {

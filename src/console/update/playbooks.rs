@@ -13,10 +13,12 @@ use super::super::state::playbook::{For, RunPage, run_in_hand, step_in_hand};
 use super::super::state::{State, Tab, own_words};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
-use super::{Effect, Out, forms, go_to, open};
-use crate::desk::Offered;
+use super::{Effect, Out, forms, go_to, open, steps};
+use crate::desk::playbook_propose::from_receipts;
+use crate::desk::{Asked, Offered};
+use crate::model::action::Request;
 use crate::model::ids::PersonId;
-use crate::model::playbook::{Playbook, Variable};
+use crate::model::playbook::{Playbook, Step};
 use crate::model::playbook_run::{Event, Run, RunState, VisitState};
 use crate::text::Untrusted;
 
@@ -32,6 +34,10 @@ pub fn load(state: &mut State, out: &mut Out) {
     out.push(Effect::Runs);
     if let Some(open) = state.playbook.open.as_ref().filter(|_| state.full) {
         out.push(Effect::RunOf(open.id.clone()));
+        let asked = open.shown.as_ref().is_some_and(|s| s.0.visits.iter().any(|v| !v.requests.is_empty()));
+        if asked {
+            out.push(Effect::Requests);
+        }
     }
 }
 
@@ -59,14 +65,16 @@ pub fn keep_within(state: &mut State) {
         return;
     }
     let (width, rows) = layout::playbook_step(state);
-    let now = state.now;
-    match &mut state.playbook.open {
-        None => state.full = false,
-        Some(page) if page.scroll > 0 => {
-            let lines = words::text(page, width, now).rows.len();
-            page.scroll = page.scroll.min(lines.saturating_sub(rows));
+    let lines = match &state.playbook.open {
+        None => {
+            state.full = false;
+            return;
         }
-        Some(_) => {}
+        Some(page) if page.scroll > 0 => words::text(state, page, width).rows.len(),
+        Some(_) => return,
+    };
+    if let Some(page) = &mut state.playbook.open {
+        page.scroll = page.scroll.min(lines.saturating_sub(rows));
     }
 }
 
@@ -98,7 +106,7 @@ pub fn open(state: &mut State, out: &mut Out) {
     }
 }
 
-fn show(state: &mut State, id: String, out: &mut Out) {
+pub fn show(state: &mut State, id: String, out: &mut Out) {
     if state.playbook.open.as_ref().is_none_or(|p| p.id != id) {
         state.playbook.open = Some(RunPage::new(id.clone()));
     }
@@ -154,17 +162,47 @@ pub fn offered(state: &mut State, of: For, result: Result<Vec<Offered>, Said>) {
 }
 
 /// Starts it, or asks first for what it needs to know.
-pub fn start(state: &mut State, key: String, title: Said, of: For, asks: &[(String, Variable)], out: &mut Out) {
+pub fn start(state: &mut State, key: String, title: Said, of: For, asks: &[Asked], out: &mut Out) {
     let Some(by) = state.my_id().cloned() else { return };
     if asks.is_empty() {
         state.tell(Role::Dim, say!("starting ", title));
         out.push(Effect::StartPlaybook { by, key, of, values: Vec::new() });
         return;
     }
-    let mut f = Form::new(Purpose::StartPlaybook { key, of }, say!("Start: ", title))
-        .lead(say!("It needs to know this to begin."), Role::Dim);
-    f.fields = asks.iter().map(|(name, v)| field(name, &v.kind, &v.description, false)).collect();
+    let known = asks.iter().any(|a| a.filled.is_some());
+    let lead = if known {
+        say!("What is known is filled in: look whether it is right. Enter goes on, on the last line it starts.")
+    } else {
+        say!("It needs to know this to begin.")
+    };
+    let mut f = Form::new(Purpose::StartPlaybook { key, of }, say!("Start: ", title)).lead(lead, Role::Dim);
+    f.fields = asks.iter().map(asked_field).collect();
+    f.focus = f.fields.iter().position(|f| f.required && is_empty(f)).unwrap_or(f.fields.len() - 1);
     open::form(state, f, Vec::new());
+}
+
+/// With what is known of it, and where that stands.
+fn asked_field(a: &Asked) -> Field {
+    let mut f = field(&a.name, &a.variable.kind, &a.variable.description, &[], false);
+    f.required = a.required;
+    if let Some(known) = &a.filled {
+        if let FieldKind::Text(i) = &mut f.kind {
+            i.set(known.value.expose());
+        }
+        f.hint.push(&say!("; from ", Said::of(&known.from)));
+        if !known.also.is_empty() {
+            f.hint.push(&"; also seen:");
+            known.also.iter().for_each(|v| f.hint.push(&say!(" ", v)));
+        }
+    }
+    f
+}
+
+fn is_empty(f: &Field) -> bool {
+    match &f.kind {
+        FieldKind::Text(i) => i.is_empty(),
+        FieldKind::Choice { chosen, .. } => chosen.is_none(),
+    }
 }
 
 pub fn started(state: &mut State, result: Result<Box<Run>, Said>, out: &mut Out) {
@@ -198,6 +236,9 @@ pub fn act(state: &mut State, what: Do, out: &mut Out) {
             push(state, run, Event::Retry { visit }, say!("it is tried again"), out);
         }
         Do::StepAttach => attach(state),
+        Do::StepPropose => steps::propose(state, out),
+        Do::StepRequest => steps::its_request(state, out),
+        Do::RunSheet => steps::sheet(state),
         Do::CancelPlaybook => cancel(state),
         Do::StepDown => scroll(state, 1),
         Do::StepUp => scroll(state, -1),
@@ -260,37 +301,72 @@ fn cancel(state: &mut State) {
 fn done(state: &mut State, out: &mut Out) {
     let Some((run, v, step)) = step_in_hand(state) else { return };
     let (id, visit, name) = (run.id.clone(), v.n, say!(step.name));
-    if step.out_args.is_empty() {
+    let Some(shown) = state.playbook.open.as_ref().and_then(|p| p.shown.as_ref()) else { return };
+    let book = &shown.1;
+    // What the desk finds out itself nobody types.
+    let asked: Vec<&String> = step.out_args.iter().filter(|arg| !book.facts.contains_key(*arg)).collect();
+    if asked.is_empty() {
         push(state, id, Event::Done { visit, outputs: BTreeMap::new() }, say!("done: ", name), out);
         return;
     }
-    let Some(shown) = state.playbook.open.as_ref().and_then(|p| p.shown.as_ref()) else { return };
-    let fields: Vec<Field> = step
-        .out_args
-        .iter()
-        .map(|arg| {
-            let (kind, about) = words::variable(run, &shown.1, step, arg);
-            field(arg, &kind, &about, true)
-        })
-        .collect();
+    let request = steps::request_of(state);
+    let fields: Vec<Field> = asked.into_iter().map(|arg| given_field(run, book, step, arg, request)).collect();
     let Some(mut f) = form_of(state, StepWhat::Done, &say!("Done: ")) else { return };
     f.fields = fields;
     open::form(state, f, Vec::new());
 }
 
-/// A value of a variable. `unknown`: it may also be said that nobody knows.
-fn field(name: &str, kind: &str, about: &Untrusted, unknown: bool) -> Field {
-    let or = if unknown { "; ? where it is not known" } else { "" };
-    let hint = if about.is_empty() { say!(Said::of(kind), or) } else { say!(Said::of(kind), ": ", about, or) };
-    let kind = match kind {
-        "bool" => {
-            let mut options = vec![('y', say!("true")), ('n', say!("false"))];
-            if unknown {
-                options.push(('?', say!(UNKNOWN[1])));
-            }
-            FieldKind::Choice { options, chosen: None }
+/// What a step gives: filled in with what its receipts say, or what is known in the run already.
+fn given_field(run: &Run, book: &Playbook, step: &Step, arg: &str, request: Option<&Request>) -> Field {
+    let (kind, about) = words::variable(run, book, step, arg);
+    let choices = book.choices.get(arg).map(Vec::as_slice).unwrap_or_default();
+    let mut f = field(arg, &kind, &about, choices, true);
+    let received = request.and_then(|r| from_receipts(arg, &kind, r));
+    let held = run.variables.get(arg).filter(|h| h.by.is_some()).and_then(|h| h.value.as_ref());
+    match (&mut f.kind, received, held) {
+        (FieldKind::Text(i), Some(value), _) => {
+            i.set(&value);
+            f.hint.push(&"; from the receipts");
         }
-        _ => FieldKind::Text(Input::line("")),
+        (FieldKind::Choice { options, chosen }, Some(value), _) => {
+            *chosen = options.iter().position(|(_, word)| word.as_str() == value);
+            f.hint.push(&"; from the receipts");
+        }
+        (FieldKind::Text(i), None, Some(value)) => {
+            i.set(value.expose());
+            f.hint.push(&"; known already");
+        }
+        // Yes or no is said anew each time.
+        _ => {}
+    }
+    f
+}
+
+/// A value of a variable. `choices`: the words it is one of. `unknown`: it may also be said that nobody knows.
+fn field(name: &str, kind: &str, about: &Untrusted, choices: &[String], unknown: bool) -> Field {
+    let mut hint = say!(about);
+    if hint.is_empty() {
+        hint = Said::of(kind);
+    } else if !matches!(kind, "string" | "bool") {
+        hint.push(&say!(" (", Said::of(kind), ")"));
+    }
+    let with_unknown = |mut options: Vec<(char, Said)>| {
+        if unknown {
+            options.push(('?', say!(UNKNOWN[1])));
+        }
+        FieldKind::Choice { options, chosen: None }
+    };
+    let kind = match kind {
+        "bool" => with_unknown(vec![('y', say!("true")), ('n', say!("false"))]),
+        _ if !choices.is_empty() => {
+            with_unknown(choices.iter().zip(('1'..='9').chain('a'..='z')).map(|(w, k)| (k, Said::of(w))).collect())
+        }
+        _ => {
+            if unknown {
+                hint.push(&"; ? where it is not known");
+            }
+            FieldKind::Text(Input::line(""))
+        }
     };
     Field { label: "", name: Some(name.trim_matches('_').to_owned()), kind, hint, required: true }
 }
@@ -367,7 +443,7 @@ pub fn sent(form: &Form, by: PersonId) -> Result<Effect, Said> {
     let reason = || own_words(&form.text_of("reason"));
     match &form.purpose {
         Purpose::StartPlaybook { key, of } => {
-            let values = given(form).into_iter().filter_map(|(n, v)| Some((n, v?))).collect();
+            let values = given(form).into_iter().filter_map(|(n, v)| Some((n, v.filter(|v| !v.is_empty())?))).collect();
             Ok(Effect::StartPlaybook { by, key: key.clone(), of: *of, values })
         }
         Purpose::CancelPlaybook { run } => {

@@ -27,7 +27,11 @@ pub fn relayout(state: &mut State) {
             keys: &keys,
         };
         let opinion = Opinion::of(shown, &around, side.map_or(width, |s| s.0));
-        let base = (state.detail.base.width != width).then(|| doc::of_alert(shown, width));
+        let base = (state.detail.base.width != width).then(|| {
+            let key = state.look.keymap.hint(Do::Playbook, &[Scope::Alert]);
+            let key = key.map_or_else(|| say!(":", Do::Playbook.word()), |k| Said::of(&k));
+            doc::of_alert(shown, width, &key)
+        });
         let d = &mut state.detail;
         d.opinion = opinion;
         d.aside = side.is_some();

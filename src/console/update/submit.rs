@@ -9,7 +9,7 @@ use super::super::state::overlay::{FieldKind, Form, Pick, Purpose};
 use super::super::state::{Overlay, State, own_words};
 use super::super::theme::{Role, Theme};
 use super::super::words::{Said, say};
-use super::{Effect, Out, acts, approvals, forms, keys, open, playbooks, queue, triage};
+use super::{Effect, Out, acts, approvals, cases, forms, keys, open, playbooks, queue, steps, triage};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Suggested};
 use crate::model::alert::Disposition;
@@ -167,6 +167,22 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
             triage::ask(state, id, &form.text_of("question"), out)?;
             return Ok(false);
         }
+        Purpose::ProposeStep { run, visit, action, case } => {
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            if let Some(why) = form.trial.as_ref().and_then(acts::not_tried) {
+                return Err(why);
+            }
+            let mut draft = draft(form, action.clone(), &reason);
+            (draft.suggested_by, draft.case) = (Suggested::Playbook, *case);
+            out.push(Effect::ProposeStep { by, run: run.clone(), visit: *visit, draft });
+        }
+        Purpose::RunSheet { run } => {
+            out.push(Effect::RunSheet { run: run.clone(), path: form.text_of("file").trim().to_owned() });
+        }
+        Purpose::CloseCase(_) | Purpose::ReopenCase(_) => {
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            out.push(cases::sent(form, by)?);
+        }
         Purpose::StartPlaybook { .. } | Purpose::Step { .. } | Purpose::CancelPlaybook { .. } => {
             let by = by.ok_or(say!("the roster does not know you"))?;
             out.push(playbooks::sent(form, by)?);
@@ -302,6 +318,7 @@ pub fn take(state: &mut State, out: &mut Out) {
         }
         Pick::Copy(text) => out.push(Effect::Copy(Said::of(&text))),
         Pick::StartPlaybook { key, title, of, asks } => playbooks::start(state, key, title, of, &asks, out),
+        Pick::StepAction { offer, at } => steps::form(state, &offer, at, out),
         Pick::Step { run, event, done } => playbooks::push(state, run, *event, done, out),
     }
 }

@@ -48,22 +48,45 @@ pub fn filter(c: &mut Canvas<'_>, area: Rect, f: &FilterInput) {
     c.ground = None;
 }
 
+/// Lines a hint takes at most.
+const HINT: usize = 4;
+
+/// The hint below a field; nothing where it stands beside it.
+fn hint_below(field: &Field, room: u16, label: u16) -> Vec<Said> {
+    let beside = match &field.kind {
+        FieldKind::Text(i) => !i.many && fits_beside(field, room, label),
+        FieldKind::Choice { .. } => false,
+    };
+    if beside || field.hint.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = field.hint.wrap(usize::from(room.saturating_sub(label)));
+    lines.truncate(HINT);
+    lines
+}
+
+fn fits_beside(field: &Field, room: u16, label: u16) -> bool {
+    let hint = field.hint.width() as u16;
+    hint > 0 && hint < room.saturating_sub(label) / 3
+}
+
 /// Lines a field takes in so many columns.
-fn height(field: &Field, room: u16) -> u16 {
+fn height(field: &Field, room: u16, label: u16) -> u16 {
+    let below = hint_below(field, room, label).len() as u16;
     match &field.kind {
-        FieldKind::Text(i) if i.many => 5,
-        FieldKind::Text(_) => 2,
+        FieldKind::Text(i) if i.many => 4 + below.max(1),
+        FieldKind::Text(_) => 1 + below.max(1),
         FieldKind::Choice { options, .. } => {
             let (mut lines, mut at) = (1, 0);
             for (_, words) in options {
                 let w = words.width() as u16 + 4;
-                if at > 0 && at + w > room.saturating_sub(LABEL) {
+                if at > 0 && at + w > room.saturating_sub(label) {
                     lines += 1;
                     at = 0;
                 }
                 at += w + 1;
             }
-            lines + 1
+            lines + 1 + below
         }
     }
 }
@@ -76,7 +99,9 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
         f.lead.iter().flat_map(|(t, r)| t.wrap(inner).into_iter().map(|l| (l, *r))).take(6).collect();
     let trial = f.trial.as_ref().map(|t| trial_rows(t, s.now, inner)).unwrap_or_default();
     let preview = if f.preview.is_some() { 6 } else { trial.len() as u16 };
-    let fields: u16 = f.fields.iter().map(|f| height(f, inner as u16)).sum();
+    let label = label_width(f);
+    let fields: u16 = f.fields.iter().map(|f| height(f, inner as u16, label)).sum();
+
     let want = lead.len() as u16 + fields + preview + 4;
     let area = layout::centred(s, width, want);
     c.frame(area, &f.title, Role::Accent);
@@ -93,7 +118,10 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
     // The field with the focus is always on screen, whatever has to go.
     let last = area.bottom().saturating_sub(2);
     let mut from = 0;
-    while f.fields[from..=f.focus.min(f.fields.len().saturating_sub(1))].iter().map(|f| height(f, room)).sum::<u16>()
+    while f.fields[from..=f.focus.min(f.fields.len().saturating_sub(1))]
+        .iter()
+        .map(|f| height(f, room, label))
+        .sum::<u16>()
         > last.saturating_sub(y)
         && from < f.focus
     {
@@ -105,11 +133,12 @@ pub fn form(c: &mut Canvas<'_>, f: &Form) {
         }
         draw_field(
             c,
-            Rect::new(x, y, room, height(field, room).min(last - y)),
+            Rect::new(x, y, room, height(field, room, label).min(last - y)),
             field,
             i == f.focus && f.busy.is_none(),
+            label,
         );
-        y += height(field, room);
+        y += height(field, room, label);
     }
     if let Some((query, result)) = &f.preview {
         suppression_preview(c, Rect::new(x, y, room, last.saturating_sub(y)), query, result);
@@ -202,25 +231,31 @@ pub fn ask(c: &mut Canvas<'_>, area: Rect, f: &Form) {
     };
 }
 
-const LABEL: u16 = 13;
+/// Columns of the labels of a form, with the gap after them: more where names that are not ours are longer.
+fn label_width(f: &Form) -> u16 {
+    let longest = f.fields.iter().filter_map(|f| f.name.as_ref()).map(|n| n.chars().count()).max().unwrap_or(0);
+    (longest as u16 + 2).clamp(13, 24)
+}
 
-fn draw_field(c: &mut Canvas<'_>, area: Rect, field: &Field, focus: bool) {
-    let label = field.name.as_ref().map_or_else(|| say!(field.label), |n| Said::of(n));
-    c.put(area.x, area.y, LABEL - 1, &label, if focus { Role::Accent } else { Role::Dim });
-    let x = area.x + LABEL;
-    let room = area.width.saturating_sub(LABEL);
+fn draw_field(c: &mut Canvas<'_>, area: Rect, field: &Field, focus: bool, wide: u16) {
+    let label = field.name.as_ref().map_or_else(|| say!(field.label), |n| Said::of(&n.replace('_', " ")));
+    c.put(area.x, area.y, wide - 1, &label, if focus { Role::Accent } else { Role::Dim });
+    let x = area.x + wide;
+    let room = area.width.saturating_sub(wide);
     match &field.kind {
         FieldKind::Text(input) => {
-            let lines = if input.many { area.height.saturating_sub(1).max(1) } else { 1 };
+            let below = hint_below(field, area.width, wide);
+            let lines = if input.many { area.height.saturating_sub(below.len().max(1) as u16).max(1) } else { 1 };
             let hint = field.hint.width() as u16;
-            let fits = !input.many && hint > 0 && hint < room / 3;
-            let w = if fits { room - hint - 2 } else { room };
+            let beside = !input.many && fits_beside(field, area.width, wide);
+            let w = if beside { room - hint - 2 } else { room };
             let (text, cursor) = input.lines();
             c.input(Rect::new(x, area.y, w, lines), text, cursor, focus);
-            if fits {
+            if beside {
                 c.put(x + w + 2, area.y, hint, &field.hint, Role::Dim);
-            } else if hint > 0 && area.height > lines {
-                c.put(x, area.y + lines, room, &field.hint, Role::Dim);
+            }
+            for (line, y) in below.iter().zip(area.y + lines..area.bottom()) {
+                c.put(x, y, room, line, Role::Dim);
             }
         }
         FieldKind::Choice { options, chosen } => {
@@ -240,6 +275,9 @@ fn draw_field(c: &mut Canvas<'_>, area: Rect, field: &Field, focus: bool) {
                 at = c.put(at, y, area.right().saturating_sub(at), &say!(" ", words, " "), Role::Text);
                 c.ground = None;
                 at += 1;
+            }
+            for (line, y) in hint_below(field, area.width, wide).iter().zip(y + 1..area.bottom()) {
+                c.put(x, y, room, line, Role::Dim);
             }
         }
     }

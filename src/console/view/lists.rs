@@ -3,7 +3,8 @@
 use ratatui::layout::Rect;
 
 use super::super::action::Do;
-use super::super::layout::Panes;
+use super::super::case as words;
+use super::super::layout::{self, Panes};
 use super::super::state::doc::DocRow;
 use super::super::state::{Live, Table};
 use super::super::theme::Role;
@@ -55,8 +56,35 @@ pub fn cell(text: &Said, columns: usize) -> Said {
     say!(text.fit(columns, "~").padded(columns), "  ")
 }
 
+/// A case in full.
+fn case(c: &mut Canvas<'_>) {
+    let s = c.state;
+    let Some(page) = &s.case else { return };
+    let body = layout::body(s);
+    let area = Rect::new(body.x + 1, body.y, body.width.saturating_sub(2), body.height);
+    let Some(view) = &page.shown else {
+        let said = match &page.broken {
+            Some(why) => (say!("this case cannot be shown: ", why), Role::Bad),
+            None => (say!("loading case #", page.id, " from the store"), Role::Dim),
+        };
+        c.put(area.x, area.y, area.width, &said.0, said.1);
+        return;
+    };
+    let doc = words::text(view, usize::from(area.width), s.now, &words::Keys::of(s));
+    let from = page.scroll.min(doc.rows.len().saturating_sub(usize::from(area.height)));
+    super::doc_rows(c, area, &doc.rows, from);
+    let far = super::extent(from, usize::from(area.height), doc.rows.len());
+    c.put_right(area.x, area.y, area.width, &far, Role::Dim);
+    if let Some(why) = &page.broken {
+        c.put_right(area.x, area.bottom() - 1, area.width, &say!("NOT AS IT IS NOW: ", why), Role::Bad);
+    }
+}
+
 pub fn cases(c: &mut Canvas<'_>, panes: &Panes) {
     let s = c.state;
+    if s.full {
+        return case(c);
+    }
     let wide = usize::from(panes.list.width.saturating_sub(50)).clamp(20, 80);
     let head = say!(
         cell(&say!("CASE"), 6),

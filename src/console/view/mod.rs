@@ -3,7 +3,7 @@
 mod decide;
 mod detail;
 mod dialog;
-mod lists;
+pub mod lists;
 pub mod paint;
 mod platform;
 #[cfg(test)]
@@ -356,18 +356,42 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::Pivot,
                 Do::Raw,
             ],
-            Tab::Cases => &[Do::Open, Do::CasePlaybook, Do::NextPage, Do::Refresh, Do::Palette, Do::Help, Do::Back],
+            Tab::Cases if s.full => &[
+                Do::CaseRun,
+                Do::CloseCase,
+                Do::CasePlaybook,
+                Do::CaseAlerts,
+                Do::ReopenCase,
+                Do::Down,
+                Do::Back,
+                Do::Help,
+            ],
+            Tab::Cases => &[
+                Do::Open,
+                Do::CasePlaybook,
+                Do::CaseAlerts,
+                Do::CloseCase,
+                Do::NextPage,
+                Do::Palette,
+                Do::Help,
+                Do::Back,
+            ],
             Tab::Playbooks if s.full => &[
+                Do::CloseCase,
                 Do::StepDecide,
                 Do::StepRetry,
                 Do::StepSign,
                 Do::StepDone,
-                Do::StepFailed,
-                Do::StepSkip,
+                Do::StepPropose,
+                Do::StepRequest,
+                Do::StepAttach,
                 Do::StepNote,
+                Do::StepSkip,
+                Do::StepFailed,
                 Do::StepTake,
                 Do::StepDown,
-                Do::StepAttach,
+                Do::RunCase,
+                Do::RunSheet,
                 Do::Back,
                 Do::StepAssign,
                 Do::CancelPlaybook,

@@ -104,7 +104,7 @@ fn run(c: &mut Canvas<'_>, panes: &Panes) {
     }
     if let Some(area) = panes.detail {
         let (width, rows) = layout::playbook_step(s);
-        let doc = words::text(page, width, s.now);
+        let doc = words::text(s, page, width);
         let from = page.scroll.min(doc.rows.len().saturating_sub(rows));
         doc_rows(c, Rect::new(area.x + 1, area.y, width as u16, area.height), &doc.rows, from);
         let far = extent(from, rows, doc.rows.len());

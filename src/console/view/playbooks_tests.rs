@@ -10,8 +10,8 @@ use super::super::update::{Effect, Msg, update};
 use super::super::words::say;
 use super::platform_sample::ago;
 use super::tests::{each_of, text};
-use crate::desk::Offered;
 use crate::desk::playbook::library;
+use crate::desk::{Asked, Offered};
 use crate::model::ids::{AlertId, CaseId, PersonId};
 use crate::model::playbook::Playbook;
 use crate::model::playbook_run::{Branch, Event, Evidence, Note, Run, RunState, Visit, VisitState};
@@ -56,6 +56,7 @@ fn visit(n: u32, key: &str, state: VisitState, waited: i64) -> Visit {
         signed: vec![],
         branches: vec![],
         child: None,
+        requests: vec![],
     }
 }
 
@@ -132,7 +133,12 @@ fn opened(s: &mut State, run: Run) {
 }
 
 fn offers() -> Vec<Offered> {
-    let asks = book().variables.iter().filter(|(_, v)| v.external).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let asks = book()
+        .variables
+        .iter()
+        .filter(|(n, _)| *n == "__message_id__")
+        .map(|(n, v)| Asked { name: n.clone(), variable: v.clone(), required: true, filled: None })
+        .collect();
     let of = |key: &str, title: &str, why: &[&str], asks| Offered {
         key: key.into(),
         title: title.into(),

@@ -6,7 +6,10 @@ use serde_json::Value;
 use super::Out;
 use super::Pointer;
 use crate::config::fault::nearest;
+use crate::model::playbook::FACTS;
 use crate::model::playbook::Phase;
+use crate::model::playbook::Playbook;
+use crate::model::playbook::StepKind;
 use crate::model::technique;
 use crate::playbook::Document;
 use crate::playbook::ids;
@@ -21,8 +24,9 @@ type Object = Map<String, Value>;
 pub const SIGNERS: [&str; 10] =
     ["analyst", "lead", "commander", "approver", "legal", "privacy", "hr", "communications", "executive", "owner"];
 
-const OF_PLAYBOOK: [&str; 6] = ["key", "techniques", "rules", "words", "restricted", "generated"];
 const OF_GENERATED: [&str; 4] = ["model", "prompt_sha256", "at", "edited_by"];
+const OF_PLAYBOOK: [&str; 8] =
+    ["key", "techniques", "rules", "words", "restricted", "generated", "facts", "choices"];
 const OF_STEP: [&str; 11] =
     ["key", "who", "phase", "react", "techniques", "time_box", "look_at", "attach", "stop_when", "sign_off", "prompt"];
 
@@ -40,6 +44,9 @@ pub(super) fn check(doc: &Document, out: &mut Out) {
             Some(Value::Object(said)) => known(said, &OF_GENERATED, &at.to("generated"), out),
             Some(_) => out.error(&at.to("generated"), "wrong-type", "an object was expected"),
         }
+        let book = doc.view("");
+        facts(own, &book, &at, out);
+        choices(own, &book, &at, out);
     }
     for (id, step) in json.get("workflow").and_then(Value::as_object).into_iter().flatten() {
         if let Some(own) = step.as_object().and_then(|o| extension(o, "step_extensions")) {
@@ -51,6 +58,55 @@ pub(super) fn check(doc: &Document, out: &mut Out) {
         secrets(v, &at, out);
     }
     hidden(&Value::Object(json.clone()), &root, out);
+}
+
+/// Words a variable is one of: a text that is there, plain words, and every case that asks for it is one of them.
+fn choices(own: &Object, book: &Playbook, at: &Pointer, out: &mut Out) {
+    let at = at.to("choices");
+    for (name, words) in own.get("choices").and_then(Value::as_object).into_iter().flatten() {
+        let here = at.to(name);
+        let Some(known) = book.choices.get(name).filter(|k| words.as_array().is_some_and(|w| w.len() == k.len()))
+        else {
+            out.error(&here, "wrong-type", "at least two words of letters, digits and hyphens were expected");
+            continue;
+        };
+        match book.variables.get(name) {
+            Some(v) if v.kind == "string" => {
+                if let Some(value) =
+                    v.value.as_ref().filter(|v| !v.is_empty() && !known.iter().any(|k| k == v.expose()))
+                {
+                    let shown = text::clean(value);
+                    out.error(&here, "bad-value", format!("its value {:?} is none of them", shown.as_str()));
+                }
+            }
+            _ => out.error(&here, "bad-variable", "a string of this playbook was expected"),
+        }
+        for step in &book.steps {
+            let StepKind::Switch { on, cases } = &step.kind else { continue };
+            let stray =
+                cases.iter().find(|(w, _)| on.expose().contains(name.as_str()) && w != "default" && !known.contains(w));
+            if let Some((word, _)) = stray {
+                out.error(&Pointer::step(&step.id).to("cases").to(word), "bad-value", format!("{word:?} is no choice"));
+            }
+        }
+    }
+}
+
+/// What the desk is to find out: something it can, into a bool, where a step asks for it.
+fn facts(own: &Object, book: &Playbook, at: &Pointer, out: &mut Out) {
+    let at = at.to("facts");
+    for (name, word) in own.get("facts").and_then(Value::as_object).into_iter().flatten() {
+        let here = at.to(name);
+        match word.as_str() {
+            Some(w) if FACTS.contains(&w) => {}
+            _ => out.error(&here, "bad-reference", format!("one of {} was expected", FACTS.join(", "))),
+        }
+        if book.variables.get(name).is_none_or(|v| v.kind != "bool" || v.external || v.value.is_some()) {
+            out.error(&here, "bad-variable", "a bool of this playbook that nobody gave a value was expected");
+        } else if !book.steps.iter().any(|s| s.out_args.contains(name)) {
+            out.error(&here, "unset-variable", "no step gives it, so nobody would ever find it out");
+        }
+    }
 }
 
 fn step_extension(own: &Object, at: &Pointer, out: &mut Out) {

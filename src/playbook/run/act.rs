@@ -15,7 +15,9 @@ use super::refused;
 use super::stale;
 use super::usage;
 use crate::model::ids::PersonId;
+use crate::model::ids::RequestId;
 use crate::model::person::Role;
+use crate::model::playbook::Playbook;
 use crate::model::playbook::StepKind;
 use crate::model::playbook_run::Event;
 use crate::model::playbook_run::Evidence;
@@ -32,8 +34,10 @@ const ROLES: [Role; 6] = [Role::Analyst, Role::Lead, Role::Commander, Role::Appr
 
 impl Machine<'_> {
     pub(super) fn happen(&mut self, event: &Event) -> Outcome<()> {
-        let after_the_end =
-            matches!(event, Event::Note { .. } | Event::Attach { .. } | Event::Tick | Event::Admit { .. });
+        let after_the_end = matches!(
+            event,
+            Event::Note { .. } | Event::Attach { .. } | Event::Proposed { .. } | Event::Tick | Event::Admit { .. }
+        );
         if self.run.state != RunState::Running && !after_the_end {
             return stale(format!("run {} is {}", self.run.id, self.run.state.word()));
         }
@@ -48,6 +52,7 @@ impl Machine<'_> {
             Event::Sign { visit, role, named } => self.sign(*visit, role, named.as_ref()),
             Event::Note { visit, text } => self.note(*visit, text),
             Event::Attach { visit, evidence } => self.attach(*visit, evidence),
+            Event::Proposed { visit, request } => self.proposed(*visit, request),
             Event::Set { name, value } => self.set(name, value.as_ref()),
             Event::Admit { person } => self.admit(person),
             Event::Cancel { reason } => self.cancel(reason),
@@ -169,6 +174,7 @@ impl Machine<'_> {
             let kind = self.kind_of(n, &name);
             if let Some(value) = value {
                 kinds::check(&kind, value.expose()).or_else(|why| usage(format!("{name}: {why}")))?;
+                one_of(self.book, &name, value)?;
             }
             out.insert(name, value.clone());
         }
@@ -248,6 +254,13 @@ impl Machine<'_> {
         if branch != "on" && !words.iter().any(|w| w == branch) {
             return usage(format!("{branch:?} is no branch of it: {} or on", words.join(", ")));
         }
+        let commands = self.actor()?.roles.contains(&Role::Commander);
+        if let Some(fact) = self.step_of(n).and_then(|s| self.book.fact_of(s)).filter(|_| !commands) {
+            return refused(format!(
+                "{} is for the desk to find out: past it goes a commander",
+                fact.trim_matches('_')
+            ));
+        }
         if let Some(v) = self.visit_mut(n) {
             v.reason = Some(reason.clone());
         }
@@ -319,8 +332,28 @@ impl Machine<'_> {
         Ok(())
     }
 
+    /// Kept also where the step is over by now: the request is there, and the run says so.
+    fn proposed(&mut self, n: u32, request: &RequestId) -> Outcome<()> {
+        let Some(v) = self.run.visit(n) else { return usage(format!("no step number {n}")) };
+        self.actor()?;
+        if v.requests.contains(request) {
+            return Ok(());
+        }
+        if v.requests.len() >= MOST_NOTES {
+            return refused(format!("step {n} has {MOST_NOTES} requests already"));
+        }
+        if let Some(v) = self.visit_mut(n) {
+            v.requests.push(request.clone());
+        }
+        self.record_visit("playbook.step.propose", n, &[], json!({ "request": request }));
+        Ok(())
+    }
+
     fn set(&mut self, name: &str, value: Option<&Untrusted>) -> Outcome<()> {
         let name = full_name(name);
+        if self.book.facts.contains_key(&name) {
+            return refused(format!("{} is found out by the desk itself", name.trim_matches('_')));
+        }
         let by = self.actor()?.id.clone();
         let Some(h) = self.run.variables.get(&name) else {
             return usage(format!("{} has no variable {name}", self.run.playbook));
@@ -330,6 +363,7 @@ impl Machine<'_> {
         }
         if let Some(v) = value {
             kinds::check(&h.kind, v.expose()).or_else(|why| usage(format!("{name}: {why}")))?;
+            one_of(self.book, &name, v)?;
         }
         let told = value.map(|v| self.told(v));
         let held = Held { value: value.cloned(), by: Some(by), at: self.now, ..h.clone() };
@@ -424,6 +458,16 @@ impl Machine<'_> {
             self.fail_now(n);
         }
         Ok(())
+    }
+}
+
+/// A variable with choices is one of them.
+pub(super) fn one_of(book: &Playbook, name: &str, value: &Untrusted) -> Outcome<()> {
+    match book.choices.get(name) {
+        Some(words) if !words.iter().any(|w| w == value.expose()) => {
+            usage(format!("{}: one of {} was expected", name.trim_matches('_'), words.join(", ")))
+        }
+        _ => Ok(()),
     }
 }
 

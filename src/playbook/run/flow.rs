@@ -137,6 +137,7 @@ impl Machine<'_> {
             signed: Vec::new(),
             branches: Vec::new(),
             child: None,
+            requests: Vec::new(),
         };
         self.run.visits.push(visit);
         self.record_visit("playbook.step.enter", n, &[], json!({ "state": state.word() }));

@@ -119,6 +119,7 @@ pub fn begin(book: &Playbook, with: Begin, by: &Actor<'_>, now: Timestamp) -> Ou
             return usage(format!("{} has no variable {name}", book.key));
         };
         kinds::check(&held.kind, value.expose()).or_else(|why| usage(format!("{name}: {why}")))?;
+        act::one_of(book, &name, &value)?;
         (held.value, held.by) = (Some(value), Some(by.id.clone()));
     }
     let empty = |h: &Held| h.value.as_ref().is_none_or(Untrusted::is_empty);
@@ -189,13 +190,14 @@ pub fn value_of(run: &Run, step: Option<&Step>, name: &str) -> Option<String> {
     value.map(|v| v.expose().to_owned())
 }
 
-/// A text of the playbook with the values that are known put in. Values come from people and alerts: so does the result.
+/// A text of the playbook with the values that are known put in, and what is not known named so. Values come from people
+/// and alerts: so does the result.
 pub fn fill(run: &Run, step: &Step, text: &Untrusted) -> Untrusted {
     let mut out = text.expose().to_owned();
     for name in ids::references(text.expose()) {
-        if let Some(value) = value_of(run, Some(step), &name) {
-            out = out.replace(&format!("{name}:value"), &value);
-        }
+        let value = value_of(run, Some(step), &name);
+        let value = value.unwrap_or_else(|| format!("<{} not known>", name.trim_matches('_').replace('_', " ")));
+        out = out.replace(&format!("{name}:value"), &value);
     }
     Untrusted::new(out)
 }

@@ -124,6 +124,9 @@ impl Made {
             }
         }
         variables(&mut o, "step_variables", &e.vars);
+        if e.vars.values().any(|v| !v.choices.is_empty()) {
+            wrong.push((e.key.clone(), format!("step {:?}: only a playbook's variables have choices", e.key)));
+        }
         if kinds(e) > 1 {
             wrong.push((e.key.clone(), format!("step {:?} is two things at once", e.key)));
         }
@@ -290,6 +293,15 @@ fn head(short: &Short, made: &Made, wrong: &mut Wrong) -> Object {
         }
         list(&mut said, "edited_by", &made.edited_by);
         own.insert("generated".into(), Value::Object(said));
+    }
+    let choices = short.vars.iter().filter(|(_, v)| !v.choices.is_empty());
+    let choices: Object = choices.map(|(name, v)| (format!("__{name}__"), Value::from(v.choices.clone()))).collect();
+    if !choices.is_empty() {
+        own.insert("choices".into(), Value::Object(choices));
+    }
+    if !short.facts.is_empty() {
+        let facts = short.facts.iter().map(|(name, word)| (format!("__{name}__"), Value::String(word.clone())));
+        own.insert("facts".into(), Value::Object(facts.collect()));
     }
     o.insert("playbook_extensions".into(), json!({ ids::EXTENSION: own }));
     o

@@ -85,6 +85,9 @@ struct Short {
     words: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     restricted: Vec<String>,
+    /// Variables whose value the desk finds out itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    facts: BTreeMap<String, String>,
     /// The step that is gone to when one fails that has no way of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     exception: Option<String>,
@@ -125,6 +128,9 @@ struct Var {
     constant: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     external: Option<bool>,
+    /// The words it is one of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    choices: Vec<String>,
 }
 
 /// One step. What it does follows from which of `do`, `action`, `query`, ..., `parallel`, `if`, `while`, `switch`,

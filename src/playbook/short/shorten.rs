@@ -54,9 +54,18 @@ pub(super) fn short(doc: &Document) -> Short {
         words: listed("words"),
         restricted: listed("restricted"),
         generated: own.and_then(|o| o.get("generated")).and_then(Value::as_object).map(made),
+        facts: own.map(facts).unwrap_or_default(),
         vars: variables(json, "playbook_variables"),
         ..out
     };
+    for (name, words) in own.and_then(|o| o.get("choices")).and_then(Value::as_object).into_iter().flatten() {
+        let inner = name.trim_start_matches("__").trim_end_matches("__");
+        let words: Option<Vec<String>> =
+            words.as_array().into_iter().flatten().map(|w| w.as_str().map(str::to_owned)).collect();
+        if let (Some(var), Some(words)) = (out.vars.get_mut(inner), words) {
+            var.choices = words;
+        }
+    }
     steps(json, &mut out);
     out
 }
@@ -80,6 +89,15 @@ fn strings(o: &Object, key: &str) -> Vec<String> {
     all.collect::<Option<_>>().unwrap_or_default()
 }
 
+fn facts(own: &Object) -> BTreeMap<String, String> {
+    let all = own.get("facts").and_then(Value::as_object).into_iter().flatten();
+    let one = |(name, word): (&String, &Value)| {
+        let inner = name.strip_prefix("__")?.strip_suffix("__").filter(|_| ids::is_variable(name))?;
+        Some((inner.to_owned(), word.as_str()?.to_owned()))
+    };
+    all.map(one).collect::<Option<_>>().unwrap_or_default()
+}
+
 fn variables(o: &Object, key: &str) -> BTreeMap<String, Var> {
     let all = o.get(key).and_then(Value::as_object).into_iter().flatten();
     let one = |(name, v): (&String, &Value)| {
@@ -92,6 +110,7 @@ fn variables(o: &Object, key: &str) -> BTreeMap<String, Var> {
             value: string(v, "value"),
             constant: flag("constant"),
             external: flag("external"),
+            choices: Vec::new(),
         };
         Some((inner.to_owned(), var))
     };

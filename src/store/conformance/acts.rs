@@ -109,6 +109,12 @@ pub(super) fn cases(make: Make<'_>) {
     let undone = s.undo(report.undo.unwrap(), &who("bob"), at(15)).unwrap();
     assert_eq!((undone.done.len(), undone.refused.len()), (1, 1), "the detached one changed since");
     assert_eq!(s.case(case).unwrap().unwrap().alerts, 1);
+    // It is closed once, and opened once.
+    assert!(s.close_case(case, Some(at(15))).unwrap() && !s.close_case(case, Some(at(16))).unwrap());
+    assert_eq!(s.case(case).unwrap().unwrap().closed_at, Some(at(15)));
+    assert!(s.close_case(case, None).unwrap() && !s.close_case(case, None).unwrap());
+    assert_eq!(s.case(case).unwrap().unwrap().closed_at, None);
+    assert!(!s.close_case(crate::model::ids::CaseId(99), Some(at(15))).unwrap());
     // A case of its own goes with the undo.
     let report = one(s, &merge(None), ids[3], "bob", 16).unwrap();
     s.undo(report.undo.unwrap(), &who("bob"), at(17)).unwrap();

@@ -391,6 +391,9 @@ impl Store for SqliteStore {
     fn case(&self, id: CaseId) -> Result<Option<Case>> {
         self.read(|c| side::case(c, id))
     }
+    fn close_case(&self, id: CaseId, at: Option<Timestamp>) -> Result<bool> {
+        self.write(|tx| side::close_case(tx, id, at))
+    }
     fn views(&self) -> Result<Vec<SavedView>> {
         self.read(side::views)
     }

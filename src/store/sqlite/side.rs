@@ -67,6 +67,19 @@ pub(super) fn new_case(tx: &Transaction<'_>, title: &Untrusted, by: &PersonId, n
     Ok(CaseId(tx.last_insert_rowid()))
 }
 
+pub(super) fn close_case(tx: &Transaction<'_>, id: CaseId, at: Option<Timestamp>) -> Result<bool> {
+    let changed = tx
+        .execute(
+            "UPDATE case_file SET closed_at = ?1 WHERE id = ?2 AND (closed_at IS NULL) = (?1 IS NOT NULL)",
+            params![at.map(us), id.0],
+        )
+        .map_err(err)?;
+    if changed > 0 {
+        change::others(tx)?;
+    }
+    Ok(changed > 0)
+}
+
 /// Whether an alert is in it still; if none is, it goes.
 pub(super) fn drop_case_if_empty(tx: &Transaction<'_>, id: i64) -> Result<bool> {
     tx.execute("DELETE FROM case_file WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM alert WHERE case_id = ?1)", [id])

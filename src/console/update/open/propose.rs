@@ -129,7 +129,7 @@ pub fn propose_on(
     acts::try_form(state, out);
 }
 
-fn many(def: &ActionDef) -> Said {
+pub fn many(def: &ActionDef) -> Said {
     match def.targets.max {
         1 => say!("one"),
         n => say!("at most ", n, ", with spaces between"),
@@ -137,7 +137,19 @@ fn many(def: &ActionDef) -> Said {
 }
 
 fn proposal(def: &ActionDef, targets: &str, hint: Said, given: &BTreeMap<String, String>) -> Form {
-    let mut f = Form::new(Purpose::Propose { action: def.name.clone() }, say!("Propose: ", Said::of(&def.title)))
+    proposal_for(Purpose::Propose { action: def.name.clone() }, def, targets, hint, given, "")
+}
+
+/// `reason`: what stands in that field to begin with.
+pub fn proposal_for(
+    purpose: Purpose,
+    def: &ActionDef,
+    targets: &str,
+    hint: Said,
+    given: &BTreeMap<String, String>,
+    reason: &str,
+) -> Form {
+    let mut f = Form::new(purpose, say!("Propose: ", Said::of(&def.title)))
         .lead(say!(def.tier.word(), ", run by ", def.executor.word(), "; undo: ", undo_words(def)), Role::Text);
     // What a target looks like need not be said of one that stands there.
     if !def.help.is_empty() && (given.is_empty() || targets.is_empty()) {
@@ -156,7 +168,7 @@ fn proposal(def: &ActionDef, targets: &str, hint: Said, given: &BTreeMap<String,
         };
         f.fields.push(Field { label: "", name: Some(p.name.clone()), kind, hint, required: p.default.is_none() });
     }
-    let mut f = f.text("reason", Input::line(""), say!("the approver reads it"), true);
+    let mut f = f.text("reason", Input::line(reason), say!("the approver reads it"), true);
     // Where something is missing, first.
     let lacks = |field: &Field| match &field.kind {
         FieldKind::Text(i) => field.required && i.text().is_empty(),

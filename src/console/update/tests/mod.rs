@@ -285,6 +285,8 @@ pub fn detail(id: i64) -> Detail {
         context,
         taint,
         asked: vec![],
+        suggested: None,
+        at_work: vec![],
         alert,
     }
 }
