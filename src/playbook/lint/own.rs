@@ -25,8 +25,7 @@ pub const SIGNERS: [&str; 10] =
     ["analyst", "lead", "commander", "approver", "legal", "privacy", "hr", "communications", "executive", "owner"];
 
 const OF_GENERATED: [&str; 4] = ["model", "prompt_sha256", "at", "edited_by"];
-const OF_PLAYBOOK: [&str; 8] =
-    ["key", "techniques", "rules", "words", "restricted", "generated", "facts", "choices"];
+const OF_PLAYBOOK: [&str; 8] = ["key", "techniques", "rules", "words", "restricted", "generated", "facts", "choices"];
 const OF_STEP: [&str; 11] =
     ["key", "who", "phase", "react", "techniques", "time_box", "look_at", "attach", "stop_when", "sign_off", "prompt"];
 
