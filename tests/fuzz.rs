@@ -9,6 +9,8 @@
     reason = "a test says what it missed by panicking"
 )]
 
+#[path = "fuzz/drafts.rs"]
+mod drafts;
 #[path = "fuzz/platform.rs"]
 mod platform;
 mod samples;

@@ -13,11 +13,14 @@ use super::playbook_run;
 use crate::desk::playbook;
 use crate::desk::playbook::Document;
 use crate::desk::playbook::Library;
+use crate::desk::playbook::Origin;
+use crate::desk::playbook_signature::Vouch;
 use crate::model::ids::AlertId;
 use crate::model::playbook::Audience;
 use crate::model::playbook::Finding;
 use crate::model::playbook::Grade;
 use crate::model::playbook::Playbook;
+use crate::model::playbook::Signature;
 use crate::model::playbook::Step;
 use crate::model::playbook::StepKind;
 use crate::text::to_safe_json_pretty;
@@ -140,10 +143,21 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     }
 }
 
+/// Of a desk that is there already: with the drafts that were approved. Files are read without one.
+fn drafted(ctx: &Ctx) -> Option<Library> {
+    ctx.data_dir().ok().filter(|dir| dir.join("desk.sqlite").exists())?;
+    Some((*ctx.desk().ok()?.playbooks()).clone())
+}
+
 /// The library of the settings; of a demo's folder, which has none, those that ship.
 fn library(ctx: &Ctx) -> Result<Library, CliError> {
-    let folder = if ctx.global.data_dir.is_some() { None } else { playbook::folder(ctx.loaded()?) };
-    let library = playbook::library(folder.as_deref());
+    let library = match drafted(ctx) {
+        Some(library) => library,
+        None => {
+            let folder = if ctx.global.data_dir.is_some() { None } else { playbook::folder(ctx.loaded()?) };
+            playbook::library(folder.as_deref())
+        }
+    };
     for broken in library.broken() {
         ctx.out().note(format!("{}: {}", broken.path.display(), broken.why))?;
     }
@@ -152,7 +166,7 @@ fn library(ctx: &Ctx) -> Result<Library, CliError> {
 
 /// By name, or a file where it looks like one.
 fn one(ctx: &Ctx, word: &str) -> Result<(Document, Playbook), CliError> {
-    if word.contains('/') || word.ends_with(".toml") || word.ends_with(".json") {
+    if is_file(word) {
         let path = Path::new(word);
         let document = playbook::load(path).map_err(|why| bad_file(path, &why))?;
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
@@ -169,6 +183,35 @@ fn one(ctx: &Ctx, word: &str) -> Result<(Document, Playbook), CliError> {
     }
 }
 
+/// The same, with what the signature beside its file says.
+fn vouched(ctx: &Ctx, word: &str) -> Result<(Document, Playbook, Signature), CliError> {
+    let (document, book) = one(ctx, word)?;
+    let file = if is_file(word) {
+        Some(PathBuf::from(word))
+    } else {
+        match library(ctx)?.get(word).map(|i| i.origin.clone()) {
+            Some(Origin::File(path)) => Some(path),
+            _ => None,
+        }
+    };
+    let signature = signature_of(ctx, file, &document)?;
+    Ok((document, book, signature))
+}
+
+/// Of a playbook that is a file. Without settings nothing says whose keys count.
+fn signature_of(ctx: &Ctx, file: Option<PathBuf>, document: &Document) -> Result<Signature, CliError> {
+    let Some(path) = file else { return Ok(Signature::Unsigned) };
+    match ctx.loaded() {
+        Ok(loaded) => Ok(Vouch::new(loaded).of_file(&path, document.hash(), Timestamp::now())),
+        Err(e) if path.with_added_extension("sig").exists() => Err(e),
+        Err(_) => Ok(Signature::Unsigned),
+    }
+}
+
+fn is_file(word: &str) -> bool {
+    word.contains('/') || word.ends_with(".toml") || word.ends_with(".json")
+}
+
 fn bad_file(path: &Path, why: &str) -> CliError {
     let named = path.display().to_string();
     let said = if why.starts_with(&named) { why.to_owned() } else { format!("{named}: {why}") };
@@ -183,7 +226,7 @@ fn list(ctx: &Ctx) -> Result<Exit, CliError> {
         ctx.out().item(&serde_json::json!({
             "key": book.key, "id": book.id, "title": book.title, "tlp": book.tlp, "version": book.modified,
             "sha256": book.hash, "steps": book.work().count(), "techniques": book.techniques,
-            "revoked": book.revoked, "restricted": book.restricted, "from": item.origin.word(),
+            "revoked": book.revoked, "restricted": book.restricted, "from": item.origin.word(), "generated": book.generated,
         }))?;
         rows.push(vec![
             book.key.clone(),
@@ -199,12 +242,23 @@ fn list(ctx: &Ctx) -> Result<Exit, CliError> {
 }
 
 fn show(ctx: &Ctx, word: &str) -> Result<Exit, CliError> {
-    let (document, book) = one(ctx, word)?;
+    let (document, book, signature) = vouched(ctx, word)?;
     ctx.out().value(document.json())?;
-    ctx.out().line(format!("{}  {}", book.key, book.title.expose()))?;
+    let mark = if book.generated.is_some() { "GENERATED  " } else { "" };
+    ctx.out().line(format!("{mark}{}  {}", book.key, book.title.expose()))?;
     ctx.out().block(book.description.expose())?;
     let marking = book.tlp.map_or("not marked", |t| t.word());
     ctx.out().line(format!("{marking}  version {}  sha256:{}", book.modified.expose(), book.hash))?;
+    ctx.out().line(signature.words())?;
+    if document.json().contains_key("signatures") {
+        ctx.out().line("signatures inside of the document are not checked: only FILE.sig beside FILE is")?;
+    }
+    if let Some(g) = &book.generated {
+        let model = g.model.as_ref().map_or("a model", |m| m.expose());
+        let edited: Vec<&str> = g.edited_by.iter().map(|p| p.expose()).collect();
+        let edited = if edited.is_empty() { String::new() } else { format!(", edited by {}", edited.join(", ")) };
+        ctx.out().line(format!("written by {model}{edited}"))?;
+    }
     let mut rows = Vec::new();
     for step in book.steps.iter().filter(|s| !matches!(s.kind, StepKind::Start | StepKind::End)) {
         rows.push(vec![
@@ -238,25 +292,34 @@ fn ways(book: &Playbook, step: &Step) -> String {
 fn lint(ctx: &Ctx, words: &[String], strict: bool) -> Result<Exit, CliError> {
     let library = library(ctx)?;
     let mut exit = if library.broken().is_empty() { Exit::Done } else { Exit::No };
-    let mut check = |name: &str, document: &Document| -> Result<(), CliError> {
-        let found = playbook::lint(document, &library);
+    let mut check = |name: &str, document: &Document, signature: Signature| -> Result<(), CliError> {
+        let mut found = playbook::lint(document, &library);
+        if let Signature::Bad { why } = &signature {
+            let message = format!("bad signature: {why}").into();
+            let at = Default::default();
+            found.insert(0, Finding { grade: Grade::Error, at, code: "bad-signature".into(), message });
+        }
         let worst = found.iter().map(|f| f.grade).min();
         if worst == Some(Grade::Error) || (strict && worst == Some(Grade::Warning)) {
             exit = Exit::No;
         }
         ctx.out().item(
-            &serde_json::json!({ "playbook": name, "workable": playbook::workable(&found), "findings": found }),
+            &serde_json::json!({ "playbook": name, "workable": playbook::workable(&found), "findings": found, "signature": signature }),
         )?;
+        if signature != Signature::Unsigned {
+            ctx.out().line(format!("{name}: {}", signature.words()))?;
+        }
         findings(ctx, name, &found)
     };
     if words.is_empty() {
         for item in library.items() {
-            check(&item.book.key, &item.document)?;
+            let file = if let Origin::File(path) = &item.origin { Some(path.clone()) } else { None };
+            check(&item.book.key, &item.document, signature_of(ctx, file, &item.document)?)?;
         }
     }
     for word in words {
-        let (document, _) = one(ctx, word)?;
-        check(word, &document)?;
+        let (document, _, signature) = vouched(ctx, word)?;
+        check(word, &document, signature)?;
     }
     Ok(exit)
 }

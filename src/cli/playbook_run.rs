@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::CliError;
 use super::Ctx;
 use super::Exit;
+use crate::desk::Cancel;
 use crate::desk::Desk;
 use crate::desk::StepOffer;
 use crate::desk::playbook;
@@ -59,6 +60,11 @@ pub struct StepArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum StepAct {
+    /// Ask the model the step's question; the answer is kept with the step as advice.
+    Ask {
+        run: String,
+        step: u32,
+    },
     /// Begin a step.
     Take {
         run: String,
@@ -257,6 +263,12 @@ pub fn status(ctx: &Ctx, args: StatusArgs) -> Result<Exit, CliError> {
 fn show(ctx: &Ctx, run: &Run, book: &Playbook) -> Result<(), CliError> {
     let out = ctx.out();
     out.line(format!("{}  {}  {}", run.playbook, run.id, run.state.word()))?;
+    if book.generated.is_some() {
+        out.line("GENERATED: a model wrote this playbook")?;
+    }
+    if let Some(signed) = &run.signed {
+        out.line(signed.expose())?;
+    }
     let mut rows = Vec::new();
     for v in &run.visits {
         let name = book.step(&v.step).map_or("", |s| s.name.expose());
@@ -290,6 +302,14 @@ fn show(ctx: &Ctx, run: &Run, book: &Playbook) -> Result<(), CliError> {
             let asked: Vec<String> =
                 step.out_args.iter().map(|n| format!("--out {}=...", n.trim_matches('_'))).collect();
             out.line(format!("gives: {}", asked.join(" ")))?;
+        }
+        if let Some(prompt) = &step.prompt {
+            let question = fill(run, step, prompt);
+            out.line(format!("to ask the model: {} (`playbook step ask {} {}`)", question.expose(), run.id, v.n))?;
+        }
+        for a in &v.advice {
+            out.line(format!("advice of {} (a model; it decides nothing):", a.model.expose()))?;
+            out.block(a.text.expose())?;
         }
         let open = step.sign_off.iter().filter(|r| !v.signed.iter().any(|s| s.role == **r));
         let open: Vec<&str> = open.map(String::as_str).collect();
@@ -349,6 +369,18 @@ pub fn step(ctx: &Ctx, args: StepArgs) -> Result<Exit, CliError> {
             ctx.out().value(&request)?;
             let on = request.body.targets.join(" ");
             ctx.out().line(format!("{} {} on {on}: {}", request.body.id, request.body.action, request.state.word()))?;
+            return Ok(Exit::Done);
+        }
+        StepAct::Ask { run, step } => {
+            let run = super::block_on(desk.ask_step(&me, &run, step, &Cancel::new()))??;
+            if let Some(a) = run.visit(step).and_then(|v| v.advice.last()) {
+                ctx.out().value(a)?;
+                ctx.out().line(format!("advice of {}, asked: {}", a.model.expose(), a.question.expose()))?;
+                ctx.out().block(a.text.expose())?;
+                for (quote, founded) in &a.quotes {
+                    ctx.out().line(format!("  {} {}", if *founded { '=' } else { 'x' }, quote.expose()))?;
+                }
+            }
             return Ok(Exit::Done);
         }
         StepAct::Attach { run, step, file } => {

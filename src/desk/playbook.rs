@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use super::Desk;
 use super::DeskError;
 use super::Result;
+use super::playbook_runs::marked;
 use crate::config::Loaded;
 use crate::model::ids::AlertId;
 use crate::model::playbook::Finding;
@@ -92,6 +93,13 @@ impl Desk {
     pub fn suggest_playbooks(&self, alert: AlertId) -> Result<Vec<Suggested>> {
         let found = self.store.alert(alert)?;
         let found = found.ok_or_else(|| DeskError::No(format!("{alert}: there is no such alert")))?;
-        Ok(playbook::suggest(self.playbooks().books(), &found.fields))
+        let library = self.playbooks();
+        let mut all = playbook::suggest(library.books(), &found.fields);
+        for s in &mut all {
+            if library.get(&s.playbook).is_some_and(|i| i.book.generated.is_some()) {
+                s.title = marked(&s.title);
+            }
+        }
+        Ok(all)
     }
 }

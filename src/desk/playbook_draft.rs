@@ -424,8 +424,8 @@ impl Desk {
     }
 }
 
-/// What a text does to its reader besides what the playbook room looks for.
-fn speaks(text: &str) -> Vec<(&'static str, bool)> {
+/// What a text does to its reader besides what the playbook room looks for, and whether that is grave.
+pub fn speaks(text: &str) -> Vec<(&'static str, bool)> {
     let kinds = detect::kinds(text).into_iter();
     kinds.map(|k| (k.words(), k.steers() && k != detect::Kind::Steer)).collect()
 }

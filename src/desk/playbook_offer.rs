@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::Desk;
 use super::DeskError;
 use super::Result;
 use super::playbook_fill;
 use super::playbook_fill::Filled;
 use super::playbook_fill::Known;
+use super::playbook_runs::marked;
 use crate::model::ids::AlertId;
 use crate::model::ids::CaseId;
 use crate::model::ids::PersonId;
 use crate::model::playbook::Playbook;
+use crate::model::playbook::Signature;
 use crate::model::playbook::Suggested;
 use crate::model::playbook::Variable;
 use crate::model::query::Page;
@@ -72,16 +76,25 @@ impl Desk {
         let library = self.playbooks();
         let known = self.known_of(alert, case)?;
         let mut out: Vec<(u32, Offered)> = Vec::new();
-        for book in library.books().filter(|b| !b.revoked) {
+        let (vouch, now) = (self.vouch(), Timestamp::now());
+        for item in library.items().iter().filter(|i| !i.book.revoked) {
+            let book = &item.book;
             let fit = fits.get(&book.key);
             let asks = asks(book, &known);
-            let offered = Offered {
-                key: book.key.clone(),
-                title: book.title.clone(),
-                description: book.description.clone(),
-                why: fit.map(|s| s.why.clone()).unwrap_or_default(),
-                asks,
-            };
+            let signature = vouch.of_item(item, now);
+            let mut title = book.title.clone();
+            if book.generated.is_some() {
+                title = marked(&title);
+            }
+            if let Signature::Bad { .. } = signature {
+                title = Untrusted::new(format!("BAD SIGNATURE: {}", title.expose()));
+            }
+            let mut description = book.description.clone();
+            if signature != Signature::Unsigned {
+                description = Untrusted::new(format!("{}. {}", signature.words(), description.expose()));
+            }
+            let why = fit.map(|s| s.why.clone()).unwrap_or_default();
+            let offered = Offered { key: book.key.clone(), title, description, why, asks };
             out.push((fit.map_or(0, |s| s.score), offered));
         }
         // Of equal score in the order of the library.

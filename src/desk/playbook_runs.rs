@@ -22,7 +22,9 @@ use crate::model::ids::AlertId;
 use crate::model::ids::CaseId;
 use crate::model::ids::PersonId;
 use crate::model::person::Person;
+use crate::model::playbook::GENERATED;
 use crate::model::playbook::Playbook;
+use crate::model::playbook::Signature;
 use crate::model::playbook_run::Event;
 use crate::model::playbook_run::Evidence;
 use crate::model::playbook_run::Run;
@@ -77,6 +79,10 @@ impl Desk {
             let near = library.nearest(word).map(|n| format!("; did you mean {n:?}?")).unwrap_or_default();
             return Err(DeskError::Usage(format!("no playbook {word:?}{near}")));
         };
+        let signature = self.vouch().of_item(item, Timestamp::now());
+        if let Signature::Bad { .. } = signature {
+            return Err(DeskError::Refused(format!("{word} is not started: {}", signature.words())));
+        }
         let found = lint::lint(&item.document, None);
         if let Some(f) = found.iter().find(|_| !lint::workable(&found)) {
             let at = f.at.expose();
@@ -104,7 +110,11 @@ impl Desk {
         // What comes of it is kept in a case; one that could not begin opens none.
         run::begin(&item.book, with.clone(), &actor(&person), now)?;
         let case = self.case_for(by, start.alert, start.case)?;
-        let (made, effects) = run::begin(&item.book, run::Begin { case, ..with }, &actor(&person), now)?;
+        let (mut made, effects) = run::begin(&item.book, run::Begin { case, ..with }, &actor(&person), now)?;
+        if item.book.generated.is_some() {
+            made.title = marked(&made.title);
+        }
+        made.signed = (signature != Signature::Unsigned).then(|| signature.words().into());
         let body = serde_json::to_string(item.document.json()).map_err(|e| unreadable(&id, &e))?;
         match self.store.put_doc(VERSION, item.document.hash(), &body, 0, now) {
             Ok(_) | Err(StoreError::Conflict(_)) => {}
@@ -374,6 +384,11 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// The title of what a model wrote says so wherever it is shown.
+pub(super) fn marked(title: &Untrusted) -> Untrusted {
+    Untrusted::new(format!("{GENERATED}: {}", title.expose()))
 }
 
 fn actor(person: &Person) -> Actor<'_> {

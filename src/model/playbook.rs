@@ -189,6 +189,39 @@ pub struct Generated {
     pub edited_by: Vec<Untrusted>,
 }
 
+/// What the signature beside a playbook's file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "lowercase")]
+pub enum Signature {
+    Unsigned,
+    /// By a person of the file of allowed signers.
+    Good {
+        by: String,
+        /// `SHA256:...`.
+        key: String,
+    },
+    /// It fits its key; nothing here says whose that is.
+    Unknown {
+        key: String,
+    },
+    /// It does not hold, and why.
+    Bad {
+        why: String,
+    },
+}
+
+impl Signature {
+    /// In words. The names in them come from a file of this desk's people.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Unsigned => "unsigned".to_owned(),
+            Self::Good { by, key } => format!("signed by {by} ({key})"),
+            Self::Unknown { key } => format!("signed by {key}, and nothing says whose key that is"),
+            Self::Bad { why } => format!("BAD SIGNATURE: {why}"),
+        }
+    }
+}
+
 /// What a step does, and where it goes by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepKind {

@@ -187,6 +187,26 @@ pub struct Visit {
     /// Actions that were proposed from it, oldest first.
     #[serde(default)]
     pub requests: Vec<RequestId>,
+    /// What a model said to the step's question. It changes nothing.
+    #[serde(default)]
+    pub advice: Vec<Advice>,
+}
+
+/// The answer of a model to the question of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advice {
+    pub by: PersonId,
+    pub at: Timestamp,
+    /// With the values that were known put in.
+    pub question: Untrusted,
+    pub text: Untrusted,
+    /// What it quotes of the alert, each with whether it stands there.
+    pub quotes: Vec<(Untrusted, bool)>,
+    pub model: Untrusted,
+    /// SHA-256 of the prompt, hex.
+    pub prompt: String,
+    /// Of the exchange with the model.
+    pub request_id: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,6 +226,9 @@ pub struct Run {
     pub state: RunState,
     pub ended_at: Option<Timestamp>,
     pub ended_why: Option<Untrusted>,
+    /// What was said of the signature of its file when it was started.
+    #[serde(default)]
+    pub signed: Option<Untrusted>,
     /// Roles that see it; empty: everybody.
     pub restricted: Vec<String>,
     /// People who see it besides them.
@@ -302,6 +325,11 @@ pub enum Event {
     Proposed {
         visit: u32,
         request: RequestId,
+    },
+    /// A model answered the step's question.
+    Advise {
+        visit: u32,
+        advice: Box<Advice>,
     },
     /// A variable gets another value, or becomes unknown.
     Set {

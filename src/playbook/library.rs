@@ -193,10 +193,17 @@ pub fn load(path: &Path) -> Result<Document, String> {
     if size > MAX_BYTES as u64 {
         return Err(format!("{size} bytes; a playbook has at most {MAX_BYTES}"));
     }
-    let bytes = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    parse(path, &std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?)
+}
+
+/// The same of what a file holds.
+///
+/// # Errors
+/// In words, with line and column where there is one.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Document, String> {
     if extension(path) == "toml" {
-        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        return short::from_toml(path, &text).map_err(|e| e.to_string());
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        return short::from_toml(path, text).map_err(|e| e.to_string());
     }
-    Document::read(&bytes).map_err(|e| e.to_string())
+    Document::read(bytes).map_err(|e| e.to_string())
 }

@@ -34,4 +34,5 @@ pub use library::Item;
 pub use library::Library;
 pub use library::Origin;
 pub use library::load;
+pub use library::parse;
 pub use suggest::suggest;

@@ -18,6 +18,10 @@ pub fn markdown(book: &Playbook, run: Option<&Run>) -> String {
     let mut out = String::new();
     let marking = book.tlp.map_or("not marked: keep it in the house", |t| t.word());
     let _ = writeln!(out, "**{marking}**\n\n# {}\n", said(&book.title));
+    if let Some(g) = &book.generated {
+        let model = g.model.as_ref().map_or_else(|| "a model".to_owned(), said);
+        let _ = writeln!(out, "**GENERATED** by {model}\n");
+    }
     if !book.description.is_empty() {
         let _ = writeln!(out, "{}\n", block(&book.description, ""));
     }
@@ -98,6 +102,7 @@ fn happened(run: &Run, step: &str) -> Vec<String> {
         }));
         out.extend(v.requests.iter().map(|r| format!("action asked for: request {}", r.as_str())));
         out.extend(v.evidence.iter().map(|e| format!("evidence {} sha256:{}", e.name.expose(), e.sha256)));
+        out.extend(v.advice.iter().map(|a| format!("advice of the model {}: {}", a.model.expose(), a.text.expose())));
         out.extend(v.notes.iter().map(|n| format!("{}: {}", n.by, n.text.expose())));
     }
     out

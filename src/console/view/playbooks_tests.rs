@@ -57,6 +57,7 @@ fn visit(n: u32, key: &str, state: VisitState, waited: i64) -> Visit {
         branches: vec![],
         child: None,
         requests: vec![],
+        advice: Vec::new(),
     }
 }
 
@@ -89,6 +90,7 @@ fn run() -> Run {
         state: RunState::Running,
         ended_at: None,
         ended_why: None,
+        signed: None,
         restricted: vec![],
         named: vec![],
         variables: BTreeMap::new(),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use serde_json::json;
+use sha2::Digest as _;
+use sha2::Sha256;
 
 use super::Effect;
 use super::LONGEST_TEXT;
@@ -19,6 +21,7 @@ use crate::model::ids::RequestId;
 use crate::model::person::Role;
 use crate::model::playbook::Playbook;
 use crate::model::playbook::StepKind;
+use crate::model::playbook_run::Advice;
 use crate::model::playbook_run::Event;
 use crate::model::playbook_run::Evidence;
 use crate::model::playbook_run::Held;
@@ -30,13 +33,20 @@ use crate::model::playbook_run::VisitState;
 use crate::playbook::kinds;
 use crate::text::Untrusted;
 
+/// Answers of models kept with one step.
+const MOST_ADVICE: usize = 20;
 const ROLES: [Role; 6] = [Role::Analyst, Role::Lead, Role::Commander, Role::Approver, Role::Facilitator, Role::Auditor];
 
 impl Machine<'_> {
     pub(super) fn happen(&mut self, event: &Event) -> Outcome<()> {
         let after_the_end = matches!(
             event,
-            Event::Note { .. } | Event::Attach { .. } | Event::Proposed { .. } | Event::Tick | Event::Admit { .. }
+            Event::Note { .. }
+                | Event::Attach { .. }
+                | Event::Proposed { .. }
+                | Event::Advise { .. }
+                | Event::Tick
+                | Event::Admit { .. }
         );
         if self.run.state != RunState::Running && !after_the_end {
             return stale(format!("run {} is {}", self.run.id, self.run.state.word()));
@@ -53,6 +63,7 @@ impl Machine<'_> {
             Event::Note { visit, text } => self.note(*visit, text),
             Event::Attach { visit, evidence } => self.attach(*visit, evidence),
             Event::Proposed { visit, request } => self.proposed(*visit, request),
+            Event::Advise { visit, advice } => self.advise(*visit, advice),
             Event::Set { name, value } => self.set(name, value.as_ref()),
             Event::Admit { person } => self.admit(person),
             Event::Cancel { reason } => self.cancel(reason),
@@ -346,6 +357,24 @@ impl Machine<'_> {
             v.requests.push(request.clone());
         }
         self.record_visit("playbook.step.propose", n, &[], json!({ "request": request }));
+        Ok(())
+    }
+
+    /// Kept beside the step: neither its state nor what it gives is touched.
+    fn advise(&mut self, n: u32, advice: &Advice) -> Outcome<()> {
+        self.actor()?;
+        let Some(v) = self.run.visit(n) else { return stale(format!("run {} has no step number {n}", self.run.id)) };
+        if v.advice.len() >= MOST_ADVICE {
+            return refused(format!("step {n} ({}) was asked {MOST_ADVICE} times already", v.key));
+        }
+        if let Some(v) = self.visit_mut(n) {
+            v.advice.push(advice.clone());
+        }
+        let facts = json!({
+            "model": advice.model, "prompt_sha256": advice.prompt, "exchange": advice.request_id,
+            "answer_sha256": hex::encode(Sha256::digest(advice.text.expose())),
+        });
+        self.record_visit("playbook.step.advice", n, &[], facts);
         Ok(())
     }
 

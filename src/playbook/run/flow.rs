@@ -138,6 +138,7 @@ impl Machine<'_> {
             branches: Vec::new(),
             child: None,
             requests: Vec::new(),
+            advice: Vec::new(),
         };
         self.run.visits.push(visit);
         self.record_visit("playbook.step.enter", n, &[], json!({ "state": state.word() }));

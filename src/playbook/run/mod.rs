@@ -142,6 +142,7 @@ pub fn begin(book: &Playbook, with: Begin, by: &Actor<'_>, now: Timestamp) -> Ou
         state: RunState::Running,
         ended_at: None,
         ended_why: None,
+        signed: None,
         restricted: book.restricted.clone(),
         named: Vec::new(),
         variables,

@@ -102,6 +102,30 @@ impl AllowedSigners {
         Err(why)
     }
 
+    /// Whose the key of this signature is for `namespace` at `at`: the first principal that is allowed, as the file or the
+    /// certificate names it.
+    pub fn whose(&self, sig: &Sshsig, namespace: &str, at: Timestamp) -> Result<String, String> {
+        let mut why = format!("the key {} is nobody's in the file of allowed signers", sig.fingerprint());
+        for l in &self.lines {
+            let theirs = match &sig.certificate {
+                Some(c) if l.options.authority => c.signature_key() == &l.key,
+                _ => !l.options.authority && l.key == sig.key,
+            };
+            if !theirs {
+                continue;
+            }
+            let of_certificate = sig.certificate.iter().flat_map(|c| c.valid_principals().iter().cloned());
+            let of_line = l.principals.split(',').filter(|p| !p.starts_with('!')).map(str::to_owned);
+            for name in of_certificate.chain(of_line) {
+                match self.allows(&name, sig, namespace, at) {
+                    Ok(()) => return Ok(name),
+                    Err(e) => why = e,
+                }
+            }
+        }
+        Err(why)
+    }
+
     /// Whether `person` could sign with this key (or certificate): for choosing one among an agent's.
     pub fn could(&self, person: &str, key: &KeyData, authority: Option<&KeyData>, namespace: &str) -> bool {
         self.lines.iter().any(|l| {

@@ -33,6 +33,8 @@ pub enum Purpose {
     Approve,
     Checkpoint,
     Drill,
+    /// A playbook's file.
+    Playbook,
 }
 
 /// `approve-v1@soc.example`.
@@ -41,6 +43,7 @@ pub fn namespace(purpose: Purpose, organisation: &str) -> String {
         Purpose::Approve => "approve",
         Purpose::Checkpoint => "checkpoint",
         Purpose::Drill => "drill",
+        Purpose::Playbook => "playbook",
     };
     format!("{word}-v1@{organisation}")
 }

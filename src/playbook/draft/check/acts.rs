@@ -75,8 +75,7 @@ fn act(book: &Playbook, step: &Step, name: &str, at: &str, scope: &Scope, all: &
         match scope.knows(value) {
             Some(what) if what == act.wants => drop(targets.insert(value.to_lowercase())),
             Some(what) => {
-                let why =
-                    format!("{} is for a {}, and {} is a {}", act.name, act.wants.word(), quoted(value), what.word());
+                let why = format!("{} wants: {}. {} is: {}", act.name, act.wants.word(), quoted(value), what.word());
                 out.error(at, "wrong-target", why);
             }
             None => out.error(at, "foreign-target", format!("{} is not of this case", quoted(value))),

@@ -186,7 +186,12 @@ pub(super) fn characters(text: &str, at: &str, out: &mut Out) {
 type Rules = LazyLock<Vec<Regex>>;
 
 fn all(patterns: &[&str]) -> Vec<Regex> {
-    patterns.iter().filter_map(|p| Regex::new(p).ok()).collect()
+    patterns.iter().filter_map(|p| compiled(p).ok()).collect()
+}
+
+/// `[^.\n]` in a pattern goes on past a dot inside of a name.
+fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
+    Regex::new(&pattern.replace(r"[^.\n]", r"(?:[^.\n]|\.\S)"))
 }
 
 fn rules(rules: &Rules, text: &str, at: &str, code: &str, what: &str, out: &mut Out) {
@@ -226,6 +231,18 @@ fn shell(plain: &str, at: &str, out: &mut Out) {
     }
     rules(&SHELL, &text, at, "shell", "that is for a shell, not for people", out);
     semicolons(plain, at, out);
+    ampersands(plain, at, out);
+}
+
+/// A program after an ampersand is the next command.
+fn ampersands(plain: &str, at: &str, out: &mut Out) {
+    for (i, _) in plain.match_indices('&') {
+        let word = plain[i + 1..].split_whitespace().next().unwrap_or_default();
+        if is_program(&word.to_lowercase()) {
+            out.error(at, "shell", "an ampersand between commands");
+            return;
+        }
+    }
 }
 
 /// In prose another half of the sentence follows a semicolon; in a command line, another command.
@@ -397,7 +414,7 @@ const ENCODED_PATTERNS: [&str; 12] = [
     r"(?:\b[0-9]{2,3}\b[ ,]+){7,}",
     r"(?:\b[01]{8}\b[ ,]*){3,}",
     r"(?:\b[0-9A-Fa-f]{2}\b[ ,:]+){8,}",
-    r"(?:\b[A-Za-z]\b[ ._-]){5,}",
+    r"(?:\b[A-Za-z]\b[ ._-]+){4,}",
     r"(?i)\bbase ?(?:64|32|16|85)\b.{0,40}(?:\||run|execut|pipe|shell|-d\b|--decode|paste)|\b(?:decode|deobfuscate|unpack|inflate|rot13|xor)\b.{0,40}\b(?:run|execute|pipe|launch|start|paste|it in a)\b",
     // Morse.
     r"(?:[.-]{1,5} ){6,}",
@@ -463,7 +480,9 @@ const TEMPLATE_PATTERNS: [&str; 5] = [
 ];
 static TEMPLATES: Rules = LazyLock::new(|| all(&TEMPLATE_PATTERNS));
 
-const BYPASS_PATTERNS: [&str; 14] = [
+const BYPASS_PATTERNS: [&str; 15] = [
+    // It vouches for itself, or imitates a turn of a chat.
+    r"\b(?:checks?|linter|review) (?:have |has |had |was |were )?(?:all )?(?:passed|found nothing|fine|clean|skipped)\b|\bno findings\b|\b(?:was|were|is|been|already) (?:verified|vetted|certified|cleared|signed off) (?:by|as|and)\b|^\s*(?:assistant|system|user|developer)\s*:",
     r"\b(?:without|skip\w*|bypass\w*|ignor\w+|avoid\w*|circumvent\w*|instead of|rather than|omit\w*|waiv\w+|forgo|drop|don't (?:need|wait|ask)|do not (?:need|wait|ask|seek|request|require)|not wait(?:ing)?|no need|never mind|needs? no|need not|no)\b[^.\n]{0,50}\b(?:approv\w*|sign-?offs?|second person|permission|authori[sz]ations?|review(?:s|er|ers|ed)?|four[- ]eyes|change (?:control|board|ticket|request)|cab|polic(?:y|ies)|consent|confirm(?:ation|ing)|dual control|second pair of eyes)\b",
     r"\b(?:approv\w*|sign-?off|permission|authori[sz]ation|review)\b[^.\n]{0,30}\b(?:not (?:needed|required|necessary)|unnecessary|optional|can wait|later|afterwards|retroactive\w*|can be skipped|is implied|already given|on file|waived)\b",
     r"\b(?:pre-?approved|already (?:been )?approved|self-?approv\w*|auto-?approv\w*|approve (?:it|this|them|that)? ?(?:yourself|as yourself|automatically|on behalf|for (?:him|her|them|yourself))|on (?:my|his|her|the \w+'s) authority|rubber[- ]?stamp\w*|sign (?:for|on behalf|as (?:the|another))|approve (?:the |your |this )?(?:own )?(?:pending )?requests?|both approvals|second account|colleague's (?:session|account|key|login))\b",
@@ -482,6 +501,19 @@ const BYPASS_PATTERNS: [&str; 14] = [
 static BYPASS: Rules = LazyLock::new(|| all(&BYPASS_PATTERNS));
 
 // --- what changes something ---------------------------------------------------------------------------
+
+const CHANGE_PATTERNS: [&str; 9] = [
+    r"\b(?:take|takes|taking|bring|put|pull|pulling)\b.{0,40}\b(?:offline|down|out of service|off the network|out of production)\b",
+    r"\b(?:change|changing|set|setting|roll|rolling|rotate|rotating|renew|renewing)\b.{0,30}\b(?:passwords?|keys?|credentials?|certificates?|secrets?)\b",
+    r"\b(?:stop|stopping|halt|halting|pause|pausing)\b.{0,20}\b(?:services?|process(?:es)?|servers?|machines?|sync|replication|backups?|jobs?|workloads?)\b",
+    r"\b(?:lock|locking)\b.{0,20}\b(?:accounts?|screens?|users?|sessions?|out)\b",
+    r"\b(?:end|ending|close|closing|cut|cutting)\b.{0,20}\b(?:sessions?|connections?|cables?|links?)\b",
+    r"\b(?:drop|dropping)\b.{0,20}\b(?:traffic|connections?|packets?|tables?|database)\b",
+    r"\b(?:move|moving|put|putting)\b.{0,30}\b(?:vlan|quarantine|sandbox segment|deny list|block list|blocklist)\b",
+    r"\bpull the (?:cable|plug|network)\b",
+    r"\b(?:sign|log|kick|throw|lock)(?:ging|ning|ing|s)?\b.{0,20}\bout\b",
+];
+static CHANGES: Rules = LazyLock::new(|| all(&CHANGE_PATTERNS));
 
 static BLAST: Rules = LazyLock::new(|| {
     let many = tables::MANY;
@@ -539,7 +571,7 @@ fn clauses(lower: &str) -> Vec<Clause<'_>> {
 fn sentences(lower: &str, place: Place<'_>, scope: &Scope, out: &mut Out) {
     let act = place.act.filter(|a| scope.act(a).is_some());
     for clause in clauses(lower) {
-        if let Some(word) = destructive(&clause, act) {
+        if let Some(word) = destructive(&clause, act, scope) {
             let why = "a change is a step with an action of the catalogue, which people approve";
             out.error(place.at, "destructive", format!("{} by hand: {why}", quoted(&word)));
         }
@@ -565,7 +597,7 @@ fn observes(clause: &Clause<'_>) -> bool {
 }
 
 /// The destructive word of a clause that tells somebody to do it.
-fn destructive(clause: &Clause<'_>, act: Option<&str>) -> Option<String> {
+fn destructive(clause: &Clause<'_>, act: Option<&str>, scope: &Scope) -> Option<String> {
     let of_act = |stem: &str| act.is_some_and(|a| a.contains(text::front(stem, 5)));
     for phrase in tables::DESTRUCTIVE_PHRASES {
         let Some(at) = clause.text.find(phrase) else { continue };
@@ -575,7 +607,17 @@ fn destructive(clause: &Clause<'_>, act: Option<&str>) -> Option<String> {
             return Some(phrase.to_owned());
         }
     }
+    for m in CHANGES.iter().filter_map(|r| r.find(clause.text)) {
+        let before = clause.text[..m.start()].split_whitespace().count();
+        if !excused(clause, before, m.as_str()) && act.is_none() {
+            return Some(m.as_str().to_owned());
+        }
+    }
     for (i, word) in clause.words.iter().enumerate() {
+        // The name of an action is no deed.
+        if scope.act(word).is_some() {
+            continue;
+        }
         for part in word.split('-') {
             let stem =
                 tables::DESTRUCTIVE.iter().find(|s| if s.len() <= 3 { part == **s } else { part.starts_with(**s) });
@@ -601,17 +643,16 @@ fn excused(clause: &Clause<'_>, at: usize, word: &str) -> bool {
     if clause.asks || before.contains(&"whether") || back(3).any(|w| hinted.contains(&w)) {
         return true;
     }
-    for w in back(2).filter(|w| tables::NOT_DONE.contains(w)) {
-        let nearest = back(1).any(|b| b == w);
-        match w {
-            "without" | "avoid" | "before" => {
-                if nearest && word.ends_with("ing") {
-                    return true;
-                }
-            }
-            "whether" => return true,
-            _ => return true,
-        }
+    let nearest = back(1).next().unwrap_or_default();
+    if tables::NOT_DONE.contains(&nearest) {
+        let only_doing = ["without", "avoid", "before"].contains(&nearest);
+        return !only_doing || word.ends_with("ing");
+    }
+    // `must not be deleted`, `propose to isolate`.
+    let second = before.iter().rev().nth(1).copied().unwrap_or_default();
+    let passive = ["not", "never", "cannot"].contains(&second) && ["be", "been", "get", "yet"].contains(&nearest);
+    if passive || second.starts_with("propos") {
+        return true;
     }
     let done = word.ends_with("ed") || word.ends_with("tion") || word.ends_with("ation") || word.ends_with("al");
     let past = ["was", "were", "been", "had", "already", "recently", "previously", "got"];
@@ -630,7 +671,7 @@ pub(super) fn broken_patterns() -> Vec<&'static str> {
         &LEAK_PATTERNS,
         &TEMPLATE_PATTERNS,
         &BYPASS_PATTERNS,
-        &[],
+        &CHANGE_PATTERNS,
     ];
-    lists.into_iter().flatten().copied().filter(|p| Regex::new(p).is_err()).collect()
+    lists.into_iter().flatten().copied().filter(|p| compiled(p).is_err()).collect()
 }
