@@ -8,6 +8,7 @@
 //! resets that were made good within one step; the objective says so in a note. On a grid a sample is the newest one of
 //! the five minutes before (the server's look-back), so a series is seen to end that late.
 
+mod judge;
 mod kept;
 mod own;
 pub mod prometheus;
@@ -22,6 +23,7 @@ use std::sync::Mutex;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 
 use self::kept::Kept;
 use self::kept::Lie;
@@ -30,7 +32,6 @@ use self::prometheus::Server;
 use self::prometheus::Tracks;
 use self::query::Selector;
 use self::query::Shape;
-use super::eval;
 use super::series::Series;
 use super::spec::buckets;
 use super::window;
@@ -175,26 +176,12 @@ impl Reader {
             kept.retain(|ask, _| asks.contains_key(ask));
         }
         let sources: BTreeSet<&str> = asks.keys().map(|a| a.source.as_str()).collect();
-        join_all(sources.into_iter().map(|source| self.read_source(source, &asks, at))).await;
-        let mut ready = Vec::with_capacity(slos.len());
-        for (slo, need) in slos.iter().zip(&needs) {
-            let series = match (need, &slo.indicator) {
-                (Ok(need), Indicator::Desk { sli, threshold }) => {
-                    own::read(&self.store, *sli, *threshold, need.from, at).await
-                }
-                (Ok(need), _) => self.series(slo, need, at),
-                (Err(why), _) => Series::failed(why.as_str()),
-            };
-            let mut slo = slo.clone();
-            if let Ok(need) = need
-                && need.step > MINUTE
-            {
-                let step = need.step / 1000;
-                slo.notes.push(format!("what is older than six hours is read every {step} s, resets by the minute"));
-            }
-            ready.push((slo, series));
-        }
-        let mut all = judge(ready, super::series::stamp(at)).await;
+        // Room for one word of each question: telling never waits.
+        let (answered, told) = mpsc::channel(asks.len().max(1));
+        let read = |source| self.read_source(source, &asks, at, answered.clone());
+        let reads: Vec<_> = sources.into_iter().map(read).collect();
+        drop(answered);
+        let (_, mut all) = tokio::join!(join_all(reads), judge::as_answered(self, slos, &needs, told, at));
         all.sort_by(|(_, a), (_, b)| rank(b).total_cmp(&rank(a)).then_with(|| a.id.cmp(&b.id)));
         all
     }
@@ -297,7 +284,14 @@ impl Reader {
         Ok((Ask { source, query, step, counts }, shape))
     }
 
-    async fn read_source(&self, source: &str, asks: &BTreeMap<Ask, (Shape, i64)>, at: i64) {
+    /// `answered` is told of each question when what is kept of it is as new as it gets.
+    async fn read_source(
+        &self,
+        source: &str,
+        asks: &BTreeMap<Ask, (Shape, i64)>,
+        at: i64,
+        answered: mpsc::Sender<Ask>,
+    ) {
         let Some(settings) = self.settings.get(source) else { return };
         let mine = asks.iter().filter(|(ask, _)| ask.source == source);
         let faults: Vec<Fault> = if let Some(feed) = &self.feed {
@@ -311,8 +305,13 @@ impl Reader {
         } else {
             match self.server(source, settings).await {
                 Ok(server) => {
-                    let all = join_all(mine.map(|(ask, (_, from))| self.read_one(&server, ask, *from, at))).await;
-                    all.into_iter().flatten().collect()
+                    let read = async |(ask, (_, from)): (&Ask, &(Shape, i64))| {
+                        let fault = self.read_one(&server, ask, *from, at).await;
+                        // Nobody listens any more: the reading was given up.
+                        let _ = answered.try_send(ask.clone());
+                        fault
+                    };
+                    join_all(mine.map(read)).await.into_iter().flatten().collect()
                 }
                 Err(fault) => mine.map(|(ask, _)| self.fail(ask, fault.clone())).collect(),
             }
@@ -434,38 +433,21 @@ impl Reader {
         None
     }
 
-    fn series(&self, slo: &Slo, need: &Need, at: i64) -> Series {
+    async fn series(&self, slo: &Slo, need: &Result<Need, String>, at: i64) -> Series {
+        match (need, &slo.indicator) {
+            (Ok(need), Indicator::Desk { sli, threshold }) => own::read(&self.store, *sli, *threshold, need.from, at).await,
+            (Ok(need), _) => self.kept_series(slo, need, at),
+            (Err(why), _) => Series::failed(why.as_str()),
+        }
+    }
+
+    fn kept_series(&self, slo: &Slo, need: &Need, at: i64) -> Series {
         let Ok(kept) = self.kept.lock() else { return Series::failed("the samples cannot be reached") };
         let sides: Vec<&Kept> = need.asks.iter().filter_map(|(ask, _)| kept.get(ask)).collect();
         let file = self.feed.is_some()
             || need.asks.iter().any(|(a, _)| self.settings.get(&a.source).is_some_and(|s| s.file.is_some()));
         signal::series(slo, need, &sides, file, at)
     }
-}
-
-/// On as many threads as there are processors, none of them the runtime's own.
-async fn judge(mut ready: Vec<(Slo, Series)>, moment: Timestamp) -> Vec<(Slo, SloStatus)> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = ready.len().div_ceil(threads).max(1);
-    let mut parts = Vec::new();
-    while !ready.is_empty() {
-        let part = ready.split_off(ready.len().saturating_sub(share));
-        let names: Vec<Slo> = part.iter().map(|(slo, _)| slo.clone()).collect();
-        let one = move |(slo, series): (Slo, Series)| {
-            let status = eval::evaluate(&slo, &series, moment);
-            (slo, status)
-        };
-        parts.push((names, tokio::task::spawn_blocking(move || part.into_iter().map(one).collect::<Vec<_>>())));
-    }
-    let mut all = Vec::new();
-    for (slos, part) in parts {
-        let lost = |slo: Slo| {
-            let status = eval::empty(&slo, moment, SloState::Unknown, "it could not be judged: a fault in watchfloor");
-            (slo, status)
-        };
-        all.extend(part.await.unwrap_or_else(|_| slos.into_iter().map(lost).collect()));
-    }
-    all
 }
 
 /// The questions of all needs, each once, and from when on.
