@@ -435,7 +435,9 @@ impl Reader {
 
     async fn series(&self, slo: &Slo, need: &Result<Need, String>, at: i64) -> Series {
         match (need, &slo.indicator) {
-            (Ok(need), Indicator::Desk { sli, threshold }) => own::read(&self.store, *sli, *threshold, need.from, at).await,
+            (Ok(need), Indicator::Desk { sli, threshold }) => {
+                own::read(&self.store, *sli, *threshold, need.from, at).await
+            }
             (Ok(need), _) => self.kept_series(slo, need, at),
             (Err(why), _) => Series::failed(why.as_str()),
         }
