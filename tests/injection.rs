@@ -295,6 +295,7 @@ fn open(dir: &Path, url: &str) -> Desk {
         data_dir: dir.to_owned(),
         settings,
         roster: Roster { people: vec![alice] },
+        roster_file: None,
         me: Some(me()),
         read_only: false,
         exercise: None,

@@ -75,6 +75,7 @@ fn open(dir: &Path, me: &str) -> Desk {
         data_dir: dir.join("data"),
         settings: Settings::default(),
         roster,
+        roster_file: None,
         me: Some(id(me)),
         read_only: false,
         exercise: None,

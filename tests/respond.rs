@@ -102,6 +102,7 @@ fn open_with(dir: &Path, clusters: Clusters) -> Desk {
         store: store.clone(),
         audit: audit.clone(),
         roster: Arc::new(roster()),
+        roster_file: Some(dir.join("roster.toml")).filter(|p| p.exists()),
         catalogue: Catalogue::load(&dir.join("actions.toml")).unwrap().with_rollouts(),
         policy: Policy::load(&dir.join("policy.toml")).unwrap(),
         secrets: Arc::new(|reference| match reference {

@@ -170,6 +170,7 @@ impl Place {
                     person("carol", &[Role::Commander]),
                 ],
             },
+            roster_file: None,
             me: Some(id(who)),
             read_only: false,
             exercise: None,

@@ -147,6 +147,7 @@ fn open(at: &Path, me: &str, settings: Settings, catalogue: Catalogue) -> Arc<De
         data_dir: at.join("data"),
         settings,
         roster: Roster { people },
+        roster_file: None,
         me: Some(id(me)),
         read_only: false,
         exercise: None,

@@ -106,6 +106,24 @@ impl Audit {
         body: Value,
         at: Timestamp,
     ) -> Result<AuditRecord, AuditError> {
+        match self.append_if(by, kind, request_id, body, at, || Ok(()))? {
+            Ok(record) => Ok(record),
+            // Nothing above says no.
+            Err(why) => Err(AuditError::Unwritable { path: self.log_path(), why }),
+        }
+    }
+
+    /// Adds one record unless `allowed` says why not. Nobody, in any process, adds another while it is asked: what it
+    /// reads in the log is all there is before this record. It must not append itself.
+    pub fn append_if(
+        &self,
+        by: Option<&PersonId>,
+        kind: &str,
+        request_id: Option<&str>,
+        body: Value,
+        at: Timestamp,
+        allowed: impl FnOnce() -> Result<(), String>,
+    ) -> Result<Result<AuditRecord, String>, AuditError> {
         let mut cached = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let known = cached.take();
         let file = self.open_for_append()?;
@@ -113,11 +131,15 @@ impl Audit {
         if let Some(torn) = torn {
             self.move_aside(&file, &mut tail, &torn, at).map_err(|t| self.cannot_write(t))?;
         }
+        if let Err(why) = allowed() {
+            *cached = Some(tail);
+            return Ok(Err(why));
+        }
         let entry = Entry { at, by, kind, request_id, body };
         let record = write_one(&file, &mut tail, entry).map_err(|t| self.cannot_write(t))?;
         self.write_checkpoint(&tail, at);
         *cached = Some(tail);
-        Ok(record)
+        Ok(Ok(record))
     }
 
     /// Whether a record could be added now: the log opens for writing, can be locked, and is not damaged. It may still

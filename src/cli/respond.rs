@@ -154,7 +154,7 @@ pub fn approve(ctx: &Ctx, args: ApproveArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     let id = id(&args.id)?;
     if args.ask {
-        let asked = desk.ask_to_sign(&super::me(ctx, &desk)?, &id, args.since)?;
+        let asked = desk.ask_to_sign(&super::me(ctx, &desk)?, &id, None, args.since)?;
         let text = serde_json::to_string(&asked).map_err(|e| CliError::no(e.to_string()))?;
         ctx.out().block(text)?;
         return Ok(Exit::Done);

@@ -84,6 +84,11 @@ pub fn alone(uid: u32) -> People {
     }
 }
 
+/// Reads a roster's text; `path` is for messages.
+pub fn parse_text(path: &Path, text: &str) -> Result<People, Faults> {
+    parse(&Doc::parse(path, text.to_owned())?)
+}
+
 fn parse(doc: &Doc) -> Result<People, Faults> {
     let mut faults = Faults::default();
     let mut top = Fields::new(doc, &doc.root, "a roster", &mut faults);

@@ -26,7 +26,8 @@ impl Desk {
         let person = self.authorise(by)?;
         check_act(act)?;
         if let Act::Assign { to } = act {
-            let Some(target) = self.roster.get(to) else {
+            let people = self.roster();
+            let Some(target) = people.get(to) else {
                 return Err(DeskError::Usage(format!("{to} is not in the roster")));
             };
             if target.read_only() {

@@ -105,7 +105,6 @@ pub type Result<T> = std::result::Result<T, DeskError>;
 pub struct Desk {
     data_dir: PathBuf,
     settings: Settings,
-    roster: Arc<Roster>,
     me: Option<Person>,
     read_only: bool,
     exercise: Option<String>,
@@ -139,8 +138,9 @@ impl Desk {
         &self.data_dir
     }
 
+    /// The people as they are now.
     pub fn roster(&self) -> Arc<Roster> {
-        Arc::clone(&self.roster)
+        self.responder.people()
     }
 
     /// The person at this terminal: the kernel's uid looked up in the roster.
@@ -164,7 +164,7 @@ impl Desk {
 
     /// People the console may switch between: those of a demo desk, nobody anywhere else.
     pub fn switchable_people(&self) -> Vec<Person> {
-        if self.exercise.is_some() { self.roster.people.clone() } else { Vec::new() }
+        if self.exercise.is_some() { self.roster().people.clone() } else { Vec::new() }
     }
 
     /// The time by which experience ages.
@@ -177,7 +177,8 @@ impl Desk {
         if self.read_only {
             return Err(DeskError::Refused("this console is read-only".into()));
         }
-        let Some(person) = self.roster.get(by) else {
+        let people = self.roster();
+        let Some(person) = people.get(by) else {
             return Err(DeskError::Refused(format!("{by} is not in the roster")));
         };
         let here = self.exercise.is_some() || self.me.as_ref().is_some_and(|me| me.id == *by);

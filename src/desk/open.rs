@@ -42,6 +42,8 @@ pub struct DeskOptions {
     pub data_dir: PathBuf,
     pub settings: Settings,
     pub roster: Roster,
+    /// Where the roster came from; read again when it changed.
+    pub roster_file: Option<PathBuf>,
     /// The person at this terminal, already looked up.
     pub me: Option<PersonId>,
     pub read_only: bool,
@@ -106,6 +108,7 @@ impl DeskOptions {
             secrets,
             settings,
             roster: people.roster,
+            roster_file: people.file,
             me,
             read_only: loaded.read_only,
             exercise: None,
@@ -151,8 +154,10 @@ impl Desk {
             store: store.clone(),
             audit: Arc::clone(&audit),
             roster: Arc::clone(&roster),
+            // In an exercise people are made up, and stay so.
+            roster_file: options.roster_file.filter(|_| real),
             catalogue,
-            policy: options.policy,
+            policy: if real { options.policy } else { Policy { path: None, ..options.policy } },
             secrets: Arc::clone(&options.secrets),
             clusters: writers(&options.settings),
             run_dir: dir.join("run"),
@@ -168,7 +173,6 @@ impl Desk {
         Ok(Self {
             data_dir: options.data_dir,
             settings: options.settings,
-            roster,
             me,
             read_only: options.read_only,
             exercise: options.exercise,

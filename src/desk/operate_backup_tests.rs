@@ -25,6 +25,7 @@ fn desk(dir: &Path) -> Arc<Desk> {
         data_dir: dir.join("data"),
         settings,
         roster: Roster { people: vec![person] },
+        roster_file: None,
         me: Some(me),
         read_only: false,
         exercise: None,

@@ -178,7 +178,7 @@ impl Desk {
             audit_verifies,
             kill_switch_off: self.store.kill_switch().ok().map(|k| k.is_none()),
             dead_letters: self.dead_letter_count().ok(),
-            approvers: Some(self.roster.people.iter().filter(may_approve).count()),
+            approvers: Some(self.roster().people.iter().filter(may_approve).count()),
             policy_present: Some(self.settings.respond.policy.is_some()),
             model_up: health.map(|h| h.up && h.name != "rules"),
             tls: serde_json::to_value(&self.settings).ok().map(|v| addresses(&v)),

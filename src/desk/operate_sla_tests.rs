@@ -37,6 +37,7 @@ fn desk(dir: &TempDir, me: &str, agreement: &str) -> Arc<Desk> {
         data_dir: dir.path().join("data"),
         settings,
         roster: Roster { people },
+        roster_file: None,
         me: Some(who(me)),
         read_only: false,
         exercise: None,

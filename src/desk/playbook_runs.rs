@@ -130,7 +130,8 @@ impl Desk {
 
     /// The runs this person may see, the newest first.
     pub fn playbook_runs(&self, by: Option<&PersonId>) -> Result<Vec<Run>> {
-        let person = by.and_then(|b| self.roster.get(b));
+        let people = self.roster();
+        let person = by.and_then(|b| people.get(b));
         let mut out = Vec::new();
         for doc in self.store.docs(RUN, MOST)? {
             let run: Run = serde_json::from_str(&doc.body).map_err(|e| unreadable(&doc.key, &e))?;
@@ -179,7 +180,7 @@ impl Desk {
         self.authorise(by)?;
         let (found, _) = self.playbook_run(Some(by), run)?;
         if let Event::Assign { to, .. } | Event::Admit { person: to } = event
-            && self.roster.get(to).is_none()
+            && self.roster().get(to).is_none()
         {
             return Err(DeskError::Usage(format!("{to} is not in the roster")));
         }
@@ -301,7 +302,8 @@ impl Desk {
 
     /// One transition: worked out, recorded, written; once more if somebody else was first.
     fn step_run(&self, by: Option<&PersonId>, id: &str, event: &Event) -> Result<Run> {
-        let person = by.and_then(|b| self.roster.get(b));
+        let people = self.roster();
+        let person = by.and_then(|b| people.get(b));
         for _ in 0..TRIES {
             let doc = self.store.doc(RUN, id)?.ok_or_else(|| DeskError::No(format!("no run {id}")))?;
             let before: Run = serde_json::from_str(&doc.body).map_err(|e| unreadable(id, &e))?;

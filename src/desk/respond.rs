@@ -56,7 +56,7 @@ impl Desk {
     /// a key of theirs: then this may wait for a touch.
     pub fn approve(&self, by: &PersonId, id: &RequestId, digest: &str) -> Result<Request> {
         self.authorise(by)?;
-        Ok(match self.sign_here(by, id, digest)? {
+        Ok(match self.sign_here(by, id, digest, None)? {
             Some(signed) => self.responder.approve_signed(by, id, signed, None, Timestamp::now())?,
             None => self.responder.approve(by, id, digest, Timestamp::now())?,
         })
@@ -71,7 +71,7 @@ impl Desk {
         reason: Untrusted,
     ) -> Result<Request> {
         self.authorise(by)?;
-        Ok(match self.sign_here(by, id, digest)? {
+        Ok(match self.sign_here(by, id, digest, None)? {
             Some(signed) => self.responder.approve_signed(by, id, signed, Some(reason), Timestamp::now())?,
             None => self.responder.approve_over_budget(by, id, digest, reason, Timestamp::now())?,
         })

@@ -53,7 +53,14 @@ const KIND: &str = "watchfloor.approval";
 
 impl Desk {
     /// Everything an approver's own machine needs to decide and to sign. `since`: the head it saw last.
-    pub fn ask_to_sign(&self, by: &PersonId, id: &RequestId, since: Option<Head>) -> Result<Asked> {
+    /// `glass`: why it is to run on this person's word alone.
+    pub fn ask_to_sign(
+        &self,
+        by: &PersonId,
+        id: &RequestId,
+        glass: Option<Untrusted>,
+        since: Option<Head>,
+    ) -> Result<Asked> {
         self.authorise(by)?;
         let signers = self.responder.signers();
         if !signers.in_use() {
@@ -64,7 +71,8 @@ impl Desk {
         let request =
             self.store.request(id)?.ok_or_else(|| DeskError::Usage(format!("{id}: there is no such request")))?;
         let (head, proof) = self.audit.proof_since(since.as_ref().map_or(0, |h| h.size))?;
-        let mut statement = self.responder.statement(by, id, &request.digest, Where::OwnMachine, Timestamp::now())?;
+        let mut statement =
+            self.responder.statement(by, id, &request.digest, glass, Where::OwnMachine, Timestamp::now())?;
         statement.head = head.to_string();
         Ok(Asked {
             kind: KIND.into(),
@@ -93,7 +101,13 @@ impl Desk {
 
     /// Signs through the agent of this session, if signatures are in use and it holds a key of this person. May wait
     /// for a touch.
-    pub(super) fn sign_here(&self, by: &PersonId, id: &RequestId, digest: &str) -> Result<Option<Signed>> {
+    pub(super) fn sign_here(
+        &self,
+        by: &PersonId,
+        id: &RequestId,
+        digest: &str,
+        glass: Option<Untrusted>,
+    ) -> Result<Option<Signed>> {
         let signers = self.responder.signers();
         let Some(socket) = socket().filter(|_| signers.in_use()) else { return Ok(None) };
         let allowed = signers.read().map_err(DeskError::Unreachable)?.allowed;
@@ -112,7 +126,7 @@ impl Desk {
         // A security key is worth more.
         keys.sort_by_key(|k| !k.of_token());
         let Some(key) = keys.first() else { return Ok(None) };
-        let statement = self.responder.statement(by, id, digest, Where::Desk, Timestamp::now())?;
+        let statement = self.responder.statement(by, id, digest, glass, Where::Desk, Timestamp::now())?;
         signed(&statement, &socket, key, &namespace).map(Some).map_err(DeskError::Refused)
     }
 }

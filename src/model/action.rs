@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::course::Course;
 use super::ids::{AlertId, CaseId, PersonId, RequestId};
 use super::rollout::RolloutVerb;
 use crate::text::Untrusted;
@@ -59,6 +60,10 @@ pub enum ParamType {
     Snapshot,
     /// Free text, at most this many characters.
     Text {
+        max: usize,
+    },
+    /// Text of several lines, at most this many bytes.
+    Document {
         max: usize,
     },
 }
@@ -131,6 +136,9 @@ pub enum Executor {
         #[serde(default = "default_timeout")]
         timeout_seconds: u64,
     },
+    /// Puts a new policy or roster in the place of the one that governs this desk. The desk's own: no catalogue may hold
+    /// it.
+    Govern { what: Governed, path: String },
     /// Changes nothing outside a throwaway desk; used by the demo and by drills.
     Demo {
         #[serde(default)]
@@ -139,6 +147,25 @@ pub enum Executor {
         #[serde(default)]
         changes: String,
     },
+}
+
+/// A file that says who may do what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Governed {
+    Policy,
+    Roster,
+}
+
+impl Governed {
+    pub const ALL: [Self; 2] = [Self::Policy, Self::Roster];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Roster => "roster",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,6 +297,7 @@ impl Executor {
             Self::Restic { .. } => "restic",
             Self::Kubernetes { .. } => "kubernetes",
             Self::Velero { .. } => "velero",
+            Self::Govern { .. } => "govern",
             Self::Demo { .. } => "demo",
         }
     }
@@ -394,6 +422,9 @@ pub struct RequestBody {
     pub audit_head: String,
     pub undo: Option<String>,
     pub contains: bool,
+    /// The request this one was made from, such as one taken back to be edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<RequestId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -409,10 +440,13 @@ pub enum RequestState {
     Withdrawn = 7,
     /// Something it was approved for is no longer so.
     Stale = 8,
+    /// Kept by its author, and asked of nobody yet: no dry run, no digest.
+    Draft = 9,
 }
 
 impl RequestState {
-    pub const ALL: [Self; 9] = [
+    /// In the order of their ids.
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::Approved,
         Self::Executing,
@@ -422,10 +456,12 @@ impl RequestState {
         Self::Denied,
         Self::Withdrawn,
         Self::Stale,
+        Self::Draft,
     ];
 
     pub fn word(self) -> &'static str {
         match self {
+            Self::Draft => "draft",
             Self::Pending => "pending",
             Self::Approved => "approved",
             Self::Executing => "executing",
@@ -439,7 +475,7 @@ impl RequestState {
     }
 
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Pending | Self::Approved | Self::Executing)
+        !matches!(self, Self::Draft | Self::Pending | Self::Approved | Self::Executing)
     }
 
     pub fn id(self) -> i64 {
@@ -571,6 +607,9 @@ pub struct Request {
     pub finished: Option<Timestamp>,
     /// Why it is stale or failed, in our words.
     pub note: Option<String>,
+    /// What else happened along the way; nothing of it is signed.
+    #[serde(default, skip_serializing_if = "Course::is_empty")]
+    pub course: Course,
     /// Goes up with every change; writes are conditional on it.
     pub rev: u64,
 }
@@ -580,4 +619,38 @@ pub struct Denial {
     pub by: PersonId,
     pub at: Timestamp,
     pub reason: Untrusted,
+}
+
+impl Request {
+    /// Whether it may leave `Approved` for `Executing` now. `kill`: who set the kill switch, and when. The error names
+    /// what is in the way.
+    pub fn may_begin(&self, digest: &str, kill: Option<(&PersonId, Timestamp)>, now: Timestamp) -> Result<(), String> {
+        if let Some((by, at)) = kill {
+            return Err(format!("the kill switch, set by {by} at {at},"));
+        }
+        if self.state != RequestState::Approved {
+            return Err(format!("its state, now {},", self.state.word()));
+        }
+        if self.digest != digest {
+            return Err("its digest".into());
+        }
+        if now > self.body.execute_by {
+            return Err(format!("its time to start, which ended at {},", self.body.execute_by));
+        }
+        Ok(())
+    }
+
+    /// What its author would propose again.
+    pub fn as_draft(&self) -> Draft {
+        let b = &self.body;
+        Draft {
+            action: b.action.clone(),
+            targets: b.targets.clone(),
+            params: b.params.clone(),
+            alerts: b.alerts.clone(),
+            case: b.case,
+            reason: b.reason.clone(),
+            suggested_by: b.suggested_by,
+        }
+    }
 }

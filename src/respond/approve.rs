@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::catalogue::Catalogue;
+use super::life::{self, Facts, Said};
 use super::policy::Policy;
-use super::sign::SignerFiles;
+use super::sign::{Decision, SignerFiles};
 use super::{digest, execute};
-use crate::model::action::{ActionDef, Approval, Means, Request, RequestBody, RequestState};
+use crate::model::action::{ActionDef, Means, Request, RequestBody, Signed};
 use crate::model::audit::AuditRecord;
 use crate::model::ids::PersonId;
 use crate::model::person::Roster;
@@ -33,57 +34,33 @@ impl Approved {
     pub fn check(request: &Request, world: &World<'_>, trail: &[AuditRecord], now: Timestamp) -> Result<Self, String> {
         let (body, digest) = (&request.body, &request.digest);
         still_so(request, world)?;
-        if request.state != RequestState::Approved {
-            return Err(format!("it is {}, not approved", request.state.word()));
-        }
-        if now > body.execute_by {
-            return Err(format!("it could be started until {}", body.execute_by));
-        }
-        let recorded = |kind: &str, by: &PersonId| {
-            trail.iter().any(|r| r.kind == kind && r.by.as_ref() == Some(by) && r.body["digest"] == **digest)
-        };
-        // The store could be made to forget this; the log could not.
-        if let Some(over) = trail.iter().find(|r| OVER.contains(&r.kind.as_str())) {
-            return Err(format!("the audit log holds its {} already", over.kind));
-        }
-        if !recorded(PROPOSED, &body.requester) {
-            return Err("the audit log does not hold its proposal with these contents".into());
-        }
-        let roles = world.policy.rules.tier(body.tier).approve;
-        let mut good: Vec<&PersonId> = Vec::new();
-        for a in &request.approvals {
-            let person =
-                world.roster.get(&a.by).ok_or_else(|| format!("{} approved it, but is not on the roster", a.by))?;
-            if !roles.iter().any(|r| person.has(*r)) {
-                return Err(format!("{} approved it, but may not any more", a.by));
-            }
-            if a.by == body.requester || good.contains(&&a.by) || a.digest != *digest || a.at > body.approve_by {
-                return Err(format!("the approval by {} does not hold", a.by));
-            }
-            if !recorded(APPROVED, &a.by) {
-                return Err(format!("the audit log does not hold the approval by {}", a.by));
-            }
-            still_signed(a, request, world)?;
-            good.push(&a.by);
-        }
-        if good.len() < usize::from(body.approvals_needed) {
-            return Err(format!("it has {} approvals of {}", good.len(), body.approvals_needed));
-        }
+        let leaving = super::govern::leaving(body, world.policy, world.roster);
+        let facts = Facts { people: world.roster, rules: &world.policy.rules, leaving: &leaving, now };
+        life::fit(request, &facts, &said(trail), &|by, signed, at, decision| {
+            worth(request, world.signers, by, signed, at, decision)
+        })?;
         Ok(Self { body: body.clone(), digest: digest.clone() })
     }
 }
 
-/// Whether an approval is worth what it was taken for, and what the policy asks for.
-fn still_signed(a: &Approval, request: &Request, world: &World<'_>) -> Result<(), String> {
-    let means = match &a.signed {
-        Some(s) => world.signers.read()?.verify(s, &request.body, &request.digest, &a.by, a.at)?.means,
-        None => Means::KeyPress,
-    };
-    let least = world.policy.rules.tier(request.body.tier).signed;
-    if means != a.means || means < least {
-        return Err(format!("the approval by {} is by {}; {} is the least", a.by, means.word(), least.word()));
+/// The records of a request, as far as they count for a start.
+pub(super) fn said(trail: &[AuditRecord]) -> Vec<Said<'_>> {
+    trail.iter().map(|r| Said { kind: &r.kind, by: r.by.as_ref(), digest: r.body["digest"].as_str() }).collect()
+}
+
+/// What a signature, or the want of one, is worth now.
+pub(super) fn worth(
+    request: &Request,
+    signers: &SignerFiles,
+    by: &PersonId,
+    signed: Option<&Signed>,
+    at: Timestamp,
+    decision: Decision,
+) -> Result<Means, String> {
+    match signed {
+        Some(s) => Ok(signers.read()?.verify(s, &request.body, &request.digest, by, decision, at)?.means),
+        None => Ok(Means::KeyPress),
     }
-    Ok(())
 }
 
 /// Kinds of audit records.
@@ -96,9 +73,16 @@ pub const DENIED: &str = "action.denied";
 pub const WITHDRAWN: &str = "action.withdrawn";
 pub const EXPIRED: &str = "action.expired";
 pub const VOID: &str = "action.void";
+pub const DRAFTED: &str = "action.drafted";
+pub const EDITED: &str = "action.edited";
+pub const GLASS: &str = "action.glass";
+pub const QUESTION: &str = "action.question";
+pub const ANSWER: &str = "action.answer";
+pub const ESCALATED: &str = "action.escalated";
+pub const TICKET: &str = "action.ticket";
 
 /// After one of these a request cannot begin any more.
-const OVER: [&str; 6] = [INTENT, OUTCOME, DENIED, WITHDRAWN, EXPIRED, VOID];
+pub(super) const OVER: [&str; 6] = [INTENT, OUTCOME, DENIED, WITHDRAWN, EXPIRED, VOID];
 
 /// What is in force now.
 #[derive(Clone, Copy, Debug)]

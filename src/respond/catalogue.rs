@@ -11,7 +11,7 @@ use super::execute::ssh;
 use super::{digest, value};
 use crate::config::doc::{Doc, Table, Value};
 use crate::config::fault::{Faults, Place, nearest};
-use crate::model::action::{ActionDef, Executor, Tier};
+use crate::model::action::{ActionDef, Executor, Governed, Tier};
 
 /// Actions the desk can propose, with the file they came from.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +82,17 @@ impl Catalogue {
                 defs.push(def);
             }
         }
+        self.defs = Arc::new(defs);
+        self
+    }
+
+    /// The same with the actions that change policy and roster, where those are files. The desk's own stand before any of
+    /// such a name.
+    #[must_use]
+    pub fn with_governing(mut self, policy: Option<&Path>, roster: Option<&Path>) -> Self {
+        let files = [(Governed::Policy, policy), (Governed::Roster, roster)];
+        let mut defs: Vec<ActionDef> = self.defs.iter().filter(|d| !super::govern::governs(&d.name)).cloned().collect();
+        defs.extend(files.into_iter().filter_map(|(what, path)| Some(super::govern::entry(what, path?))));
         self.defs = Arc::new(defs);
         self
     }
@@ -192,6 +203,9 @@ fn check(def: &ActionDef, say: &mut dyn FnMut(&str, String)) {
             check_timeout(access.timeout_seconds, say);
         }
         Executor::Velero { timeout_seconds, .. } => check_timeout(*timeout_seconds, say),
+        Executor::Govern { .. } => {
+            say("executor", "executor: govern is the desk's own; `policy propose` and `roster propose` use it".into());
+        }
         Executor::Kubernetes { .. } | Executor::Demo { .. } => {}
     }
     if def.tier == Tier::T0 && def.contains {
@@ -244,6 +258,7 @@ fn settle_paths(def: &mut ActionDef, folder: &Path) {
         | Executor::Restic { .. }
         | Executor::Kubernetes { .. }
         | Executor::Velero { .. }
+        | Executor::Govern { .. }
         | Executor::Demo { .. } => {}
     }
 }

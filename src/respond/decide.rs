@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::approve::{APPROVED, BUDGET_OVERRIDE, DENIED, EXPIRED, VOID, WITHDRAWN, still_so};
+use super::approve::{BUDGET_OVERRIDE, still_so};
 use super::evaluate::{Override, Stage};
-use super::request::Event;
+use super::life::{self, Facts, No, Wish};
 use super::sign::{self, Decision, SignerFiles, Statement, Verified, Where};
-use super::{Ask, InForce, Inner, RespondError, Responder, Result, refused, state_words, step};
-use crate::model::action::{Approval, Denial, Finding, Means, Request, RequestState, Signed};
+use super::{Ask, InForce, Inner, RespondError, Responder, Result, refused, state_words};
+use crate::model::action::{Finding, Means, Request, RequestState, Signed};
 use crate::model::audit::AuditRecord;
 use crate::model::ids::{PersonId, RequestId};
 use crate::model::person::Role;
@@ -36,19 +36,21 @@ impl Responder {
         self.inner.approve(by, id, &digest, Given { word, signed: Some(signed) }, now)
     }
 
-    /// What somebody about to approve would sign, as things are now.
+    /// What somebody about to decide would sign, as things are now. `glass`: why it is to run on their word alone.
     pub fn statement(
         &self,
         by: &PersonId,
         id: &RequestId,
         digest: &str,
+        glass: Option<Untrusted>,
         place: Where,
         now: Timestamp,
     ) -> Result<Statement> {
         let inner = &self.inner;
         Ok(Statement {
             v: 1,
-            decision: Decision::Approve,
+            decision: if glass.is_some() { Decision::BreakGlass } else { Decision::Approve },
+            reason: glass,
             desk: inner.signers.desk.clone(),
             request: id.clone(),
             digest: digest.to_owned(),
@@ -83,7 +85,7 @@ impl Responder {
         if reason.expose().trim().is_empty() {
             return Err(RespondError::Usage("setting a budget or a gate aside needs a reason".into()));
         }
-        if !self.inner.person(by)?.has(Role::Commander) {
+        if !self.inner.in_force()?.person(by)?.has(Role::Commander) {
             return refused(format!("{by} may not set an error budget or a gate aside: it takes the role commander"));
         }
         Ok(Override { by: by.clone(), reason })
@@ -101,42 +103,16 @@ impl Responder {
 
     /// Says no: to a waiting request, or to an approved one that has not begun.
     pub fn deny(&self, by: &PersonId, id: &RequestId, reason: Untrusted, now: Timestamp) -> Result<Request> {
-        let inner = &self.inner;
-        let rules = inner.in_force()?;
-        let person = inner.person(by)?;
-        let request = inner.request(id)?;
-        let roles = rules.policy.rules.tier(request.body.tier).approve;
-        if !roles.iter().any(|r| person.has(*r)) {
-            return refused(format!("{by} may not decide about this; the requester may withdraw it"));
-        }
-        step(&mut request.clone(), Event::Deny)?;
-        inner.record(by, DENIED, &request, json!({ "reason": reason }), now)?;
-        let denied = inner.change(id, |r| {
-            step(r, Event::Deny)?;
-            r.denied = Some(Denial { by: by.clone(), at: now, reason: reason.clone() });
-            r.finished = Some(now);
-            Ok(())
-        })?;
-        inner.note(&denied, Some(by), now, "denied");
+        let record = json!({ "reason": reason });
+        let denied = self.inner.fulfil(id, &Wish::Deny { by: by.clone(), reason }, record, now)?;
+        self.inner.note(&denied, Some(by), now, "denied");
         Ok(denied)
     }
 
-    /// The requester takes it back before it has begun.
+    /// The requester takes it back before it has begun, or drops a draft.
     pub fn withdraw(&self, by: &PersonId, id: &RequestId, now: Timestamp) -> Result<Request> {
-        let inner = &self.inner;
-        inner.person(by)?;
-        let request = inner.request(id)?;
-        if request.body.requester != *by {
-            return refused(format!("only {} can withdraw it; an approver can deny it", request.body.requester));
-        }
-        step(&mut request.clone(), Event::Withdraw)?;
-        inner.record(by, WITHDRAWN, &request, json!({}), now)?;
-        let gone = inner.change(id, |r| {
-            step(r, Event::Withdraw)?;
-            r.finished = Some(now);
-            Ok(())
-        })?;
-        inner.note(&gone, Some(by), now, "withdrawn");
+        let gone = self.inner.fulfil(id, &Wish::Withdraw { by: by.clone() }, json!({}), now)?;
+        self.inner.note(&gone, Some(by), now, "withdrawn");
         Ok(gone)
     }
 
@@ -145,17 +121,11 @@ impl Responder {
         let inner = &self.inner;
         let mut n = 0;
         for request in inner.store.requests(&[RequestState::Pending, RequestState::Approved], 1000)? {
-            let Some(why) = too_late(&request, now) else { continue };
-            let body = json!({ "digest": request.digest, "why": why });
-            inner.audit.append(None, EXPIRED, Some(request.body.id.as_str()), body, now)?;
-            let done = inner.change(&request.body.id, |r| {
-                let why = too_late(r, now).ok_or_else(|| RespondError::Conflict(state_words(r)))?;
-                step(r, Event::Expire)?;
-                r.note = Some(why);
-                r.finished = Some(now);
-                Ok(())
-            });
-            match done {
+            if !life::is_late(&request, now) {
+                continue;
+            }
+            let why = No::Late.words(&request, &Wish::Expire, &inner.nobody(now));
+            match inner.fulfil(&request.body.id, &Wish::Expire, json!({ "why": why }), now) {
                 Ok(expired) => {
                     inner.note(&expired, None, now, "expired");
                     n += 1;
@@ -172,7 +142,8 @@ impl Responder {
     /// Anybody on the roster may stop, even when the audit log cannot be written; releasing needs a role and a record.
     pub fn kill(&self, by: &PersonId, on: bool, now: Timestamp) -> Result<()> {
         let inner = &self.inner;
-        let Some(person) = inner.roster.get(by) else {
+        let people = self.people();
+        let Some(person) = people.get(by) else {
             return refused(format!("{by} is not on the roster"));
         };
         if on {
@@ -195,11 +166,11 @@ impl Responder {
 }
 
 /// The word of somebody who still is a commander that the budgets are set aside for exactly this request.
-pub(super) fn overridden(inner: &Inner, request: &Request, trail: &[AuditRecord]) -> Option<Override> {
+pub(super) fn overridden(rules: &InForce, request: &Request, trail: &[AuditRecord]) -> Option<Override> {
     let is_word = |r: &&AuditRecord| r.kind == BUDGET_OVERRIDE && r.body["digest"] == *request.digest;
     let record = trail.iter().rev().find(is_word)?;
     let by = record.by.clone()?;
-    inner.roster.get(&by).filter(|p| p.has(Role::Commander))?;
+    rules.roster.get(&by).filter(|p| p.has(Role::Commander))?;
     Some(Override { by, reason: Untrusted::new(record.body["reason"].as_str()?) })
 }
 
@@ -214,32 +185,59 @@ struct Given {
 }
 
 #[derive(Default)]
-struct Worth {
-    means: Means,
+pub(super) struct Worth {
+    pub means: Means,
     /// Fingerprint of the key that signed.
-    key: Option<String>,
-}
-
-/// Which of its times has run out.
-fn too_late(r: &Request, now: Timestamp) -> Option<String> {
-    match r.state {
-        RequestState::Pending if now > r.body.approve_by => {
-            Some(format!("nobody approved it by {}", r.body.approve_by))
-        }
-        RequestState::Approved if now > r.body.execute_by => {
-            Some(format!("nobody started it by {}", r.body.execute_by))
-        }
-        _ => None,
-    }
+    pub key: Option<String>,
 }
 
 impl Inner {
+    /// Decides a wish, writes its record and makes it so. What somebody else did in between is seen, and the wish
+    /// decided again: its record then stands for something that came too late, which a start looks at.
+    pub(super) fn fulfil(&self, id: &RequestId, wish: &Wish, record: Value, now: Timestamp) -> Result<Request> {
+        if wish.by().is_none() {
+            // The clock's wishes need no rules, not even readable ones.
+            return self.fulfil_by(&self.nobody(now), id, wish, record);
+        }
+        let rules = self.in_force()?;
+        let leaving = rules.leaving(&self.request(id)?);
+        self.fulfil_by(&rules.facts(&leaving, now), id, wish, record)
+    }
+
+    pub(super) fn fulfil_by(&self, facts: &Facts<'_>, id: &RequestId, wish: &Wish, record: Value) -> Result<Request> {
+        let request = self.request(id)?;
+        life::decide(&request, wish, facts).map_err(|no| refusal(&request, no, wish, facts))?;
+        let mut body = record;
+        if body.get("digest").is_none() {
+            body["digest"] = json!(request.digest);
+        }
+        self.audit.append(wish.by(), wish.kind(), Some(id.as_str()), body, facts.now)?;
+        self.make_so(facts, id, wish)
+    }
+
+    /// Stores what was recorded; decided again for the request as it is now.
+    pub(super) fn make_so(&self, facts: &Facts<'_>, id: &RequestId, wish: &Wish) -> Result<Request> {
+        self.change(id, |r| {
+            let state = life::decide(r, wish, facts).map_err(|no| refusal(r, no, wish, facts))?;
+            life::apply(r, wish, state, facts);
+            Ok(())
+        })
+    }
+
     fn approve(&self, by: &PersonId, id: &RequestId, digest: &str, given: Given, now: Timestamp) -> Result<Request> {
         let Given { word, signed } = given;
         let rules = self.in_force()?;
-        self.person(by)?;
         let request = self.request(id)?;
-        let enough = may_approve(&request, by, digest, now)?;
+        let mut wish = Wish::Approve {
+            by: by.clone(),
+            digest: digest.to_owned(),
+            means: Means::default(),
+            signed: signed.clone(),
+            told: Vec::new(),
+        };
+        let leaving = rules.leaving(&request);
+        let facts = rules.facts(&leaving, now);
+        let after = life::decide(&request, &wish, &facts).map_err(|no| refusal(&request, no, &wish, &facts))?;
         if let Err(why) = still_so(&request, &self.world(&rules)) {
             return Err(self.make_void(&request, &why, now));
         }
@@ -253,27 +251,19 @@ impl Inner {
         }
         Self::obey(&findings)?;
         // An approval that is worth too little sets nothing aside either.
-        let worth = self.worth(&rules, &request, by, signed.as_ref(), now)?;
-        let mut told = Vec::new();
+        let worth = self.worth(&rules, &request, by, Decision::Approve, signed.as_ref(), now)?;
+        let mut set_aside = Vec::new();
         if let Some(word) = word {
             let body = json!({ "reason": word.reason, "set_aside": closed });
             self.record(by, BUDGET_OVERRIDE, &request, body, now)?;
-            told = findings;
+            set_aside = findings;
         }
+        if let Wish::Approve { means, told, .. } = &mut wish {
+            (*means, *told) = (worth.means, set_aside);
+        }
+        let enough = after == RequestState::Approved;
         let body = json!({ "enough": enough, "means": worth.means, "key": worth.key, "signed": signed });
-        self.record(by, APPROVED, &request, body, now)?;
-        let approved = self.change(id, |r| {
-            let enough = may_approve(r, by, digest, now)?;
-            r.approvals.push(Approval {
-                by: by.clone(),
-                at: now,
-                digest: digest.to_owned(),
-                means: worth.means,
-                signed: signed.clone(),
-            });
-            r.findings.extend(told.iter().filter(|f| !r.findings.contains(f)).cloned().collect::<Vec<_>>());
-            step(r, Event::Approve { enough })
-        })?;
+        let approved = self.fulfil_by(&facts, id, &wish, body)?;
         self.note(&approved, Some(by), now, "approved");
         Ok(approved)
     }
@@ -286,15 +276,16 @@ impl Inner {
         if budgets.is_empty() && known.guards.is_empty() {
             return Ok(None);
         }
-        Ok(overridden(self, request, &super::run::trail(self, request)?))
+        Ok(overridden(rules, request, &super::run::trail(self, request)?))
     }
 
     /// What an approval is worth; the error says why it is worth nothing, or too little.
-    fn worth(
+    pub(super) fn worth(
         &self,
         rules: &InForce,
         request: &Request,
         by: &PersonId,
+        decision: Decision,
         signed: Option<&Signed>,
         now: Timestamp,
     ) -> Result<Worth> {
@@ -305,7 +296,7 @@ impl Inner {
             Some(signed) => {
                 let no = RespondError::Refused;
                 let read = self.signers.read().map_err(RespondError::Unavailable)?;
-                let v = read.verify(signed, body, &request.digest, by, now).map_err(no)?;
+                let v = read.verify(signed, body, &request.digest, by, decision, now).map_err(no)?;
                 let log = crate::audit::verify(self.audit.dir(), Some(&v.head))?;
                 if !log.ok {
                     let why = log.faults.first().map_or("it is damaged", |f| f.what.as_str());
@@ -360,60 +351,30 @@ impl Inner {
         let id = &request.body.id;
         let said = RespondError::Refused(format!("{id} is void: {why}"));
         // It may have begun or ended since it was read; then there is nothing to void.
-        if let Err(e) = self.request(id).and_then(|mut now_is| step(&mut now_is, Event::Void)) {
-            return e;
-        }
-        let body = json!({ "digest": request.digest, "why": why });
-        if let Err(e) = self.audit.append(None, VOID, Some(id.as_str()), body, now) {
-            return e.into();
-        }
-        let ended = self.change(id, |r| {
-            step(r, Event::Void)?;
-            r.note = Some(why.to_owned());
-            r.finished = Some(now);
-            Ok(())
-        });
-        match ended {
+        let before = match self.request(id) {
+            Ok(r) => r.state,
+            Err(e) => return e,
+        };
+        match self.fulfil(id, &Wish::Void { why: why.to_owned() }, json!({ "why": why }), now) {
             Ok(r) => {
                 self.note(&r, None, now, "void");
                 said
             }
-            Err(RespondError::Conflict(_)) => said,
+            Err(RespondError::Conflict(_)) if matches!(before, RequestState::Pending | RequestState::Approved) => said,
             Err(e) => e,
         }
     }
 }
 
-/// The question whether this person may approve it.
-fn approving<'a>(r: &'a Request, by: &'a PersonId, overridden: Option<&'a Override>) -> Ask<'a> {
-    let b = &r.body;
-    Ask {
-        stage: Stage::Approve,
-        action: &b.action,
-        tier: b.tier,
-        targets: &b.targets,
-        params: &b.params,
-        by,
-        overridden,
+/// A refusal as an error.
+pub(super) fn refusal(r: &Request, no: No, wish: &Wish, facts: &Facts<'_>) -> RespondError {
+    match no {
+        No::NotNow => RespondError::Conflict(state_words(r)),
+        no => RespondError::Refused(no.words(r, wish, facts)),
     }
 }
 
-/// Everything that can be said without the policy. `Ok`: whether with this one there are enough.
-fn may_approve(r: &Request, by: &PersonId, digest: &str, now: Timestamp) -> Result<bool> {
-    if r.state != RequestState::Pending {
-        return Err(RespondError::Conflict(state_words(r)));
-    }
-    if r.body.requester == *by {
-        return refused(format!("{by} proposed it; somebody else must approve it"));
-    }
-    if r.approvals.iter().any(|a| a.by == *by) {
-        return refused(format!("{by} approved it already; it needs somebody else"));
-    }
-    if r.digest != digest {
-        return refused("it is not what was shown: its digest differs");
-    }
-    if let Some(why) = too_late(r, now) {
-        return refused(format!("too late: {why}"));
-    }
-    Ok(r.approvals.len() + 1 >= usize::from(r.body.approvals_needed))
+/// The question whether this person may approve it.
+fn approving<'a>(r: &'a Request, by: &'a PersonId, overridden: Option<&'a Override>) -> Ask<'a> {
+    Ask::about(r, Stage::Approve, by, overridden)
 }

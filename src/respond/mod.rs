@@ -15,11 +15,16 @@ pub mod approve;
 pub mod catalogue;
 mod decide;
 pub mod digest;
+mod drafts;
 pub mod evaluate;
 pub mod execute;
+mod glass;
+pub mod govern;
 mod hmac;
+mod ladder;
 mod lease;
 mod leftover;
+pub mod life;
 pub mod notify;
 pub mod policy;
 mod propose;
@@ -28,6 +33,7 @@ mod recover;
 pub mod request;
 mod run;
 pub mod sign;
+mod talk;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod value;
@@ -55,12 +61,14 @@ use crate::config::Faults;
 use crate::model::act::TimelineEvent;
 use crate::model::action::{ActionDef, Finding, Request, RequestState, Tier};
 use crate::model::ids::{PersonId, RequestId};
+use crate::model::notice::Notice;
 use crate::model::person::{Person, Roster};
 use crate::model::slo::{ChangeClass, GateAnswer};
 use crate::store::{Store, StoreError};
 use crate::text::Untrusted;
 use approve::World;
 use evaluate::{Override, PolicyInput, Stage};
+use life::Facts;
 use sign::SignerFiles;
 
 /// Why it was not done.
@@ -121,6 +129,8 @@ pub struct ResponderDeps {
     pub store: Arc<dyn Store>,
     pub audit: Arc<Audit>,
     pub roster: Arc<Roster>,
+    /// Where the roster came from; read again when it changed.
+    pub roster_file: Option<PathBuf>,
     pub catalogue: Catalogue,
     pub policy: Policy,
     pub secrets: Secrets,
@@ -142,7 +152,7 @@ pub struct Responder {
 struct Inner {
     store: Arc<dyn Store>,
     audit: Arc<Audit>,
-    roster: Arc<Roster>,
+    roster_file: Option<PathBuf>,
     secrets: Secrets,
     clusters: Clusters,
     run_dir: PathBuf,
@@ -156,11 +166,32 @@ struct Inner {
     running: AtomicUsize,
 }
 
-/// Catalogue and policy as they were last read.
+/// Catalogue, policy and people as they were last read.
 #[derive(Clone, Debug)]
 struct InForce {
     catalogue: Catalogue,
     policy: Policy,
+    roster: Arc<Roster>,
+    /// SHA-256 (hex) of the roster's file; empty before it was read here.
+    roster_digest: String,
+}
+
+impl InForce {
+    fn person(&self, id: &PersonId) -> Result<&Person> {
+        match self.roster.get(id) {
+            Some(p) if !p.read_only() => Ok(p),
+            Some(p) => refused(format!("{} may only read", p.id)),
+            None => refused(format!("{id} is not on the roster")),
+        }
+    }
+
+    fn leaving(&self, request: &Request) -> Vec<PersonId> {
+        govern::leaving(&request.body, &self.policy, &self.roster)
+    }
+
+    fn facts<'a>(&'a self, leaving: &'a [PersonId], now: Timestamp) -> Facts<'a> {
+        Facts { people: &self.roster, rules: &self.policy.rules, leaving, now }
+    }
 }
 
 impl Responder {
@@ -169,6 +200,7 @@ impl Responder {
             store,
             audit,
             roster,
+            roster_file,
             catalogue,
             policy,
             secrets,
@@ -179,12 +211,13 @@ impl Responder {
             signers,
         } = deps;
         let home = directories::BaseDirs::new().map_or_else(|| "/".into(), |d| d.home_dir().to_owned());
-        let rules = RwLock::new(InForce { catalogue, policy });
+        let catalogue = catalogue.with_governing(policy.path.as_deref(), roster_file.as_deref());
+        let rules = RwLock::new(InForce { catalogue, policy, roster, roster_digest: String::new() });
         Self {
             inner: Arc::new(Inner {
                 store,
                 audit,
-                roster,
+                roster_file,
                 secrets,
                 clusters,
                 run_dir,
@@ -203,6 +236,17 @@ impl Responder {
         self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).catalogue.defs()
     }
 
+    /// The people as they are now; as they were last read where that cannot be told.
+    pub fn people(&self) -> Arc<Roster> {
+        match self.inner.in_force() {
+            Ok(rules) => rules.roster,
+            Err(e) => {
+                tracing::warn!(error = %e, "the people are those last read");
+                self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).roster.clone()
+            }
+        }
+    }
+
     /// Executions this process has under way. Ending it now stops them, with receipts that are not known.
     pub fn running(&self) -> usize {
         self.inner.running.load(Ordering::Relaxed)
@@ -211,6 +255,14 @@ impl Responder {
     /// People besides whoever asks that an action of this tier needs.
     pub fn approvals_of(&self, tier: Tier) -> u8 {
         self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).policy.rules.tier(tier).approvals
+    }
+
+    /// The newest notices, oldest first.
+    pub fn notices(&self, limit: usize) -> Result<Vec<Notice>> {
+        let docs = self.inner.store.docs(NOTICE, 10_000)?;
+        let mut all: Vec<Notice> = docs.iter().filter_map(|d| serde_json::from_str(&d.body).ok()).collect();
+        all.sort_by_key(|n| n.at);
+        Ok(all.split_off(all.len().saturating_sub(limit)))
     }
 
     /// Digest the policy file had when it was last read.
@@ -229,12 +281,20 @@ impl Inner {
             && digest::of_file(path).ok().as_ref() != Some(&old.catalogue.digest)
         {
             let read = Catalogue::load(path)?;
-            new.catalogue = if old.catalogue.rollouts { read.with_rollouts() } else { read };
+            let read = if old.catalogue.rollouts { read.with_rollouts() } else { read };
+            new.catalogue = read.with_governing(old.policy.path.as_deref(), self.roster_file.as_deref());
         }
         if let Some(path) = &old.policy.path
             && digest::of_file(path).ok().as_ref() != Some(&old.policy.digest)
         {
             new.policy = Policy::load(path)?;
+        }
+        if let Some(path) = &self.roster_file {
+            let digest = digest::of_file(path).map_err(RespondError::Unavailable)?;
+            if digest != old.roster_digest {
+                new.roster = Arc::new(crate::config::roster::read(path)?.roster);
+                new.roster_digest = digest;
+            }
         }
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
         Ok(new)
@@ -245,37 +305,40 @@ impl Inner {
     }
 
     fn world<'a>(&'a self, rules: &'a InForce) -> World<'a> {
-        World { catalogue: &rules.catalogue, policy: &rules.policy, roster: &self.roster, signers: &self.signers }
-    }
-
-    fn person(&self, id: &PersonId) -> Result<&Person> {
-        match self.roster.get(id) {
-            Some(p) if !p.read_only() => Ok(p),
-            Some(p) => refused(format!("{} may only read", p.id)),
-            None => refused(format!("{id} is not on the roster")),
-        }
+        World { catalogue: &rules.catalogue, policy: &rules.policy, roster: &rules.roster, signers: &self.signers }
     }
 
     fn request(&self, id: &RequestId) -> Result<Request> {
         self.store.request(id)?.ok_or_else(|| RespondError::Usage(format!("there is no request {id}")))
     }
 
+    /// Facts for wishes of the desk itself, which ask for nobody's role.
+    fn nobody(&self, now: Timestamp) -> Facts<'static> {
+        static NOBODY: std::sync::LazyLock<(Roster, policy::Rules)> = std::sync::LazyLock::new(Default::default);
+        Facts { people: &NOBODY.0, rules: &NOBODY.1, leaving: &[], now }
+    }
+
     /// What the policy says, with what the store knows of the last hour.
     fn findings(&self, rules: &InForce, ask: &Ask<'_>, now: Timestamp) -> Vec<Finding> {
         let since = now - SignedDuration::from_hours(1);
-        let count = |target| self.store.execution_count(ask.action, target, since).ok();
+        let count = |target| self.store.execution_count(Some(ask.action), target, since).ok();
+        let any = |target| self.store.execution_count(None, Some(target), since).ok();
         let by_target: BTreeMap<String, u64> =
             ask.targets.iter().filter_map(|t| count(Some(t)).map(|n| (t.clone(), n))).collect();
+        let any_by_target = ask.targets.iter().filter_map(|t| any(t).map(|n| (t.clone(), n))).collect();
         let known = self.guarding(rules, ask.action, ask.targets, ask.params, now);
         let input = PolicyInput {
             stage: ask.stage,
             action: ask.action,
             tier: ask.tier,
             targets: ask.targets,
-            actor: self.roster.get(ask.by),
+            actor: rules.roster.get(ask.by),
             now,
             last_hour: count(None),
             last_hour_by_target: by_target,
+            any_by_target,
+            ticket: ask.ticket,
+            alone: ask.alone,
             budgets: evaluate::budgets_asked(&rules.policy, ask.action, known.leads_back)
                 .into_iter()
                 .map(|b| (self.budgets)(b.class, &b.slos))
@@ -297,6 +360,16 @@ impl Inner {
         now: Timestamp,
     ) -> Guarding {
         rules.catalogue.get(action).map(|def| (self.guards)(def, targets, params, now)).unwrap_or_default()
+    }
+
+    /// Keeps a notice for whoever delivers notices; false: it was there already.
+    fn tell(&self, notice: &Notice) -> Result<bool> {
+        let body = serde_json::to_string(notice).map_err(|e| RespondError::Unavailable(e.to_string()))?;
+        match self.store.put_doc(NOTICE, &notice.key, &body, 0, notice.at) {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(_)) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// The refusals among them, as one sentence.
@@ -337,6 +410,9 @@ impl Inner {
     }
 }
 
+/// Documents of the store: notices, by key.
+const NOTICE: &str = "notice";
+
 /// One question to the policy.
 struct Ask<'a> {
     stage: Stage,
@@ -345,17 +421,27 @@ struct Ask<'a> {
     targets: &'a [String],
     params: &'a BTreeMap<String, String>,
     by: &'a PersonId,
+    ticket: Option<&'a str>,
+    /// Behind broken glass.
+    alone: bool,
     overridden: Option<&'a Override>,
 }
 
-/// Moves a request, or says why it cannot.
-fn step(request: &mut Request, event: request::Event) -> Result<()> {
-    match request::next(request.state, event) {
-        Some(state) => {
-            request.state = state;
-            Ok(())
+impl<'a> Ask<'a> {
+    /// About a request that is filed.
+    fn about(r: &'a Request, stage: Stage, by: &'a PersonId, overridden: Option<&'a Override>) -> Self {
+        let b = &r.body;
+        Self {
+            stage,
+            action: &b.action,
+            tier: b.tier,
+            targets: &b.targets,
+            params: &b.params,
+            by,
+            ticket: r.course.ticket.as_deref(),
+            alone: r.course.glass.is_some(),
+            overridden,
         }
-        None => Err(RespondError::Conflict(state_words(request))),
     }
 }
 

@@ -27,10 +27,29 @@
 //! from = "07:00"
 //! to = "20:00"
 //!
+//! [[maintenance]]                  # dates in `time_zone`
+//! start = "forbidden"              # or "only" (nowhere else), or "allowed" (whatever the hours say)
+//! from = "2026-12-23T18:00"
+//! to = "2027-01-02T06:00"
+//! why = "year-end freeze"
+//!
 //! [[caps]]
 //! actions = ["isolate-*"]
 //! per_hour = 10
 //! per_target_per_hour = 2
+//! per_host_per_hour = 4            # of any action
+//!
+//! [[ticket]]                       # the change board must know of it; or `ticket = true` in a tier
+//! actions = ["restore-*"]
+//!
+//! [break_glass]                    # one person, alone, with a reason; another one reviews it afterwards
+//! roles = ["commander", "lead"]
+//! tiers = ["T1", "T2"]
+//! review_hours = 24
+//!
+//! [[escalate]]                     # who is told when nobody decides; it never approves anything
+//! after_minutes = 10
+//! to = ["commander"]
 //!
 //! [[budget]]                       # approved and started only while the error budgets allow it
 //! actions = ["rollout-*"]
@@ -40,11 +59,15 @@
 //!
 //! Without a file the defaults hold, which are those of an empty one.
 
+mod more;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+
+pub use more::{BreakGlassRule, Escalate, Maintenance, Starts, TicketRule};
 
 use super::catalogue::shape_fault;
 use super::digest;
@@ -75,8 +98,12 @@ pub struct Rules {
     pub tiers: BTreeMap<Tier, TierRule>,
     pub protect: Vec<Protect>,
     pub hours: Vec<Hours>,
+    pub maintenance: Vec<Maintenance>,
     pub caps: Vec<Cap>,
+    pub ticket: Vec<TicketRule>,
     pub budget: Vec<Budget>,
+    pub break_glass: BreakGlassRule,
+    pub escalate: Vec<Escalate>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +130,8 @@ pub struct TierRule {
     pub signed: Option<Means>,
     /// Who asked for it may not start it.
     pub executor_differs: Option<bool>,
+    /// The change board must know of it.
+    pub ticket: Option<bool>,
 }
 
 /// A tier's rule with every default filled in.
@@ -115,6 +144,7 @@ pub struct TierTerms {
     pub approve: Vec<Role>,
     pub signed: Means,
     pub executor_differs: bool,
+    pub ticket: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +186,9 @@ pub struct Cap {
     /// Times one action may hit the same target within 60 minutes.
     #[serde(default)]
     pub per_target_per_hour: Option<u64>,
+    /// Times any action at all may hit the same target within 60 minutes.
+    #[serde(default)]
+    pub per_host_per_hour: Option<u64>,
 }
 
 /// Changes that wait while an error budget is spent, or while that is not known.
@@ -207,8 +240,12 @@ impl Default for Rules {
             tiers: BTreeMap::new(),
             protect: Vec::new(),
             hours: Vec::new(),
+            maintenance: Vec::new(),
             caps: Vec::new(),
+            ticket: Vec::new(),
             budget: Vec::new(),
+            break_glass: BreakGlassRule::default(),
+            escalate: Vec::new(),
         }
     }
 }
@@ -243,6 +280,7 @@ impl Rules {
             approve: r.approve.clone().unwrap_or_else(|| self.roles.approve.clone()),
             signed: r.signed.unwrap_or_default(),
             executor_differs: r.executor_differs.unwrap_or(tier == Tier::T3),
+            ticket: r.ticket.unwrap_or_default(),
         }
     }
 }
@@ -299,9 +337,26 @@ impl Policy {
             }
         }
         for (c, t) in rules.caps.iter().zip(tables(&doc, "caps")) {
-            if c.per_hour.is_none() && c.per_target_per_hour.is_none() {
-                say(t.at, "a cap needs per_hour or per_target_per_hour".into());
+            if c.per_hour.is_none() && c.per_target_per_hour.is_none() && c.per_host_per_hour.is_none() {
+                say(t.at, "a cap needs per_hour, per_target_per_hour or per_host_per_hour".into());
             }
+        }
+        for (m, t) in rules.maintenance.iter().zip(tables(&doc, "maintenance")) {
+            if m.from >= m.to {
+                say(value_at(t, "to"), "to: expected a time after from".into());
+            }
+        }
+        for (e, t) in rules.escalate.iter().zip(tables(&doc, "escalate")) {
+            if e.to.is_empty() && e.people.is_empty() {
+                say(t.at, "a rung needs to (roles) or people".into());
+            }
+            if e.after_minutes == 0 {
+                say(value_at(t, "after_minutes"), "after_minutes: expected a number above 0".into());
+            }
+        }
+        if rules.break_glass.review_hours == 0 {
+            let t = doc.root.get("break_glass").map_or(doc.root.at, |e| e.node.at);
+            say(t, "break_glass: review_hours must be above 0".into());
         }
         for (b, t) in rules.budget.iter().zip(tables(&doc, "budget")) {
             for (key, list) in [("actions", &b.actions), ("slos", &b.slos)] {
@@ -369,6 +424,13 @@ mod tests {
             ("[[hours]]\nfrom = \"07:00\"\nto = \"07:00\"", "p:3:6: to: expected another"),
             ("[[protect]]\ntargets = [\"10.0.0.0/99\"]\nwhy = \"x\"", "p:2:11: targets: expected a network"),
             ("[[caps]]\nactions = [\"x\"]", "p:1:1: a cap needs"),
+            ("[[escalate]]\nafter_minutes = 5", "p:1:1: a rung needs"),
+            ("[[escalate]]\nafter_minutes = 0\nto = [\"lead\"]", "p:2:17: after_minutes: expected"),
+            ("[break_glass]\nreview_hours = 0", "p:1:"),
+            (
+                "[[maintenance]]\nstart = \"only\"\nfrom = \"2026-01-02T00:00\"\nto = \"2026-01-01T00:00\"\nwhy = \"x\"",
+                "p:4:6: to: expected a time after",
+            ),
             ("[[budget]]\nactions = []", "p:2:11: actions: expected at least one"),
             ("[[budget]]\nactions = [\"x\"]\nclass = \"big\"", "p:3:"),
             ("[tiers.T9]\napprovals = 1", "p:1:8: unknown variant `T9`"),

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use super::approve::PROPOSED;
 use super::evaluate::{self, Stage};
 use super::execute::{self, DryRun};
+use super::life::{Filed, Wish};
 use super::{Ask, InForce, Inner, RespondError, Responder, Result, digest, refused, value};
 use crate::config::fault::nearest;
 use crate::model::action::{ActionDef, Draft, Finding, Request, RequestBody, RequestState, Tried};
@@ -17,13 +18,22 @@ use crate::model::query::Glob;
 use crate::text::{Untrusted, clean};
 
 /// Longest reason, in bytes.
-const REASON_MAX: usize = 4096;
+pub(super) const REASON_MAX: usize = 4096;
 
 impl Responder {
     /// Makes a request of a draft: targets and parameters are checked, the policy is asked, the exact commands are
     /// made and tried without effect, and it is recorded and stored. It waits for approval, unless none is needed.
     pub async fn propose(&self, by: &PersonId, draft: Draft, now: Timestamp) -> Result<Request> {
-        let (prepared, dry) = self.tried(by, draft, now).await?;
+        let (prepared, dry) = self.tried(by, draft, None, now).await?;
+        let inner = self.inner.clone();
+        spawn_blocking(move || finish(&inner, prepared, dry, now)).await.map_err(lost)?
+    }
+
+    /// The same of a draft that was kept: it becomes the request.
+    pub async fn submit(&self, by: &PersonId, id: &RequestId, now: Timestamp) -> Result<Request> {
+        let (inner, who, which) = (self.inner.clone(), by.clone(), id.clone());
+        let kept = spawn_blocking(move || super::drafts::mine(&inner, &who, &which, now)).await.map_err(lost)??;
+        let (prepared, dry) = self.tried(by, kept.as_draft(), Some(kept), now).await?;
         let inner = self.inner.clone();
         spawn_blocking(move || finish(&inner, prepared, dry, now)).await.map_err(lost)?
     }
@@ -34,7 +44,7 @@ impl Responder {
         if draft.reason.expose().trim().is_empty() {
             draft.reason = "not given yet".into();
         }
-        let (prepared, dry) = self.tried(by, draft, now).await?;
+        let (prepared, dry) = self.tried(by, draft, None, now).await?;
         let Prepared { body, mut findings, .. } = prepared;
         findings.extend(dry.findings);
         Ok(Tried {
@@ -47,9 +57,15 @@ impl Responder {
     }
 
     /// Checked, with its commands, and tried without effect.
-    async fn tried(&self, by: &PersonId, draft: Draft, now: Timestamp) -> Result<(Prepared, DryRun)> {
+    async fn tried(
+        &self,
+        by: &PersonId,
+        draft: Draft,
+        kept: Option<Request>,
+        now: Timestamp,
+    ) -> Result<(Prepared, DryRun)> {
         let (inner, who) = (self.inner.clone(), by.clone());
-        let mut prepared = spawn_blocking(move || prepare(&inner, &who, draft, now)).await.map_err(lost)??;
+        let mut prepared = spawn_blocking(move || prepare(&inner, &who, draft, kept, now)).await.map_err(lost)??;
         let planned = execute::plan(&prepared.def, &prepared.body, self.inner.ways()).await;
         if let Some(commands) = planned.map_err(RespondError::Refused)? {
             prepared.body.commands = commands;
@@ -77,11 +93,13 @@ struct Prepared {
     def: ActionDef,
     body: RequestBody,
     findings: Vec<Finding>,
+    /// It was kept as a draft before.
+    kept: bool,
 }
 
-fn prepare(inner: &Inner, by: &PersonId, draft: Draft, now: Timestamp) -> Result<Prepared> {
+fn prepare(inner: &Inner, by: &PersonId, draft: Draft, kept: Option<Request>, now: Timestamp) -> Result<Prepared> {
     let rules = inner.in_force()?;
-    inner.person(by)?;
+    rules.person(by)?;
     let def = rules.catalogue.get(&draft.action).map_err(RespondError::Usage)?.clone();
     let targets = targets(&def, &draft.targets)?;
     let params = params(&def, &draft.params)?;
@@ -93,16 +111,18 @@ fn prepare(inner: &Inner, by: &PersonId, draft: Draft, now: Timestamp) -> Result
         targets: &targets,
         params: &params,
         by,
+        ticket: kept.as_ref().and_then(|k| k.course.ticket.as_deref()),
+        alone: false,
         overridden: None,
     };
-    let findings = inner.findings(&rules, &ask, now);
+    let mut findings = inner.findings(&rules, &ask, now);
     Inner::obey(&findings)?;
     let terms = rules.policy.rules.tier(def.tier);
     let minutes = |n: u32| SignedDuration::from_mins(i64::from(n));
     let approve_by = now + minutes(terms.approve_minutes);
     let head = inner.audit.head()?;
     let mut body = RequestBody {
-        id: new_id()?,
+        id: kept.as_ref().map_or_else(new_id, |k| Ok(k.body.id.clone()))?,
         action: def.name.clone(),
         tier: def.tier,
         approvals_needed: needed(&rules, &def, &targets, &draft.suggested_by),
@@ -122,21 +142,24 @@ fn prepare(inner: &Inner, by: &PersonId, draft: Draft, now: Timestamp) -> Result
         audit_head: head.to_string(),
         undo: def.undo.clone(),
         contains: def.contains,
+        replaces: kept.as_ref().and_then(|k| k.body.replaces.clone()),
     };
     body.commands = execute::render(&def, &body).map_err(RespondError::Refused)?;
-    Ok(Prepared { def, body, findings })
+    findings.extend(super::govern::findings(&body, &rules.policy, &rules.roster));
+    Inner::obey(&findings)?;
+    Ok(Prepared { def, body, findings, kept: kept.is_some() })
 }
 
 fn needed(rules: &InForce, def: &ActionDef, targets: &[String], by: &crate::model::action::Suggested) -> u8 {
     evaluate::approvals_needed(&rules.policy, &def.name, def.tier, targets, *by)
 }
 
-fn new_id() -> Result<RequestId> {
+pub(super) fn new_id() -> Result<RequestId> {
     RequestId::new(ulid::Ulid::new().to_string()).ok_or_else(|| RespondError::Unavailable("no id".into()))
 }
 
 fn finish(inner: &Inner, prepared: Prepared, dry: DryRun, now: Timestamp) -> Result<Request> {
-    let Prepared { body, mut findings, .. } = prepared;
+    let Prepared { body, mut findings, kept, .. } = prepared;
     findings.extend(dry.findings);
     Inner::obey(&findings)?;
     let digest = digest::of_request(&body).map_err(RespondError::Unavailable)?;
@@ -155,7 +178,15 @@ fn finish(inner: &Inner, prepared: Prepared, dry: DryRun, now: Timestamp) -> Res
         "policy": body.policy_digest,
         "head": body.audit_head,
         "alerts": body.alerts,
+        "replaces": body.replaces,
     });
+    if kept {
+        let (id, by) = (body.id.clone(), body.requester.clone());
+        let filed = Box::new(Filed { body, digest, preview: dry.preview, findings });
+        let request = inner.fulfil(&id, &Wish::Submit { by: by.clone(), filed }, record, now)?;
+        inner.note(&request, Some(&by), now, "proposed");
+        return Ok(request);
+    }
     inner.audit.append(Some(&body.requester), PROPOSED, Some(body.id.as_str()), record, now)?;
     let request = Request {
         digest,
@@ -169,6 +200,7 @@ fn finish(inner: &Inner, prepared: Prepared, dry: DryRun, now: Timestamp) -> Res
         started: None,
         finished: None,
         note: None,
+        course: Default::default(),
         rev: 0,
         body,
     };
@@ -179,7 +211,7 @@ fn finish(inner: &Inner, prepared: Prepared, dry: DryRun, now: Timestamp) -> Res
 }
 
 /// Each target once, in its canonical spelling.
-fn targets(def: &ActionDef, given: &[String]) -> Result<Vec<String>> {
+pub(super) fn targets(def: &ActionDef, given: &[String]) -> Result<Vec<String>> {
     let what = value::word(&def.targets.kind);
     let mut out: Vec<String> = Vec::new();
     for t in given {
@@ -208,7 +240,7 @@ fn targets(def: &ActionDef, given: &[String]) -> Result<Vec<String>> {
 }
 
 /// Every parameter the action has, given or by default.
-fn params(def: &ActionDef, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+pub(super) fn params(def: &ActionDef, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
     let known = || def.params.iter().map(|p| p.name.as_str());
     if let Some(unknown) = given.keys().find(|k| !known().any(|n| n == k.as_str())) {
         let shown = Untrusted::new(unknown.as_str());

@@ -5,16 +5,27 @@ use crate::model::action::RequestState;
 /// What can happen to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// Its author changes a draft.
+    Edit,
+    /// A draft is asked of others; `free`: it needs nobody.
+    Submit {
+        free: bool,
+    },
     /// Somebody approved; `enough`: with that one there are as many as it needs.
     Approve {
         enough: bool,
     },
+    /// One person lets it run alone, in an emergency.
+    BreakGlass,
     Deny,
+    /// Its author takes it back, or drops a draft.
     Withdraw,
     /// Its time ran out.
     Expire,
     /// Something it was proposed for is no longer so.
     Void,
+    /// A question, an answer, a rung of the ladder, a ticket: nothing of its life.
+    Remark,
     Begin,
     /// It ran, and every target is done.
     Finish,
@@ -23,13 +34,18 @@ pub enum Event {
 }
 
 impl Event {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
+        Self::Edit,
+        Self::Submit { free: false },
+        Self::Submit { free: true },
         Self::Approve { enough: false },
         Self::Approve { enough: true },
+        Self::BreakGlass,
         Self::Deny,
         Self::Withdraw,
         Self::Expire,
         Self::Void,
+        Self::Remark,
         Self::Begin,
         Self::Finish,
         Self::Fail,
@@ -41,8 +57,13 @@ impl Event {
 pub fn next(state: RequestState, event: Event) -> Option<RequestState> {
     use RequestState as S;
     match (state, event) {
+        (S::Draft, Event::Edit) => Some(S::Draft),
+        (S::Draft, Event::Submit { free: false }) => Some(S::Pending),
+        (S::Draft, Event::Submit { free: true }) => Some(S::Approved),
+        (S::Draft, Event::Withdraw) => Some(S::Withdrawn),
         (S::Pending, Event::Approve { enough: false }) => Some(S::Pending),
-        (S::Pending, Event::Approve { enough: true }) => Some(S::Approved),
+        (S::Pending, Event::Approve { enough: true } | Event::BreakGlass) => Some(S::Approved),
+        (S::Pending | S::Approved, Event::Remark) => Some(state),
         (S::Pending | S::Approved, Event::Deny) => Some(S::Denied),
         (S::Pending | S::Approved, Event::Withdraw) => Some(S::Withdrawn),
         (S::Pending | S::Approved, Event::Expire) => Some(S::Expired),
@@ -51,7 +72,8 @@ pub fn next(state: RequestState, event: Event) -> Option<RequestState> {
         (S::Executing, Event::Finish) => Some(S::Done),
         (S::Executing, Event::Fail) => Some(S::Failed),
         (
-            S::Pending
+            S::Draft
+            | S::Pending
             | S::Approved
             | S::Executing
             | S::Done
@@ -72,17 +94,18 @@ mod tests {
     /// Every state against every event, written out. `.` cannot happen.
     #[test]
     fn the_whole_table() {
-        //                 part full deny with expi void begi fini fail
+        //            edit subm free part full glas deny with expi void rema begi fini fail
         let table = [
-            ("pending", "pending approved denied withdrawn expired stale . . ."),
-            ("approved", ". . denied withdrawn expired stale executing . ."),
-            ("executing", ". . . . . . . done failed"),
-            ("done", ". . . . . . . . ."),
-            ("failed", ". . . . . . . . ."),
-            ("expired", ". . . . . . . . ."),
-            ("denied", ". . . . . . . . ."),
-            ("withdrawn", ". . . . . . . . ."),
-            ("stale", ". . . . . . . . ."),
+            ("pending", ". . . pending approved approved denied withdrawn expired stale pending . . ."),
+            ("approved", ". . . . . . denied withdrawn expired stale approved executing . ."),
+            ("executing", ". . . . . . . . . . . . done failed"),
+            ("done", ". . . . . . . . . . . . . ."),
+            ("failed", ". . . . . . . . . . . . . ."),
+            ("expired", ". . . . . . . . . . . . . ."),
+            ("denied", ". . . . . . . . . . . . . ."),
+            ("withdrawn", ". . . . . . . . . . . . . ."),
+            ("stale", ". . . . . . . . . . . . . ."),
+            ("draft", "draft pending approved . . . . withdrawn . . . . . ."),
         ];
         for (state, (name, row)) in RequestState::ALL.into_iter().zip(table) {
             assert_eq!(state.word(), name);

@@ -12,9 +12,10 @@ use super::approve::{Approved, INTENT, OUTCOME};
 use super::evaluate::Stage;
 use super::execute::{self, Clock, Job};
 use super::lease::Lease;
+use super::life::{self, Wish};
 use super::propose::lost;
 use super::request::Event;
-use super::{Ask, Inner, RespondError, Responder, Result, receipt, refused, state_words, step};
+use super::{Ask, Inner, RespondError, Responder, Result, receipt, refused, state_words};
 use crate::audit::AuditFilter;
 use crate::model::action::{ActionDef, Receipt, ReceiptState, Request, RequestState};
 use crate::model::audit::{AuditRecord, Head};
@@ -120,7 +121,7 @@ struct Ready {
 /// Everything that can refuse before the request is used up.
 fn ready(inner: &Inner, by: &PersonId, id: &RequestId, now: Timestamp) -> Result<Ready> {
     let rules = inner.in_force()?;
-    inner.person(by)?;
+    rules.person(by)?;
     startable(&inner.request(id)?)?;
     let lease = Lease::take(&inner.run_dir, id)
         .map_err(|e| RespondError::Unavailable(format!("{} cannot be used: {e}", inner.run_dir.display())))?
@@ -132,28 +133,18 @@ fn ready(inner: &Inner, by: &PersonId, id: &RequestId, now: Timestamp) -> Result
     if let Some((who, since)) = inner.store.kill_switch()? {
         return refused(format!("nothing is started: the kill switch was set by {who} at {since}"));
     }
-    if now > b.execute_by {
-        return refused(format!("too late: it could be started until {}", b.execute_by));
-    }
-    if rules.policy.rules.tier(b.tier).executor_differs && b.requester == *by {
-        return refused(format!("{by} asked for it; at {} somebody else must start it", b.tier.word()));
-    }
+    let wish = Wish::Begin { by: by.clone(), digest: request.digest.clone() };
+    let leaving = rules.leaving(&request);
+    let facts = rules.facts(&leaving, now);
+    life::decide(&request, &wish, &facts).map_err(|no| super::decide::refusal(&request, no, &wish, &facts))?;
     inner.audit.ready()?;
     let trail = trail(inner, &request)?;
     let approved = match Approved::check(&request, &inner.world(&rules), &trail, now) {
         Ok(a) => a,
         Err(why) => return Err(inner.make_void(&request, &why, now)),
     };
-    let overridden = super::decide::overridden(inner, &request, &trail);
-    let ask = Ask {
-        stage: Stage::Execute,
-        action: &b.action,
-        tier: b.tier,
-        targets: &b.targets,
-        params: &b.params,
-        by,
-        overridden: overridden.as_ref(),
-    };
+    let overridden = super::decide::overridden(&rules, &request, &trail);
+    let ask = Ask::about(&request, Stage::Execute, by, overridden.as_ref());
     Inner::obey(&inner.findings(&rules, &ask, now))?;
     let def = rules.catalogue.get(&b.action).map_err(RespondError::Refused)?.clone();
     Ok(Ready { approved, def, lease })
@@ -183,7 +174,7 @@ pub(super) fn trail(inner: &Inner, request: &Request) -> Result<Vec<AuditRecord>
 /// nothing runs, and the request is over.
 fn begin(inner: &Inner, approved: Approved, by: &PersonId, now: Timestamp) -> Result<Approved> {
     let body = approved.body();
-    inner.store.begin_execution(&body.id, approved.digest(), by, now)?;
+    let begun = inner.store.begin_execution(&body.id, approved.digest(), by, now)?;
     let commands: Vec<_> = body.commands.iter().map(|c| &c.argv).collect();
     let intent = json!({
         "digest": approved.digest(),
@@ -193,13 +184,28 @@ fn begin(inner: &Inner, approved: Approved, by: &PersonId, now: Timestamp) -> Re
         "commands": commands,
         "pid": std::process::id(),
     });
-    let Err(e) = inner.audit.append(Some(by), INTENT, Some(body.id.as_str()), intent, now) else {
-        return Ok(approved);
+    // Asked while nobody can add to the log: whoever denied it, or is no approver any more, before this very record,
+    // has stopped it.
+    let still = || still_agreed(inner, &begun, now);
+    let why = match inner.audit.append_if(Some(by), INTENT, Some(body.id.as_str()), intent, now, still) {
+        Ok(Ok(_)) => return Ok(approved),
+        Ok(Err(why)) => format!("not run: {why}"),
+        Err(e) => format!("not run: {e}"),
     };
-    let why = format!("not run: {e}");
     let skipped = receipt::missing(body, &[], ReceiptState::Skipped, &why, now);
     close(inner, body, &skipped, Some(why.clone()), now)?;
     Err(RespondError::Unavailable(why))
+}
+
+/// Whether the people it takes still carry what the store let begin a moment ago.
+fn still_agreed(inner: &Inner, begun: &Request, now: Timestamp) -> std::result::Result<(), String> {
+    let rules = inner.in_force().map_err(|e| e.to_string())?;
+    let trail = trail(inner, begun).map_err(|e| e.to_string())?;
+    let leaving = rules.leaving(begun);
+    let facts = rules.facts(&leaving, now);
+    life::agreed(begun, &facts, &super::approve::said(&trail), &|by, signed, at, decision| {
+        super::approve::worth(begun, &inner.signers, by, signed, at, decision)
+    })
 }
 
 /// What became of it: outcome recorded, request ended.
@@ -236,13 +242,8 @@ pub(super) fn close(
         inner.store.put_receipt(&body.id, r)?;
     }
     let event = receipt::outcome(body, receipts);
-    let ended = inner.change(&body.id, |r| {
-        step(r, event)?;
-        r.receipts = receipts.to_vec();
-        r.note = note.clone();
-        r.finished = Some(now);
-        Ok(())
-    })?;
+    let wish = Wish::End { receipts: receipts.to_vec(), note };
+    let ended = inner.make_so(&inner.nobody(now), &body.id, &wish)?;
     if event == Event::Finish && body.contains && !body.alerts.is_empty() {
         inner.store.mark_contained(&body.alerts, now)?;
     }

@@ -36,5 +36,6 @@ pub fn body(targets: &[&str]) -> RequestBody {
         audit_head: "0:x".into(),
         undo: None,
         contains: false,
+        replaces: None,
     }
 }

@@ -40,6 +40,7 @@ pub fn check(kind: &ParamType, value: &str) -> Result<String, String> {
         ParamType::Snapshot => snapshot(value).map(|()| value.to_owned()),
         ParamType::Object => object(value).map(|()| value.to_owned()),
         ParamType::Text { max } => text(value, *max).map(|()| value.to_owned()),
+        ParamType::Document { max } => document(value, *max).map(|()| value.to_owned()),
     }
 }
 
@@ -58,6 +59,7 @@ pub fn word(kind: &ParamType) -> &'static str {
         ParamType::Snapshot => "backup",
         ParamType::Object => "cluster object",
         ParamType::Text { .. } => "text",
+        ParamType::Document { .. } => "document",
     }
 }
 
@@ -158,6 +160,20 @@ fn text(value: &str, max: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Lines of plain text; tabs are allowed.
+fn document(value: &str, max: usize) -> Result<(), String> {
+    if value.len() > max {
+        return Err(format!("expected at most {max} bytes"));
+    }
+    for (i, line) in value.split('\n').enumerate() {
+        let plain = line.replace('\t', " ");
+        if clean(&Untrusted::new(plain.as_str())).as_str() != plain {
+            return Err(format!("line {}: it holds control, direction or invisible characters", i + 1));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +237,7 @@ mod tests {
         ok(&ParamType::Sha256, &"AB".repeat(32), &"ab".repeat(32));
         ok(&ParamType::Integer { min: 1, max: 9 }, "9", "9");
         ok(&ParamType::Text { max: 3 }, "äöü", "äöü");
+        ok(&ParamType::Document { max: 30 }, "a\n\tb = 1\n", "a\n\tb = 1\n");
         let choice = ParamType::Choice { of: vec!["open".into(), "closed".into()] };
         ok(&choice, "open", "open");
         assert_eq!(check(&choice, "opne").unwrap_err(), "expected one of open, closed; did you mean \"open\"?");
@@ -244,6 +261,9 @@ mod tests {
             (ParamType::Integer { min: 1, max: 9 }, "+1"),
             (ParamType::Integer { min: 1, max: 9 }, "01"),
             (ParamType::Text { max: 3 }, "abcd"),
+            (ParamType::Document { max: 3 }, "a\nbc"),
+            (ParamType::Document { max: 30 }, "a\n\u{202e}b"),
+            (ParamType::Document { max: 30 }, "a\r\nb"),
             (ParamType::Text { max: 30 }, "a\u{1b}[2J"),
             (ParamType::Text { max: 30 }, "a\nb"),
         ] {

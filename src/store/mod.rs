@@ -356,8 +356,8 @@ pub trait Store: Send + Sync {
     /// switch is off and `execute_by` is not past. `Conflict` says which of these failed.
     fn begin_execution(&self, id: &RequestId, digest: &str, executor: &PersonId, now: Timestamp) -> Result<Request>;
     fn put_receipt(&self, id: &RequestId, receipt: &Receipt) -> Result<()>;
-    /// Starts of this action since a time, for rate caps: (all targets, this target).
-    fn execution_count(&self, action: &str, target: Option<&str>, since: Timestamp) -> Result<u64>;
+    /// Starts of this action (of any) since a time, for rate caps: of all targets, or of this one.
+    fn execution_count(&self, action: Option<&str>, target: Option<&str>, since: Timestamp) -> Result<u64>;
 
     // --- switches ----------------------------------------------------------------------------
     /// The kill switch: who set it and when, if it is on.

@@ -32,6 +32,7 @@ pub fn open(dir: &Path, me: &str) -> Desk {
         data_dir: dir.join("data"),
         settings,
         roster: Roster { people },
+        roster_file: None,
         me: Some(who(me)),
         read_only: false,
         exercise: None,

@@ -16,7 +16,7 @@ use watchfloor::respond::sign::agent;
 use watchfloor::respond::sign::allowed::AllowedSigners;
 use watchfloor::respond::sign::revoked::Revoked;
 use watchfloor::respond::sign::sshsig::Sshsig;
-use watchfloor::respond::sign::{Signers, Statement, Where};
+use watchfloor::respond::sign::{Decision, Signers, Statement, Where};
 
 use super::*;
 
@@ -261,7 +261,7 @@ impl Case {
 
     fn statement(&self, place: Where) -> Statement {
         let r = &self.request;
-        self.desk.responder.statement(&id("bob"), &r.body.id, &r.digest, place, now()).unwrap()
+        self.desk.responder.statement(&id("bob"), &r.body.id, &r.digest, None, place, now()).unwrap()
     }
 
     fn signed(&self, key: &str, namespace: &str, statement: &Statement) -> Signed {
@@ -443,7 +443,8 @@ async fn ten_thousand_forged_or_replayed_approvals_count_nothing() {
         revoked: Revoked::parse(key("lost").as_bytes()).unwrap(),
     };
     let body: &RequestBody = &c.request.body;
-    let verify = |s: &Signed, b: &RequestBody, digest: &str, at| signers.verify(s, b, digest, &id("bob"), at);
+    let verify =
+        |s: &Signed, b: &RequestBody, digest: &str, at| signers.verify(s, b, digest, &id("bob"), Decision::Approve, at);
     let right = c.statement(Where::Desk);
     let good = c.signed("bob", NAMESPACE, &right);
     verify(&good, body, &c.request.digest, now()).unwrap();
@@ -552,7 +553,7 @@ async fn ten_thousand_forged_or_replayed_approvals_count_nothing() {
     assert!(tried > 9000, "{tried}");
     // Given too late, by somebody else, and twice.
     assert!(verify(&good, body, &c.request.digest, now() - SignedDuration::from_hours(1)).is_err());
-    assert!(signers.verify(&good, body, &c.request.digest, &id("carol"), now()).is_err());
+    assert!(signers.verify(&good, body, &c.request.digest, &id("carol"), Decision::Approve, now()).is_err());
     c.approve(good.clone()).unwrap();
     assert!(matches!(c.approve(good), Err(RespondError::Conflict(_))));
 }

@@ -105,6 +105,7 @@ pub fn open(dir: &Path, url: &str, me: &str) -> Arc<Desk> {
                 person("carol", &[Role::Commander, Role::Approver]),
             ],
         },
+        roster_file: None,
         me: Some(id(me)),
         read_only: false,
         exercise: None,

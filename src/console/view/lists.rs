@@ -122,7 +122,7 @@ pub fn request_role(state: RequestState) -> Role {
         RequestState::Approved | RequestState::Executing => Role::Accent,
         RequestState::Done => Role::Good,
         RequestState::Failed | RequestState::Stale => Role::Bad,
-        RequestState::Expired | RequestState::Denied | RequestState::Withdrawn => Role::Dim,
+        RequestState::Draft | RequestState::Expired | RequestState::Denied | RequestState::Withdrawn => Role::Dim,
     }
 }
 

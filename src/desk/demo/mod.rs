@@ -291,6 +291,7 @@ fn demo_options(data_dir: PathBuf, person: Option<&str>, read_only: bool) -> Res
         data_dir,
         settings,
         roster,
+        roster_file: None,
         me: Some(me),
         read_only,
         exercise: Some(BANNER.into()),

@@ -38,6 +38,7 @@ fn desk(change: impl FnOnce(&mut Settings)) -> (Arc<Desk>, Vec<AlertId>, TempDir
         data_dir: dir.path().join("data"),
         settings,
         roster: Roster { people: vec![person("alice", &[Role::Analyst]), person("eve", &[Role::Auditor])] },
+        roster_file: None,
         me: Some(who("alice")),
         read_only: false,
         exercise: None,

@@ -3,6 +3,7 @@
 
 pub mod ansible;
 mod demo;
+mod govern;
 pub mod http;
 mod kill;
 pub mod kubernetes;
@@ -109,6 +110,7 @@ pub async fn run(job: &Job) {
         Executor::Restic { access } => restic::run(job, access).await,
         Executor::Kubernetes { verb } => kubernetes::run(job, *verb).await,
         Executor::Velero { verb, timeout_seconds } => velero::run(job, *verb, *timeout_seconds).await,
+        Executor::Govern { what, path } => govern::run(job, *what, path).await,
         Executor::Demo { millis_per_target, changes } => demo::run(job, *millis_per_target, changes).await,
     }
 }
@@ -128,6 +130,7 @@ pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, Strin
         Executor::Kubernetes { verb } => kubernetes::render(body, *verb),
         // Made by [`plan`]; before that there is none.
         Executor::Velero { verb, .. } => velero::render(body, *verb),
+        Executor::Govern { path, .. } => govern::render(body, path).map(|c| vec![c]),
         Executor::Demo { changes, .. } => Ok(demo::render(body, changes)),
     }
 }
@@ -146,6 +149,7 @@ pub async fn plan(def: &ActionDef, body: &RequestBody, ways: Ways<'_>) -> Result
         | Executor::Ssh(_)
         | Executor::OpensearchSnapshot { .. }
         | Executor::Restic { .. }
+        | Executor::Govern { .. }
         | Executor::Demo { .. } => Ok(None),
     }
 }
@@ -174,6 +178,7 @@ pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, ways: W
         Executor::Restic { access } => restic::dry_run(body, access, &home, ways.secrets, stop).await,
         Executor::Kubernetes { verb } => kubernetes::dry_run(body, *verb, ways.clusters).await,
         Executor::Velero { verb, .. } => velero::dry_run(body, *verb, ways.clusters).await,
+        Executor::Govern { what, path } => govern::dry_run(body, *what, path),
         Executor::Demo { changes, .. } => demo::dry_run(body, changes),
     }
 }
@@ -193,7 +198,7 @@ pub async fn preflight(
         Executor::Kubernetes { verb } => kubernetes::preflight(body, *verb, ways.clusters).await,
         Executor::Velero { verb, .. } => velero::preflight(body, *verb, ways.clusters).await,
         // Commands, and with them hosts and the digest of the file of their keys, were made again and compared.
-        Executor::Http { .. } | Executor::Ssh(_) | Executor::Demo { .. } => Ok(()),
+        Executor::Http { .. } | Executor::Ssh(_) | Executor::Govern { .. } | Executor::Demo { .. } => Ok(()),
     }
 }
 

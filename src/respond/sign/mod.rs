@@ -18,6 +18,7 @@ use crate::config::fault::{Faults, Place};
 use crate::model::action::{Means, RequestBody, Signed};
 use crate::model::audit::Head;
 use crate::model::ids::{PersonId, RequestId};
+use crate::text::Untrusted;
 use allowed::AllowedSigners;
 use revoked::Revoked;
 use sshsig::{Fido, Sshsig};
@@ -74,12 +75,18 @@ pub struct Statement {
     pub head: String,
     pub place: Where,
     pub at: Timestamp,
+    /// Why the glass is broken; nothing of an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Untrusted>,
 }
 
+/// What is decided; a signature under one is nothing under another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Decision {
     Approve,
+    /// It runs on this person's word alone.
+    BreakGlass,
 }
 
 impl Statement {
@@ -161,10 +168,14 @@ impl Signers {
         body: &RequestBody,
         digest: &str,
         by: &PersonId,
+        decision: Decision,
         at: Timestamp,
     ) -> Result<Verified, String> {
         let statement = statement(signed)?;
         let differs = |what: &str| Err(format!("the signature is for another {what}"));
+        if statement.decision != decision {
+            return differs("decision");
+        }
         if statement.desk != self.desk {
             return differs("desk");
         }
@@ -218,4 +229,9 @@ fn statement(signed: &Signed) -> Result<Statement, String> {
 /// The digest that was signed.
 pub fn digest_of(signed: &Signed) -> Result<String, String> {
     statement(signed).map(|s| s.digest)
+}
+
+/// Why the glass is broken, as it was signed.
+pub fn reason_of(signed: &Signed) -> Option<Untrusted> {
+    statement(signed).ok().and_then(|s| s.reason)
 }

@@ -61,7 +61,7 @@ pub(super) fn executions(make: Make<'_>) {
     store.add_request(&r).unwrap();
     let results = at_once(|i| store.begin_execution(&r.body.id, "d1", &who(&format!("p{i}")), at(1)));
     assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1);
-    assert_eq!(store.execution_count("isolate-host", Some("web-1"), at(0)).unwrap(), 1);
+    assert_eq!(store.execution_count(Some("isolate-host"), Some("web-1"), at(0)).unwrap(), 1);
 }
 
 pub(super) fn ingests(make: Make<'_>) {

@@ -30,6 +30,7 @@ pub(super) fn request(id: &str, state: RequestState) -> Request {
             audit_head: "0:0".into(),
             undo: None,
             contains: true,
+            replaces: None,
         },
         digest: "d1".into(),
         state,
@@ -42,6 +43,7 @@ pub(super) fn request(id: &str, state: RequestState) -> Request {
         started: None,
         finished: None,
         note: None,
+        course: Default::default(),
         rev: 1,
     }
 }
@@ -93,7 +95,7 @@ pub(super) fn begin_once(make: Make<'_>) {
     store.update_request(&approved).unwrap();
     conflict(begin("d2", 10), "digest");
     conflict(begin("d1", 201), "time to start");
-    assert_eq!(store.execution_count("isolate-host", None, at(0)).unwrap(), 0);
+    assert_eq!(store.execution_count(Some("isolate-host"), None, at(0)).unwrap(), 0);
     let begun = begin("d1", 200).unwrap();
     assert_eq!(
         (begun.state, &begun.executor, begun.started),
@@ -140,8 +142,9 @@ pub(super) fn receipts_and_counts(make: Make<'_>) {
     let got = store.request(id).unwrap().unwrap();
     let states: Vec<_> = got.receipts.iter().map(|r| (r.target.as_str(), r.state)).collect();
     assert_eq!(states, [("web-1", ReceiptState::Done), ("web-2", ReceiptState::Unknown)]);
-    let count = |target, since| store.execution_count("isolate-host", target, at(since)).unwrap();
+    let count = |target, since| store.execution_count(Some("isolate-host"), target, at(since)).unwrap();
     assert_eq!((count(None, 0), count(Some("web-1"), 0), count(Some("db-1"), 0)), (2, 1, 0));
     assert_eq!((count(None, 50), count(None, 51)), (2, 0));
-    assert_eq!(store.execution_count("other", None, at(0)).unwrap(), 0);
+    assert_eq!(store.execution_count(Some("other"), None, at(0)).unwrap(), 0);
+    assert_eq!(store.execution_count(None, None, at(0)).unwrap(), count(None, 0), "any action");
 }

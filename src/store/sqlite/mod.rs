@@ -458,7 +458,7 @@ impl Store for SqliteStore {
     fn put_receipt(&self, id: &RequestId, receipt: &Receipt) -> Result<()> {
         self.write(|tx| request::put_receipt(tx, id, receipt))
     }
-    fn execution_count(&self, action: &str, target: Option<&str>, since: Timestamp) -> Result<u64> {
+    fn execution_count(&self, action: Option<&str>, target: Option<&str>, since: Timestamp) -> Result<u64> {
         self.read(|c| request::execution_count(c, action, target, since))
     }
     fn kill_switch(&self) -> Result<Option<(PersonId, Timestamp)>> {

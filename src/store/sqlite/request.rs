@@ -80,19 +80,9 @@ pub(super) fn begin_execution(
     now: Timestamp,
 ) -> Result<Request> {
     let mut r = get(tx, id)?.ok_or_else(|| gone(id))?;
-    let refuse = |what: String| Err(StoreError::Conflict(format!("request {id}: {what}")));
-    if let Some((by, at)) = kill_switch(tx)? {
-        return refuse(format!("the kill switch, set by {by} at {at},"));
-    }
-    if r.state != RequestState::Approved {
-        return refuse(format!("its state, now {},", r.state.word()));
-    }
-    if r.digest != digest {
-        return refuse("its digest".into());
-    }
-    if now > r.body.execute_by {
-        return refuse(format!("its time to start, which ended at {},", r.body.execute_by));
-    }
+    let kill = kill_switch(tx)?;
+    r.may_begin(digest, kill.as_ref().map(|(by, at)| (by, *at)), now)
+        .map_err(|what| StoreError::Conflict(format!("request {id}: {what}")))?;
     r.state = RequestState::Executing;
     r.executor = Some(executor.clone());
     r.started = Some(now);
@@ -122,8 +112,17 @@ pub(super) fn put_receipt(tx: &Transaction<'_>, id: &RequestId, receipt: &Receip
 }
 
 /// Counts targets: a request over three hosts is three starts.
-pub(super) fn execution_count(conn: &Connection, action: &str, target: Option<&str>, since: Timestamp) -> Result<u64> {
-    conn.prepare_cached("SELECT count(*) FROM execution WHERE action = ? AND at >= ? AND (?3 IS NULL OR target = ?3)")
+pub(super) fn execution_count(
+    conn: &Connection,
+    action: Option<&str>,
+    target: Option<&str>,
+    since: Timestamp,
+) -> Result<u64> {
+    let sql = match action {
+        Some(_) => "SELECT count(*) FROM execution WHERE action = ?1 AND at >= ?2 AND (?3 IS NULL OR target = ?3)",
+        None => "SELECT count(*) FROM execution WHERE ?1 IS NULL AND at >= ?2 AND (?3 IS NULL OR target = ?3)",
+    };
+    conn.prepare_cached(sql)
         .and_then(|mut s| s.query_row(params![action, us(since), target], |r| r.get::<_, i64>(0)))
         .map(i64::unsigned_abs)
         .map_err(err)

@@ -37,7 +37,8 @@ fn entities(f: &AlertFields, kind: &ParamType) -> Vec<String> {
         | ParamType::Snapshot
         | ParamType::Integer { .. }
         | ParamType::Choice { .. }
-        | ParamType::Text { .. } => Vec::new(),
+        | ParamType::Text { .. }
+        | ParamType::Document { .. } => Vec::new(),
     };
     all.retain(|v| !v.contains(char::is_whitespace));
     all.dedup();

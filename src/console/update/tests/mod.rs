@@ -340,6 +340,7 @@ pub fn request(id: &str, tier: Tier, state: RequestState) -> Request {
             audit_head: format!("18822:{}", "b7".repeat(32)),
             undo: Some("release-host".into()),
             contains: true,
+            replaces: None,
         },
         digest: format!("9c1e{}44", "0".repeat(58)),
         state,
@@ -357,6 +358,7 @@ pub fn request(id: &str, tier: Tier, state: RequestState) -> Request {
         started: None,
         finished: None,
         note: None,
+        course: Default::default(),
         rev: 1,
     }
 }

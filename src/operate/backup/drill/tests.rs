@@ -66,6 +66,7 @@ fn request(receipts: &[(ReceiptState, &str)], params: &[(&str, &str)]) -> Reques
         audit_head: String::new(),
         undo: None,
         contains: false,
+        replaces: None,
     };
     let receipt = |(state, detail): &(ReceiptState, &str)| Receipt {
         target: "prod/velero/nightly-1".into(),
@@ -87,6 +88,7 @@ fn request(receipts: &[(ReceiptState, &str)], params: &[(&str, &str)]) -> Reques
         started: Some(at),
         finished: Some(at),
         note: None,
+        course: Default::default(),
         rev: 1,
     }
 }
