@@ -40,6 +40,8 @@ mod notify;
 mod remote;
 #[path = "respond/retry.rs"]
 mod retry;
+#[path = "respond/life.rs"]
+mod life;
 #[path = "respond/rollout.rs"]
 mod rollout;
 #[path = "respond/sign.rs"]

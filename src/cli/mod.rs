@@ -22,6 +22,7 @@ pub mod error;
 pub mod eval;
 pub mod import;
 pub mod keys;
+pub mod life;
 pub mod live;
 pub mod model;
 pub mod notify;
@@ -30,6 +31,7 @@ pub mod out;
 pub mod playbook;
 mod playbook_draft;
 pub mod playbook_run;
+pub mod policy;
 pub mod report;
 pub mod respond;
 pub mod rollout;
@@ -137,7 +139,21 @@ pub enum Command {
     /// Withdraw your own request.
     Withdraw(respond::IdArgs),
     /// Run an approved request, once.
-    Execute(respond::IdArgs),
+    Execute(respond::ExecuteArgs),
+    /// Requests kept before anybody is asked.
+    Draft(life::DraftArgs),
+    /// Ask back about a request you may approve; the clock goes on.
+    Question(life::SayArgs),
+    /// Answer what an approver asked about your request.
+    Answer(life::SayArgs),
+    /// Tell the change board's ticket of a request.
+    Ticket(life::TicketArgs),
+    /// What one person did alone behind broken glass, and what others say of it.
+    Review(life::ReviewArgs),
+    /// What governs response actions.
+    Policy(policy::Args),
+    /// The people of this desk.
+    Roster(life::RosterArgs),
     /// Stop all execution, or allow it again.
     KillSwitch(respond::KillArgs),
     /// Those who are told of what happens to requests: chats, pagers, ticket systems.
@@ -204,6 +220,13 @@ fn dispatch(ctx: &Ctx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Deny(args)) => respond::deny(ctx, args),
         Some(Command::Withdraw(args)) => respond::withdraw(ctx, args),
         Some(Command::Execute(args)) => respond::execute(ctx, args),
+        Some(Command::Draft(args)) => life::draft(ctx, args),
+        Some(Command::Question(args)) => life::question(ctx, args),
+        Some(Command::Answer(args)) => life::answer(ctx, args),
+        Some(Command::Ticket(args)) => life::ticket(ctx, args),
+        Some(Command::Review(args)) => life::review(ctx, args),
+        Some(Command::Policy(args)) => policy::run(ctx, args),
+        Some(Command::Roster(args)) => life::roster(ctx, args),
         Some(Command::KillSwitch(args)) => respond::kill_switch(ctx, args),
         Some(Command::Notify(args)) => notify::run(ctx, args),
         Some(Command::Audit(args)) => audit::run(ctx, args),

@@ -12,6 +12,7 @@ use crate::model::action::Request;
 use crate::model::action::RequestState;
 use crate::model::action::Suggested;
 use crate::model::audit::Head;
+use crate::model::course::MessageKind;
 use crate::model::ids::AlertId;
 use crate::model::ids::CaseId;
 use crate::model::ids::RequestId;
@@ -56,6 +57,9 @@ pub struct ApproveArgs {
     /// Print what `watchfloor sign` on your own machine needs; nothing is approved.
     #[arg(long, conflicts_with_all = ["digest", "signed"])]
     ask: bool,
+    /// With --ask: not an approval, but that it runs on your word alone, for this reason.
+    #[arg(long, value_name = "REASON", requires = "ask")]
+    break_glass: Option<String>,
     /// With --ask: the audit head your machine saw last, to be given proof that the log continues it.
     #[arg(long, value_name = "SIZE:ROOT", requires = "ask")]
     since: Option<Head>,
@@ -74,6 +78,23 @@ pub struct DenyArgs {
 #[derive(Debug, clap::Args)]
 pub struct IdArgs {
     id: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExecuteArgs {
+    id: String,
+    /// In an emergency: run it on your word alone. Everybody is paged, and somebody else reviews it afterwards.
+    #[arg(long, requires = "reason")]
+    break_glass: bool,
+    /// Why it cannot wait for the others.
+    #[arg(long, requires = "break_glass")]
+    reason: Option<String>,
+    /// With --break-glass: the digest you were shown; without it the request is shown and nothing runs.
+    #[arg(long, value_name = "SHA256", requires = "break_glass")]
+    digest: Option<String>,
+    /// With --break-glass: by what `watchfloor sign` printed; `-`: standard input.
+    #[arg(long, value_name = "FILE", requires = "digest")]
+    signed: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -124,26 +145,32 @@ pub fn actions(ctx: &Ctx, args: ActionsArgs) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+impl ProposeArgs {
+    pub(super) fn draft(self) -> Result<Draft, CliError> {
+        let mut params = BTreeMap::new();
+        for p in &self.params {
+            let (name, value) =
+                p.split_once('=').ok_or_else(|| CliError::usage(format!("--param {p}: NAME=VALUE was expected")))?;
+            if params.insert(name.to_owned(), value.to_owned()).is_some() {
+                return Err(CliError::usage(format!("--param {name} is given twice")));
+            }
+        }
+        Ok(Draft {
+            action: self.action,
+            targets: self.targets,
+            params,
+            alerts: self.alerts,
+            case: self.case,
+            reason: self.reason.into(),
+            suggested_by: Suggested::Person,
+        })
+    }
+}
+
 pub fn propose(ctx: &Ctx, args: ProposeArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     desk.notices().iter().try_for_each(|n| ctx.out().note(n))?;
-    let mut params = BTreeMap::new();
-    for p in &args.params {
-        let (name, value) =
-            p.split_once('=').ok_or_else(|| CliError::usage(format!("--param {p}: NAME=VALUE was expected")))?;
-        if params.insert(name.to_owned(), value.to_owned()).is_some() {
-            return Err(CliError::usage(format!("--param {name} is given twice")));
-        }
-    }
-    let draft = Draft {
-        action: args.action,
-        targets: args.targets,
-        params,
-        alerts: args.alerts,
-        case: args.case,
-        reason: args.reason.into(),
-        suggested_by: Suggested::Person,
-    };
+    let draft = args.draft()?;
     let me = super::me(ctx, &desk)?;
     let request = super::block_on(desk.propose(&me, draft))??;
     show(ctx, &request)?;
@@ -154,7 +181,7 @@ pub fn approve(ctx: &Ctx, args: ApproveArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     let id = id(&args.id)?;
     if args.ask {
-        let asked = desk.ask_to_sign(&super::me(ctx, &desk)?, &id, None, args.since)?;
+        let asked = desk.ask_to_sign(&super::me(ctx, &desk)?, &id, args.break_glass.map(Into::into), args.since)?;
         let text = serde_json::to_string(&asked).map_err(|e| CliError::no(e.to_string()))?;
         ctx.out().block(text)?;
         return Ok(Exit::Done);
@@ -200,10 +227,33 @@ pub fn withdraw(ctx: &Ctx, args: IdArgs) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-pub fn execute(ctx: &Ctx, args: IdArgs) -> Result<Exit, CliError> {
+pub fn execute(ctx: &Ctx, args: ExecuteArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     let me = super::me(ctx, &desk)?;
     let which = id(&args.id)?;
+    if args.break_glass {
+        let Some(digest) = args.digest else {
+            let request =
+                desk.request(&which)?.ok_or_else(|| CliError::no(format!("{which}: there is no such request")))?;
+            show(ctx, &request)?;
+            ctx.out().note(format!("to run exactly this, alone: add --digest {}", request.digest))?;
+            return Ok(Exit::No);
+        };
+        super::block_on(async {
+            desk.know_budgets().await;
+            desk.know_gates(&which).await;
+        })?;
+        match args.signed {
+            Some(path) => {
+                let signed = serde_json::from_str(&super::sign::read(&path)?).map_err(|e| {
+                    CliError::usage(format!("{}: expected what `watchfloor sign` prints: {e}", path.display()))
+                })?;
+                desk.break_glass_signed(&me, &which, &digest, signed)?;
+            }
+            None => drop(desk.break_glass(&me, &which, &digest, args.reason.unwrap_or_default().into())?),
+        }
+        ctx.out().note("the glass is broken: everybody is told, and somebody else reviews it")?;
+    }
     let request = super::block_on(async {
         desk.know_budgets().await;
         desk.execute(&me, &which).await
@@ -230,7 +280,7 @@ pub fn kill_switch(ctx: &Ctx, args: KillArgs) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn id(text: &str) -> Result<RequestId, CliError> {
+pub(super) fn id(text: &str) -> Result<RequestId, CliError> {
     RequestId::new(text).ok_or_else(|| CliError::usage(format!("{text}: a request id was expected")))
 }
 
@@ -262,7 +312,8 @@ pub(super) fn show(ctx: &Ctx, r: &Request) -> Result<(), CliError> {
     for a in &r.approvals {
         out.line(format!("  approved by {} at {:.0}, {}", a.by, a.at, a.means.word()))?;
     }
-    out.line(format!("  expires  {:.0}", b.approve_by))?;
+    course(ctx, r)?;
+    out.line(format!("  expires  {:.0}, to be started until {:.0}", b.approve_by, b.execute_by))?;
     out.line(format!("  digest   {}", r.digest))?;
     if let Some(note) = &r.note {
         out.line(format!("  note     {note}"))?;
@@ -277,6 +328,29 @@ pub(super) fn show(ctx: &Ctx, r: &Request) -> Result<(), CliError> {
         };
         let changed = receipt.changed.map_or(String::new(), |n| format!(" changed={n}"));
         out.line(format!("  receipt  {}: {state}{changed} {}", receipt.target, receipt.detail.expose()))?;
+    }
+    Ok(())
+}
+
+/// What happened to it besides approvals.
+fn course(ctx: &Ctx, r: &Request) -> Result<(), CliError> {
+    let (out, c) = (ctx.out(), &r.course);
+    if let Some(old) = &r.body.replaces {
+        out.line(format!("  instead of {old}"))?;
+    }
+    if let Some(t) = &c.ticket {
+        out.line(format!("  ticket   {t}"))?;
+    }
+    if let Some(g) = &c.glass {
+        out.line(format!("  GLASS    broken by {} at {:.0}, {}: {}", g.by, g.at, g.means.word(), g.reason.expose()))?;
+        out.line(format!("           to be reviewed by {:.0}", g.review_due))?;
+    }
+    for m in &c.thread {
+        let verb = if m.kind == MessageKind::Question { "asks" } else { "answers" };
+        out.line(format!("  {verb:<8} {} at {:.0}: {}", m.by, m.at, m.text.expose()))?;
+    }
+    for rung in &c.rungs {
+        out.line(format!("  rung {}   {} told at {:.0}", rung.number, rung.whom, rung.at))?;
     }
     Ok(())
 }

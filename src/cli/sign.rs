@@ -68,7 +68,17 @@ fn agreed(ctx: &Ctx) -> Result<bool, CliError> {
 fn show(ctx: &Ctx, asked: &Asked) -> Result<(), CliError> {
     let out = ctx.out();
     let b = &asked.request;
-    out.note(format!("desk {} of {}: approve {}  {}", asked.statement.desk, asked.organisation, b.id, b.tier.word()))?;
+    let verb = match asked.statement.reason {
+        Some(_) => "BREAK THE GLASS for",
+        None => "approve",
+    };
+    out.note(format!("desk {} of {}: {verb} {}  {}", asked.statement.desk, asked.organisation, b.id, b.tier.word()))?;
+    if let Some(why) = &asked.statement.reason {
+        out.note(format!(
+            "  ALONE    it runs on your word; everybody is told, and somebody reviews it: {}",
+            why.expose()
+        ))?;
+    }
     out.note(format!("  as       {}", asked.statement.by))?;
     out.note(format!("  who      {} asked at {:.0}, suggested by {:?}", b.requester, b.created, b.suggested_by))?;
     for c in &b.commands {

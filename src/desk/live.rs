@@ -113,6 +113,9 @@ impl Desk {
         self.store.expire_suppressions(now)?;
         self.responder.sweep(now)?;
         self.responder.recover(now)?;
+        if now.as_second() % 5 == 0 {
+            self.keep_requests(now)?;
+        }
         self.forget_exchanges(now)?;
         // Their clocks go by minutes.
         if now.as_second() % 10 == 0 {

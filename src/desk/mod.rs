@@ -41,6 +41,7 @@ pub mod playbook_runs;
 pub mod playbook_signature;
 mod read;
 mod respond;
+mod respond_life;
 pub mod scenario;
 pub mod sign;
 mod triage;

@@ -22,6 +22,7 @@ use crate::model::audit::Head;
 use crate::model::ids::PersonId;
 use crate::model::ids::RequestId;
 use crate::respond::digest;
+use crate::respond::sign::Decision;
 use crate::respond::sign::Purpose;
 use crate::respond::sign::Statement;
 use crate::respond::sign::Where;
@@ -173,7 +174,7 @@ impl Helper {
         if digest::of_request(&asked.request).map_err(bad)? != s.digest || s.request != asked.request.id {
             return Err(DeskError::Refused("what is shown is not what would be signed: the digest differs".into()));
         }
-        if s.by == asked.request.requester {
+        if s.decision == Decision::Approve && s.by == asked.request.requester {
             return Err(DeskError::Refused(format!("{} proposed it; somebody else must approve it", s.by)));
         }
         self.witness(&asked)?;
