@@ -294,6 +294,9 @@ actions! {
     Execute "execute" Approvals Acts can_execute "run" "Run an approved request, once.";
     Deny "deny" Decide Acts can_decide "deny" "Refuse the request, with a reason.";
     OverBudget "over-budget" Decide Acts can_set_aside "over budget" "For a commander: sign although an error budget is closed, with a reason that is recorded.";
+    AskBack "ask-back" Decide Acts can_talk "ask back" "Ask the requester something, or answer what was asked; the clock goes on.";
+    BreakGlass "break-glass" Decide Acts can_break_glass "break glass" "In an emergency: let it run on your word alone. Everybody is told, and somebody else reviews it.";
+    GlassReview "review-glass" Approvals Acts can_review "review" "Say whether it was right that one person ran this alone.";
     Withdraw "withdraw" Decide Acts can_withdraw "withdraw" "Take your own request back.";
     Reread "reread" Decide Reads has_changed "read anew" "Show the request as it is now, after it changed.";
     TypeName "type-name" Decide Reads asks_for_name "type" "Begin typing what is asked for.";
@@ -557,10 +560,44 @@ fn can_decide(s: &State) -> Result<(), Said> {
     }
 }
 
-fn can_withdraw(s: &State) -> Result<(), Said> {
+fn can_talk(s: &State) -> Result<(), Said> {
     match (s.request_in_hand(), &s.me) {
         (None, _) => Err(say!("no request is under the cursor")),
         (Some(r), _) if !matches!(r.state, RequestState::Pending | RequestState::Approved) => {
+            Err(say!("it is ", r.state.word(), " already"))
+        }
+        (Some(r), Some(me)) if r.body.requester == me.id && r.course.thread.is_empty() => {
+            Err(say!("nobody asked you anything yet"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn can_break_glass(s: &State) -> Result<(), Said> {
+    match (s.request_in_hand(), &s.me) {
+        (None, _) => Err(say!("no request is under the cursor")),
+        (Some(r), _) if r.state != RequestState::Pending => Err(say!("it is ", r.state.word(), " already")),
+        (Some(_), Some(me)) if !(me.has(Role::Commander) || me.has(Role::Lead) || me.has(Role::Approver)) => {
+            Err(say!("it takes a commander or a lead to let it run alone"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn can_review(s: &State) -> Result<(), Said> {
+    let glass = s.request_in_hand().and_then(|r| r.course.glass.as_ref());
+    match (glass, &s.me) {
+        (None, _) => Err(say!("nobody ran it alone")),
+        (Some(g), _) if g.review.is_some() => Err(say!("it is reviewed already")),
+        (Some(g), Some(me)) if g.by == me.id => Err(say!("you broke the glass; somebody else reviews it")),
+        _ => Ok(()),
+    }
+}
+
+fn can_withdraw(s: &State) -> Result<(), Said> {
+    match (s.request_in_hand(), &s.me) {
+        (None, _) => Err(say!("no request is under the cursor")),
+        (Some(r), _) if !matches!(r.state, RequestState::Draft | RequestState::Pending | RequestState::Approved) => {
             Err(say!("it is ", r.state.word(), " already"))
         }
         (Some(r), Some(me)) if r.body.requester != me.id => Err(say!("only ", r.body.requester, " can withdraw it")),

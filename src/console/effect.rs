@@ -377,9 +377,21 @@ fn perform_more(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
         Effect::ApproveOverBudget { by, id, digest, reason } => {
             decided("approved", desk.approve_over_budget(&by, &id, &digest, reason))
         }
-        Effect::Standing { by, id } => {
-            let result = desk.standing(&by, &id).map_err(|e| said(&e));
-            Msg::Standing { id, result }
+        Effect::Standing { by, request, judge } => {
+            let id = request.body.id.clone();
+            let result = judge.then(|| desk.standing(&by, &id).map_err(|e| said(&e)));
+            // What cannot be told of the ladder is no reason to hold back the rest.
+            Msg::Standing { result, ladder: desk.ladder(&request).unwrap_or_default(), id }
+        }
+        Effect::Talk { by, id, answer: true, text } => decided("answered", desk.answer_back(&by, &id, text)),
+        Effect::Talk { by, id, answer: false, text } => decided("asked", desk.ask_back(&by, &id, text)),
+        Effect::BreakGlass { by, id, digest, reason } => {
+            decided("glass broken", desk.break_glass(&by, &id, &digest, reason))
+        }
+        Effect::GlassReview { by, id, justified, text } => {
+            let closed = desk.close_glass_review(&by, &id, justified, text);
+            let found = if justified { "justified" } else { "NOT justified" };
+            done(closed.map(drop), say!("reviewed: ", found))
         }
         Effect::Deny { by, id, reason } => decided("denied", desk.deny(&by, &id, reason)),
         Effect::Withdraw { by, id } => decided("withdrawn", desk.withdraw(&by, &id)),

@@ -76,6 +76,15 @@ pub struct BreakGlass {
     pub signed: Option<Signed>,
     /// Another person must have looked at it by then.
     pub review_due: Timestamp,
+    /// What they found; joined to it when it is read, kept with the review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<GlassVerdict>,
+}
+
+impl BreakGlass {
+    pub fn overdue(&self, now: Timestamp) -> bool {
+        self.review.is_none() && now > self.review_due
+    }
 }
 
 /// The look somebody else takes afterwards at what one person did alone.

@@ -16,6 +16,7 @@ use crate::desk::{Asked, OfferedAct, StepOffer};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Finding, Request, Tried};
 use crate::model::alert::AlertRow;
+use crate::model::course::Rung;
 use crate::model::ids::{AlertId, CaseId, PersonId, RequestId};
 use crate::model::playbook_run::Event;
 use crate::model::query::{Count, Query, QueryError};
@@ -74,6 +75,18 @@ pub enum Purpose {
     Deny(RequestId),
     /// Why a closed error budget is set aside for this request.
     OverBudget(RequestId),
+    /// A question about a request, or the answer to one.
+    Talk {
+        id: RequestId,
+        answer: bool,
+    },
+    /// Why exactly these contents are to run on one person's word.
+    BreakGlass {
+        id: RequestId,
+        digest: String,
+    },
+    /// What is found of something that ran so.
+    GlassReview(RequestId),
     KillSwitch {
         on: bool,
     },
@@ -373,6 +386,8 @@ pub struct Decide {
     pub busy: bool,
     /// What the policy would say to this person's approval now. `None`: not asked, or no answer yet.
     pub standing: Option<Result<Vec<Finding>, Said>>,
+    /// Who is told, and when, while nobody decides.
+    pub ladder: Vec<Rung>,
     /// Why a closed error budget is set aside: the next signature is one over it.
     pub over: Option<String>,
 }

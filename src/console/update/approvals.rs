@@ -10,6 +10,7 @@ use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{Effect, Out, forms};
 use crate::model::action::{Finding, Request, RequestState, Tier};
+use crate::model::course::Rung;
 use crate::model::ids::RequestId;
 
 /// Input is ignored this long after the screen opens.
@@ -51,26 +52,30 @@ pub fn show(state: &mut State, request: Request, execute: bool, out: &mut Out) {
         error: None,
         busy: false,
         standing: None,
+        ladder: Vec::new(),
         over: None,
     })));
     out.push(Effect::Wait(HOLD_MS as u64 + 10));
     ask_standing(state, out);
 }
 
-/// Asks what the policy would say, while somebody decides whether to approve.
+/// Asks what the policy would say, and who will be told, while a request waits.
 pub fn ask_standing(state: &State, out: &mut Out) {
     let top = state.overlays.iter().rev().find_map(|o| if let Overlay::Decide(d) = o { Some(d) } else { None });
-    if let (Some(d), Some(by)) = (top.filter(|d| d.what == Deciding::Approve), state.my_id()) {
-        out.push(Effect::Standing { by: by.clone(), id: d.request.body.id.clone() });
+    let waits = |d: &&Box<Decide>| d.request.state == RequestState::Pending;
+    if let (Some(d), Some(by)) = (top.filter(waits), state.my_id()) {
+        let judge = d.what == Deciding::Approve;
+        out.push(Effect::Standing { by: by.clone(), request: Box::new(d.request.clone()), judge });
     }
 }
 
-pub fn standing(state: &mut State, id: &RequestId, result: Result<Vec<Finding>, Said>) {
+pub fn standing(state: &mut State, id: &RequestId, result: Option<Result<Vec<Finding>, Said>>, ladder: &[Rung]) {
     for overlay in &mut state.overlays {
         if let Overlay::Decide(d) = overlay
             && d.request.body.id == *id
         {
-            d.standing = Some(result.clone());
+            d.standing.clone_from(&result);
+            d.ladder = ladder.to_vec();
         }
     }
 }
@@ -295,14 +300,20 @@ pub fn decided(state: &mut State, what: &'static str, result: Result<Box<Request
     out.push(Effect::Requests);
     match result {
         Ok(request) => {
-            if what == "denied" {
+            if matches!(what, "denied" | "asked" | "answered" | "glass broken") {
                 forms::finish(state);
             }
             let left = usize::from(request.body.approvals_needed).saturating_sub(request.approvals.len());
             let said = match request.state {
-                RequestState::Pending if left > 0 => say!(what, "; ", left, " more approval(s) needed"),
+                RequestState::Pending if left > 0 && what == "approved" => {
+                    say!(what, "; ", left, " more approval(s) needed")
+                }
                 RequestState::Failed => {
                     say!("it failed: ", Said::of(request.note.as_deref().unwrap_or("see the receipts")))
+                }
+                _ if matches!(what, "asked" | "answered") => say!(what, "; the clock goes on"),
+                RequestState::Approved if what == "glass broken" => {
+                    say!("the glass is broken: everybody is told; it can be run now")
                 }
                 s if s.word() == what => say!(what),
                 s => say!(what, "; it is ", s.word()),

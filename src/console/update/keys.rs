@@ -294,6 +294,9 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
         Do::Execute => approvals::open(state, true, out),
         Do::OverBudget => open::over_budget(state),
         Do::Deny => open::deny(state),
+        Do::AskBack => open::ask_back(state),
+        Do::BreakGlass => open::break_glass(state),
+        Do::GlassReview => open::review_glass(state),
         Do::Withdraw => approvals::withdraw(state, out),
         Do::Reread => approvals::reread(state, out),
         Do::TypeName => {

@@ -122,7 +122,7 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
         Msg::Done(r) => forms::done(state, r, out),
         Msg::Proposed(r) => approvals::proposed(state, r, out),
         Msg::Tried { draft, result } => acts::tried(state, &draft, result, out),
-        Msg::Standing { id, result } => approvals::standing(state, &id, result),
+        Msg::Standing { id, result, ladder } => approvals::standing(state, &id, result, &ladder),
         Msg::Decided { what, result } => approvals::decided(state, what, result, out),
         other => take_triage(state, other, out),
     }

@@ -106,7 +106,8 @@ pub enum Msg {
     /// What the policy would say to an approval now.
     Standing {
         id: RequestId,
-        result: Result<Vec<Finding>, Said>,
+        result: Option<Result<Vec<Finding>, Said>>,
+        ladder: Vec<crate::model::course::Rung>,
     },
     /// Approved, denied, withdrawn or executed.
     Decided {
@@ -242,10 +243,30 @@ pub enum Effect {
         by: PersonId,
         draft: Draft,
     },
-    /// Asks what the policy would say to an approval now.
+    /// Asks who will be told while it waits and, to `judge`, what the policy would say to an approval now.
     Standing {
         by: PersonId,
+        request: Box<Request>,
+        judge: bool,
+    },
+    /// A question about a request, or the answer to one.
+    Talk {
+        by: PersonId,
         id: RequestId,
+        answer: bool,
+        text: Untrusted,
+    },
+    BreakGlass {
+        by: PersonId,
+        id: RequestId,
+        digest: String,
+        reason: Untrusted,
+    },
+    GlassReview {
+        by: PersonId,
+        id: RequestId,
+        justified: bool,
+        text: Untrusted,
     },
     Approve {
         by: PersonId,

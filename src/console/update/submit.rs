@@ -127,6 +127,25 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
             let by = by.ok_or(say!("the roster does not know you"))?;
             out.push(Effect::Deny { by, id: id.clone(), reason: own_words(&reason) });
         }
+        Purpose::Talk { id, answer } => {
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            let text = own_words(&form.text_of("text"));
+            out.push(Effect::Talk { by, id: id.clone(), answer: *answer, text });
+        }
+        Purpose::BreakGlass { id, digest } => {
+            if form.text_of("word").trim() != "alone" {
+                return Err(say!("type alone to go on"));
+            }
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            let (id, digest) = (id.clone(), digest.clone());
+            out.push(Effect::BreakGlass { by, id, digest, reason: own_words(&reason) });
+        }
+        Purpose::GlassReview(id) => {
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            let Some(chosen) = form.chosen("it was") else { return Err(say!("pick what it was")) };
+            let text = own_words(&form.text_of("found"));
+            out.push(Effect::GlassReview { by, id: id.clone(), justified: chosen == 0, text });
+        }
         Purpose::OverBudget(id) => {
             // It is signed on the screen behind, as its tier demands.
             approvals::set_aside(state, id, &reason, out);

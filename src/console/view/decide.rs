@@ -1,6 +1,7 @@
 //! The decision screen. The upper part holds our own words and the request's canonical fields; what the requester
 //! wrote stands below in a box of its own, and model text never comes here.
 
+use jiff::Timestamp;
 use ratatui::layout::Rect;
 
 use super::super::action::Do;
@@ -14,6 +15,7 @@ use super::super::words::{Clock, Said, say};
 use super::paint::Canvas;
 use super::{doc_rows, key_of};
 use crate::model::action::{ReceiptState, Request, RequestState, Suggested, Tier};
+use crate::model::course::MessageKind;
 
 pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
     let body = layout::body(c.state);
@@ -53,7 +55,7 @@ pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
     let said: Vec<Said> = d.error.iter().flat_map(|e| e.wrap(room)).take(4).collect();
     let foot = 2 + said.len().max(1) as u16;
     let text = Rect::new(body.x + 1, body.y + 1, body.width.saturating_sub(2), body.height.saturating_sub(foot + 1));
-    let doc = lay_out(d, usize::from(text.width));
+    let doc = lay_out(d, c.state.now, usize::from(text.width));
     let scroll = d.scroll.min(doc.rows.len().saturating_sub(usize::from(text.height)));
     doc_rows(c, text, &doc.rows, scroll);
     if doc.rows.len() > usize::from(text.height) {
@@ -68,7 +70,7 @@ fn tail(id: &str) -> &str {
     id.get(id.len().saturating_sub(6)..).unwrap_or(id)
 }
 
-fn lay_out(d: &Decide, width: usize) -> Doc {
+fn lay_out(d: &Decide, now: Timestamp, width: usize) -> Doc {
     let r = &d.request;
     let b = &r.body;
     let mut doc = Doc::new(width);
@@ -87,7 +89,9 @@ fn lay_out(d: &Decide, width: usize) -> Doc {
     for command in &b.commands {
         doc.pair(Said::new(), &Said::of(&command.argv.join(" ")), Role::Dim);
     }
-    doc.pair(say!("TARGETS"), &Said::of(&b.targets.join("  ")), Role::Text);
+    let reach =
+        say!(n, if n == 1 { " target, " } else { " targets, " }, b.tier.word(), ": ", Said::of(&b.targets.join("  ")));
+    doc.pair(say!("TARGETS"), &reach, Role::Text);
     changes(&mut doc, r);
     match &b.undo {
         Some(u) => doc.pair(say!("UNDO"), &say!(Said::of(u), ", on the same targets"), Role::Text),
@@ -98,6 +102,8 @@ fn lay_out(d: &Decide, width: usize) -> Doc {
         doc.pair(say!(word), &Said::of(&f.text), role);
     }
     standing(&mut doc, d);
+    time_left(&mut doc, d, now);
+    aside(&mut doc, r, now);
     let head = b.audit_head.split(':').next().unwrap_or("?");
     let digest = say!(
         "sha256 ",
@@ -126,6 +132,20 @@ fn lay_out(d: &Decide, width: usize) -> Doc {
     }
     receipts(&mut doc, r);
     fence(&mut doc, "reason given by the requester (untrusted text, shown as typed):", &block(&b.reason), width);
+    if let Some(g) = &r.course.glass {
+        fence(&mut doc, "why the glass was broken (untrusted text, shown as typed):", &block(&g.reason), width);
+        if let Some(v) = &g.review {
+            fence(&mut doc, "what the review found (untrusted text, shown as typed):", &block(&v.text), width);
+        }
+    }
+    if !r.course.thread.is_empty() {
+        let mut said = Said::new();
+        for m in &r.course.thread {
+            let verb = if m.kind == MessageKind::Question { " asks at " } else { " answers at " };
+            said.push(&say!(if said.is_empty() { "" } else { "\n" }, m.by, verb, Clock(m.at), ": ", block(&m.text)));
+        }
+        fence(&mut doc, "asked and answered (untrusted text, shown as typed):", &said, width);
+    }
     if let Some(d) = &r.denied {
         fence(&mut doc, "reason given for the denial (untrusted text, shown as typed):", &block(&d.reason), width);
     }
@@ -138,6 +158,51 @@ fn lay_out(d: &Decide, width: usize) -> Doc {
         );
     }
     doc
+}
+
+/// Both deadlines, and who is told while nobody decides.
+fn time_left(doc: &mut Doc, d: &Decide, now: Timestamp) {
+    let b = &d.request.body;
+    let until = |at: Timestamp| {
+        let left = at.as_second() - now.as_second();
+        if left < 0 { say!(Clock(at), ", over") } else { say!(Clock(at), ", ", Said::span(left), " left") }
+    };
+    match d.request.state {
+        RequestState::Pending => {
+            let text = say!("to approve until ", until(b.approve_by), "; to start until ", Clock(b.execute_by));
+            let hurry = b.approve_by.as_second() - now.as_second() < 300;
+            doc.pair(say!("TIME"), &text, if hurry { Role::Warn } else { Role::Text });
+        }
+        RequestState::Approved => doc.pair(say!("TIME"), &say!("to start until ", until(b.execute_by)), Role::Text),
+        _ => {}
+    }
+    let reached = &d.request.course.rungs;
+    for (i, rung) in reached.iter().chain(d.ladder.iter().skip(reached.len())).enumerate() {
+        let (verb, role) = if i < reached.len() { ("told", Role::Warn) } else { ("to be told", Role::Dim) };
+        let label = if i == 0 { say!("LADDER") } else { Said::new() };
+        let text = say!("rung ", rung.number, ": ", Said::of(&rung.whom), " ", verb, " at ", Clock(rung.at));
+        doc.pair(label, &text, role);
+    }
+}
+
+/// What else happened along the way, in our words.
+fn aside(doc: &mut Doc, r: &Request, now: Timestamp) {
+    if let Some(old) = &r.body.replaces {
+        doc.pair(say!("INSTEAD OF"), &say!(Said::of(old.as_str())), Role::Text);
+    }
+    if let Some(t) = &r.course.ticket {
+        doc.pair(say!("TICKET"), &Said::of(t), Role::Text);
+    }
+    let Some(g) = &r.course.glass else { return };
+    let text = say!("BROKEN by ", g.by, " at ", Clock(g.at), ", ", g.means.word(), ": it runs on their word alone");
+    doc.pair(say!("GLASS"), &text, Role::Critical);
+    let (text, role) = match &g.review {
+        Some(v) if v.justified => (say!("justified, says ", v.by, " at ", Clock(v.at)), Role::Good),
+        Some(v) => (say!("NOT justified, says ", v.by, " at ", Clock(v.at)), Role::Bad),
+        None if g.overdue(now) => (say!("OVERDUE since ", Said::moment(g.review_due), " UTC"), Role::Critical),
+        None => (say!("by somebody else until ", Said::moment(g.review_due), " UTC"), Role::Warn),
+    };
+    doc.pair(say!("REVIEW"), &text, role);
 }
 
 /// What the policy would say to this person's approval now.
@@ -298,6 +363,9 @@ fn look_words(c: &Canvas<'_>, r: &Request) -> Said {
     match r.state {
         RequestState::Pending if mine => {
             say!("you asked for this: somebody else must approve it. ", key_of(s, Do::Withdraw), " withdraws it")
+        }
+        RequestState::Draft => {
+            say!("a draft, asked of nobody yet: watchfloor draft submit ", Said::of(r.body.id.as_str()))
         }
         RequestState::Pending if signed => say!("you have approved it; another person is needed"),
         RequestState::Pending => say!("it waits for approval"),

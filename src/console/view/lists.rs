@@ -130,7 +130,20 @@ pub fn request_role(state: RequestState) -> Role {
 fn next_step(s: &super::State, r: &Request) -> Said {
     let mine = s.my_id().is_some_and(|me| *me == r.body.requester);
     let left = usize::from(r.body.approvals_needed).saturating_sub(r.approvals.len());
+    if let Some(g) = r.course.glass.as_ref().filter(|g| g.review.is_none() && r.state.is_final()) {
+        let due = g.review_due.as_second() - s.now.as_second();
+        return if due < 0 { say!("REVIEW OVERDUE") } else { say!("review within ", Said::span(due)) };
+    }
+    let asked = r.course.open_question().filter(|_| !r.state.is_final());
+    if let Some(q) = asked {
+        return if mine { say!("ANSWER ", q.by) } else { say!(q.by, " asks back") };
+    }
     match r.state {
+        RequestState::Draft => say!("submit, or drop it"),
+        RequestState::Pending if !r.course.rungs.is_empty() && !mine => {
+            let left = Said::span(r.body.approve_by.as_second() - s.now.as_second());
+            say!("rung ", r.course.rungs.len(), ", ", left, " left")
+        }
         RequestState::Pending if mine => say!("needs ", left, " other"),
         RequestState::Pending => {
             say!("needs ", left, ", ", Said::span(r.body.approve_by.as_second() - s.now.as_second()), " left")
@@ -141,6 +154,18 @@ fn next_step(s: &super::State, r: &Request) -> Said {
             say!(done, " of ", r.body.targets.len(), " done")
         }
         _ => r.note.as_deref().map(Said::of).unwrap_or_default(),
+    }
+}
+
+/// What must not be overlooked.
+fn next_role(s: &super::State, r: &Request) -> Option<Role> {
+    let mine = s.my_id().is_some_and(|me| *me == r.body.requester);
+    let glass = r.course.glass.as_ref().filter(|g| g.review.is_none());
+    match glass {
+        Some(g) if g.overdue(s.now) => Some(Role::Critical),
+        Some(_) => Some(Role::Bad),
+        None if mine && !r.state.is_final() && r.course.open_question().is_some() => Some(Role::Warn),
+        None => None,
     }
 }
 
@@ -180,7 +205,7 @@ pub fn requests(c: &mut Canvas<'_>, panes: &Panes) {
                 (cell(&Said::of(&r.body.action), 18), final_role),
                 (cell(&Said::of(&r.body.targets.join(" ")), wide), final_role),
                 (cell(&say!(r.body.requester), 9), Role::Dim),
-                (next_step(s, r), final_role),
+                (next_step(s, r), next_role(s, r).unwrap_or(final_role)),
             ]
         },
     );

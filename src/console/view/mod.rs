@@ -312,9 +312,18 @@ fn hints(s: &State) -> &'static [Do] {
         }
         Some(Overlay::Form(_)) => &[Do::FormEnter, Do::FormNewline, Do::FormOlder, Do::Back],
         Some(Overlay::Picker(_)) => &[Do::PickTake, Do::PickDown, Do::PickUp, Do::Back],
-        Some(Overlay::Decide(_)) => {
-            &[Do::Back, Do::Execute, Do::Deny, Do::OverBudget, Do::Withdraw, Do::Reread, Do::Down]
-        }
+        Some(Overlay::Decide(_)) => &[
+            Do::Back,
+            Do::Execute,
+            Do::Deny,
+            Do::AskBack,
+            Do::OverBudget,
+            Do::Withdraw,
+            Do::GlassReview,
+            Do::Reread,
+            Do::BreakGlass,
+            Do::Down,
+        ],
         Some(Overlay::Raw(_)) => {
             &[Do::Back, Do::Evidence, Do::EvidenceBefore, Do::Raw, Do::Hex, Do::Fields, Do::PageDown, Do::Help]
         }

@@ -330,6 +330,7 @@ pub fn apply(r: &mut Request, wish: &Wish, state: RequestState, f: &Facts<'_>) {
                 reason: reason.clone(),
                 means: *means,
                 signed: signed.clone(),
+                review: None,
                 review_due: at + jiff::SignedDuration::from_hours(i64::from(f.rules.break_glass.review_hours)),
             });
         }

@@ -208,6 +208,54 @@ pub fn deny(state: &mut State) {
     form(state, f, Vec::new());
 }
 
+/// A question to whoever asked for it; for them, the answer.
+pub fn ask_back(state: &mut State) {
+    let me = state.my_id().cloned();
+    let Some(r) = state.request_in_hand() else { return };
+    let (id, answer) = (r.body.id.clone(), me.is_some_and(|me| me == r.body.requester));
+    let title = if answer {
+        say!("Answer about ", Said::of(&r.body.action))
+    } else {
+        say!("Ask back: ", Said::of(&r.body.action))
+    };
+    let mut f = Form::new(Purpose::Talk { id, answer }, title);
+    if let Some(q) = r.course.thread.last() {
+        f = f.lead(say!(q.by, ": ", q.text), Role::Text);
+    }
+    let hint = if answer { say!("approvers read it") } else { say!("the requester reads it") };
+    let f = f.lead(say!("The clock goes on."), Role::Dim).text("text", Input::block(), hint, true);
+    form(state, f, Vec::new());
+}
+
+/// Why it runs on one person's word.
+pub fn break_glass(state: &mut State) {
+    let Some(r) = state.request_in_hand() else { return };
+    let purpose = Purpose::BreakGlass { id: r.body.id.clone(), digest: r.digest.clone() };
+    let n = r.body.targets.len();
+    let f = Form::new(purpose, say!("BREAK THE GLASS: ", Said::of(&r.body.action), " on ", n, " target(s), alone"))
+        .lead(
+            say!("It skips ", r.body.approvals_needed, " approval(s), in your name. Everybody is paged."),
+            Role::Critical,
+        )
+        .lead(say!("Somebody else reviews it afterwards; what the policy forbids stays forbidden."), Role::Dim)
+        .text("reason", Input::line(""), say!("why it cannot wait"), true)
+        .text("word", Input::line(""), say!("type alone"), true);
+    form(state, f, Vec::new());
+}
+
+/// What is found of something one person ran alone.
+pub fn review_glass(state: &mut State) {
+    let Some(r) = state.request_in_hand() else { return };
+    let Some(g) = &r.course.glass else { return };
+    let options = vec![('j', say!("justified")), ('n', say!("not justified"))];
+    let f =
+        Form::new(Purpose::GlassReview(r.body.id.clone()), say!("Review: ", Said::of(&r.body.action), " by ", g.by))
+            .lead(say!("they said: ", g.reason), Role::Text)
+            .choice("it was", options, None)
+            .text("found", Input::line(""), say!("what you found"), true);
+    form(state, f, Vec::new());
+}
+
 /// For a commander: why a closed error budget is set aside.
 pub fn over_budget(state: &mut State) {
     let Some(Overlay::Decide(d)) = state.overlays.last() else { return };

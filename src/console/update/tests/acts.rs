@@ -282,7 +282,7 @@ fn a_closed_budget_is_said_and_only_a_commander_sets_it_aside() {
         assert!(effects.iter().any(|e| matches!(e, Effect::Standing { .. })), "{effects:?}");
         let id = s.requests.cursor.clone().unwrap();
         let at = s.now;
-        update(&mut s, at, Msg::Standing { id: id.clone(), result: Ok(vec![closed.clone()]) });
+        update(&mut s, at, Msg::Standing { id: id.clone(), result: Some(Ok(vec![closed.clone()])), ladder: vec![] });
         press(&mut s, "down b");
         let form = matches!(s.overlays.last(), Some(Overlay::Form(_)));
         assert_eq!(form, may, "{role:?}: {}", notice(&s));
