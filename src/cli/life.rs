@@ -93,7 +93,7 @@ pub fn draft(ctx: &Ctx, args: DraftArgs) -> Result<Exit, CliError> {
     let desk = ctx.desk()?;
     let me = super::me(ctx, &desk)?;
     let request = match args.what {
-        DraftWhat::Keep(new) => desk.keep_draft(&me, new.draft()?)?,
+        DraftWhat::Keep(new) => desk.keep_request(&me, new.draft()?)?,
         DraftWhat::Edit { id: of, new } => desk.edit_request(&me, &id(&of)?, new.draft()?)?,
         DraftWhat::Submit { id: of } => super::block_on(desk.submit(&me, &id(&of)?))??,
         DraftWhat::Drop { id: of } => desk.withdraw(&me, &id(&of)?)?,

@@ -18,7 +18,7 @@ use crate::text::Untrusted;
 
 impl Desk {
     /// Keeps a draft that is asked of nobody yet.
-    pub fn keep_draft(&self, by: &PersonId, draft: Draft) -> Result<Request> {
+    pub fn keep_request(&self, by: &PersonId, draft: Draft) -> Result<Request> {
         self.authorise(by)?;
         Ok(self.responder.keep_draft(by, draft, Timestamp::now())?)
     }
