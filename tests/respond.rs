@@ -34,14 +34,14 @@ mod approvals;
 mod crash;
 #[path = "respond/http.rs"]
 mod http;
+#[path = "respond/life.rs"]
+mod life;
 #[path = "respond/notify.rs"]
 mod notify;
 #[path = "respond/remote.rs"]
 mod remote;
 #[path = "respond/retry.rs"]
 mod retry;
-#[path = "respond/life.rs"]
-mod life;
 #[path = "respond/rollout.rs"]
 mod rollout;
 #[path = "respond/sign.rs"]
