@@ -13,6 +13,8 @@
 mod drafts;
 #[path = "fuzz/platform.rs"]
 mod platform;
+#[path = "fuzz/respond.rs"]
+mod respond;
 mod samples;
 
 use std::collections::BTreeMap;

@@ -25,13 +25,18 @@ use watchfloor::store::sqlite::SqliteStore;
 
 #[path = "common/cluster.rs"]
 mod cluster;
+mod common;
 
 #[path = "respond/ansible.rs"]
 mod ansible;
 #[path = "respond/approvals.rs"]
 mod approvals;
+#[path = "respond/board.rs"]
+mod board;
 #[path = "respond/crash.rs"]
 mod crash;
+#[path = "respond/hostile.rs"]
+mod hostile;
 #[path = "respond/http.rs"]
 mod http;
 #[path = "respond/life.rs"]

@@ -18,12 +18,33 @@ use crate::model::ids::CaseId;
 use crate::model::ids::RequestId;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ActionsArgs {
+    #[command(subcommand)]
+    what: Option<ActionsWhat>,
     /// Requests instead of the catalogue: pending, approved, executing, done, failed, ... or `all`.
     #[arg(long, value_name = "STATE")]
     requests: Option<String>,
     #[arg(long, default_value_t = 100)]
     limit: usize,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum ActionsWhat {
+    /// A new request for the targets where one failed or never began; it names the old one.
+    Retry(AfterArgs),
+    /// A new request that takes back what one did, by the action that undoes it.
+    Undo(AfterArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct AfterArgs {
+    request: String,
+    /// Also the targets of which nobody knows whether it happened.
+    #[arg(long)]
+    unknown: bool,
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,7 +125,26 @@ pub struct KillArgs {
     to: Option<String>,
 }
 
+/// A request that follows from another one.
+fn follow(ctx: &Ctx, what: ActionsWhat) -> Result<Exit, CliError> {
+    let desk = ctx.desk()?;
+    let me = super::me(ctx, &desk)?;
+    let request = match what {
+        ActionsWhat::Retry(a) => {
+            super::block_on(desk.retry(&me, &id(&a.request)?, a.unknown, a.reason.map(Into::into)))??
+        }
+        ActionsWhat::Undo(a) => {
+            super::block_on(desk.undo_request(&me, &id(&a.request)?, a.unknown, a.reason.map(Into::into)))??
+        }
+    };
+    show(ctx, &request)?;
+    Ok(Exit::Done)
+}
+
 pub fn actions(ctx: &Ctx, args: ActionsArgs) -> Result<Exit, CliError> {
+    if let Some(what) = args.what {
+        return follow(ctx, what);
+    }
     let desk = ctx.desk()?;
     let Some(state) = args.requests else {
         let mut rows = Vec::new();

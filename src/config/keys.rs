@@ -106,6 +106,7 @@ pub const SECTIONS: &[Section] = &[
     },
     Section { path: "triage.local", about: "A model inside this program, for backend = \"local\"." },
     Section { path: "respond", about: "What may be done, and who must agree." },
+    Section { path: "respond.cab", about: "The change board: asked for a ticket where the policy wants one." },
     Section { path: "operate", about: "The platform this desk depends on: objectives, rollouts, backups." },
     Section { path: "operate.prometheus.*", about: "Prometheus servers, one table each, named as you like." },
     Section { path: "operate.kubernetes.*", about: "Kubernetes clusters, one table each, named as you like." },
@@ -335,6 +336,13 @@ pub const KEYS: &[Key] = &[
     key("respond.revoked_keys", Kind::Path, "Keys that count no longer: a list or a KRL. Left out: revoked_keys beside this file, if there.")
         .like("\"revoked_keys\""),
     key("respond.organisation", Kind::Text, "Stands in the namespace of every signature, approve-v1@ORGANISATION."),
+    key("respond.cab.url", Kind::Url, "Where changes are opened. Left out: people name the ticket.")
+        .like("\"https://changes.example/api/changes\""),
+    key("respond.cab.secret", Kind::Secret, "Where the key is that signs what is sent there.").like("\"keyring:cab\""),
+    key("respond.cab.ca", Kind::Path, "PEM file of the authority that signed its certificate.").like("\"cab-ca.pem\""),
+    key("respond.cab.wait_minutes", Kind::Whole(1, 10_080), "Without a word for so long the request is denied."),
+    key("respond.cab.poll_seconds", SECONDS, "Seconds between two questions how a change stands."),
+    key("respond.cab.timeout_seconds", SECONDS, "How long one try may take."),
     key("operate.slos", Kind::Path, "Folder of objectives. Left out: slos beside this file, if there.")
         .like("\"slos\""),
     key("operate.rollouts", Kind::Path, "TOML file of rollout gates. Left out: rollouts.toml beside this file, if there.")

@@ -341,6 +341,31 @@ pub struct RespondSettings {
     pub revoked_keys: Option<PathBuf>,
     /// Stands in the namespace of every signature, `approve-v1@ORGANISATION`.
     pub organisation: String,
+    /// The change board that gives tickets to requests whose policy wants one.
+    pub cab: CabSettings,
+}
+
+/// A change board that is asked over HTTP. Without an address people name the ticket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CabSettings {
+    pub url: Option<String>,
+    /// Secret reference of the key that signs what is sent there.
+    pub secret: Option<String>,
+    /// PEM file of the authority that signed the server's certificate.
+    pub ca: Option<PathBuf>,
+    /// Without a word for so long the request is denied.
+    pub wait_minutes: u32,
+    /// Between two questions.
+    pub poll_seconds: u64,
+    /// Of one try.
+    pub timeout_seconds: u64,
+}
+
+impl Default for CabSettings {
+    fn default() -> Self {
+        Self { url: None, secret: None, ca: None, wait_minutes: 60, poll_seconds: 15, timeout_seconds: 10 }
+    }
 }
 
 impl Default for RespondSettings {
@@ -351,6 +376,7 @@ impl Default for RespondSettings {
             allowed_signers: None,
             revoked_keys: None,
             organisation: "watchfloor".into(),
+            cab: CabSettings::default(),
         }
     }
 }

@@ -153,6 +153,7 @@ async fn leader(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
     tasks.spawn(super::operate_sla::probes(Arc::clone(&desk), stop.clone()));
     tasks.spawn(super::triage::auto(Arc::clone(&desk), stop.clone()));
     tasks.spawn(super::operate_gates::keep(Arc::clone(&desk), stop.clone()));
+    tasks.spawn(super::respond::board(Arc::clone(&desk), stop.clone()));
     tasks.spawn(super::notify::keep(Arc::clone(&desk), stop.clone()));
     tasks.spawn(super::operate_backup::keep_backups(Arc::clone(&desk), stop.clone()));
     for name in desk.settings.intake.sources.keys().cloned() {

@@ -1,8 +1,11 @@
 //! Response actions: who may, then what the respond room says.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::Desk;
 use super::Result;
@@ -14,6 +17,9 @@ use crate::model::action::RequestState;
 use crate::model::action::Tried;
 use crate::model::ids::PersonId;
 use crate::model::ids::RequestId;
+use crate::respond::cab::Change;
+use crate::respond::execute::Clock;
+use crate::respond::simulate::Simulation;
 use crate::store::Store;
 use crate::text::Untrusted;
 
@@ -117,6 +123,57 @@ impl Desk {
         Ok(done)
     }
 
+    /// Asks again for the targets where it failed or never began; `unknown`: where nobody knows, too.
+    pub async fn retry(
+        &self,
+        by: &PersonId,
+        id: &RequestId,
+        unknown: bool,
+        reason: Option<Untrusted>,
+    ) -> Result<Request> {
+        self.authorise(by)?;
+        if let Some(old) = self.request(id)? {
+            self.may_remove(&old.body.action, &old.body.targets, None).await?;
+        }
+        Ok(self.responder.retry(by, id, unknown, reason, Timestamp::now()).await?)
+    }
+
+    /// Asks for the action that takes it back.
+    pub async fn undo_request(
+        &self,
+        by: &PersonId,
+        id: &RequestId,
+        unknown: bool,
+        reason: Option<Untrusted>,
+    ) -> Result<Request> {
+        self.authorise(by)?;
+        Ok(self.responder.undo(by, id, unknown, reason, Timestamp::now()).await?)
+    }
+
+    /// What another policy, or without a file the one in force, would have said since then.
+    pub fn simulate(&self, policy: Option<&Path>, since: Timestamp) -> Result<Simulation> {
+        Ok(self.responder.simulate(policy, since)?)
+    }
+
+    /// Whether a change board is asked by itself.
+    pub fn has_board(&self) -> bool {
+        self.exercise.is_none() && self.settings.respond.cab.url.is_some()
+    }
+
+    /// Puts requests before the change board and does what it says. Returns how many moved.
+    pub async fn ask_board(&self) -> Result<usize> {
+        if !self.has_board() || self.read_only {
+            return Ok(0);
+        }
+        let clock = Clock::starting(Timestamp::now());
+        Ok(self.responder.ask_board(&self.settings.respond.cab, &self.settings.desk.name, clock).await?)
+    }
+
+    /// How the change board stands to a request, if it was put before it.
+    pub fn board_change(&self, id: &RequestId) -> Result<Option<Change>> {
+        Ok(self.responder.change(id)?)
+    }
+
     /// Who stopped all execution, and when, if it is stopped.
     pub fn kill_switch(&self) -> Result<Option<(PersonId, Timestamp)>> {
         Ok(self.store.kill_switch()?)
@@ -125,5 +182,27 @@ impl Desk {
     pub fn set_kill_switch(&self, by: &PersonId, on: bool) -> Result<()> {
         self.authorise(by)?;
         Ok(self.responder.kill(by, on, Timestamp::now())?)
+    }
+}
+
+/// Asks the change board by itself. Only one process does.
+pub(super) async fn board(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+    if !desk.has_board() {
+        return;
+    }
+    let mut said = String::new();
+    while !super::live::stopped_within(&mut stop, Duration::from_secs(1)).await {
+        let asked = tokio::select! {
+            asked = desk.ask_board() => asked,
+            _ = stop.wait_for(|s| *s) => return,
+        };
+        match asked.map_err(|e| e.to_string()) {
+            Ok(_) => said.clear(),
+            Err(e) if e != said => {
+                tracing::warn!(error = %e, "the change board");
+                said = e;
+            }
+            Err(_) => {}
+        }
     }
 }

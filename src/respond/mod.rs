@@ -11,7 +11,9 @@
 //! intent is on the disk before anything starts, and a request that began but whose executor is gone ends as failed,
 //! with receipts that say what is not known. Whether an executor is gone is told by a lock the kernel holds for it.
 
+pub mod again;
 pub mod approve;
+pub mod cab;
 pub mod catalogue;
 mod decide;
 pub mod digest;
@@ -33,6 +35,7 @@ mod recover;
 pub mod request;
 mod run;
 pub mod sign;
+pub mod simulate;
 mod talk;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -55,6 +58,7 @@ pub use execute::kubernetes::catalogue as rollout_actions;
 pub use execute::kubernetes::offered;
 pub use leftover::is_drill;
 pub use policy::Policy;
+pub use wire::retry_after;
 
 use crate::audit::{Audit, AuditError};
 use crate::config::Faults;

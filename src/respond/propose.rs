@@ -24,7 +24,21 @@ impl Responder {
     /// Makes a request of a draft: targets and parameters are checked, the policy is asked, the exact commands are
     /// made and tried without effect, and it is recorded and stored. It waits for approval, unless none is needed.
     pub async fn propose(&self, by: &PersonId, draft: Draft, now: Timestamp) -> Result<Request> {
-        let (prepared, dry) = self.tried(by, draft, None, now).await?;
+        let (prepared, dry) = self.tried(by, draft, From::default(), now).await?;
+        let inner = self.inner.clone();
+        spawn_blocking(move || finish(&inner, prepared, dry, now)).await.map_err(lost)?
+    }
+
+    /// The same of one that follows from another request, and names it.
+    pub(super) async fn propose_after(
+        &self,
+        by: &PersonId,
+        draft: Draft,
+        after: RequestId,
+        now: Timestamp,
+    ) -> Result<Request> {
+        let from = From { after: Some(after), kept: None };
+        let (prepared, dry) = self.tried(by, draft, from, now).await?;
         let inner = self.inner.clone();
         spawn_blocking(move || finish(&inner, prepared, dry, now)).await.map_err(lost)?
     }
@@ -33,7 +47,8 @@ impl Responder {
     pub async fn submit(&self, by: &PersonId, id: &RequestId, now: Timestamp) -> Result<Request> {
         let (inner, who, which) = (self.inner.clone(), by.clone(), id.clone());
         let kept = spawn_blocking(move || super::drafts::mine(&inner, &who, &which, now)).await.map_err(lost)??;
-        let (prepared, dry) = self.tried(by, kept.as_draft(), Some(kept), now).await?;
+        let (prepared, dry) =
+            self.tried(by, kept.as_draft(), From { after: kept.body.replaces.clone(), kept: Some(kept) }, now).await?;
         let inner = self.inner.clone();
         spawn_blocking(move || finish(&inner, prepared, dry, now)).await.map_err(lost)?
     }
@@ -44,7 +59,7 @@ impl Responder {
         if draft.reason.expose().trim().is_empty() {
             draft.reason = "not given yet".into();
         }
-        let (prepared, dry) = self.tried(by, draft, None, now).await?;
+        let (prepared, dry) = self.tried(by, draft, From::default(), now).await?;
         let Prepared { body, mut findings, .. } = prepared;
         findings.extend(dry.findings);
         Ok(Tried {
@@ -57,15 +72,9 @@ impl Responder {
     }
 
     /// Checked, with its commands, and tried without effect.
-    async fn tried(
-        &self,
-        by: &PersonId,
-        draft: Draft,
-        kept: Option<Request>,
-        now: Timestamp,
-    ) -> Result<(Prepared, DryRun)> {
+    async fn tried(&self, by: &PersonId, draft: Draft, from: From, now: Timestamp) -> Result<(Prepared, DryRun)> {
         let (inner, who) = (self.inner.clone(), by.clone());
-        let mut prepared = spawn_blocking(move || prepare(&inner, &who, draft, kept, now)).await.map_err(lost)??;
+        let mut prepared = spawn_blocking(move || prepare(&inner, &who, draft, from, now)).await.map_err(lost)??;
         let planned = execute::plan(&prepared.def, &prepared.body, self.inner.ways()).await;
         if let Some(commands) = planned.map_err(RespondError::Refused)? {
             prepared.body.commands = commands;
@@ -89,6 +98,15 @@ pub(super) fn lost(e: tokio::task::JoinError) -> RespondError {
     RespondError::Unavailable(format!("it was given up: {e}"))
 }
 
+/// Where a proposal comes from.
+#[derive(Default)]
+struct From {
+    /// The request it follows.
+    after: Option<RequestId>,
+    /// It was kept as a draft before.
+    kept: Option<Request>,
+}
+
 struct Prepared {
     def: ActionDef,
     body: RequestBody,
@@ -97,7 +115,8 @@ struct Prepared {
     kept: bool,
 }
 
-fn prepare(inner: &Inner, by: &PersonId, draft: Draft, kept: Option<Request>, now: Timestamp) -> Result<Prepared> {
+fn prepare(inner: &Inner, by: &PersonId, draft: Draft, from: From, now: Timestamp) -> Result<Prepared> {
+    let From { after, kept } = from;
     let rules = inner.in_force()?;
     rules.person(by)?;
     let def = rules.catalogue.get(&draft.action).map_err(RespondError::Usage)?.clone();
@@ -142,7 +161,7 @@ fn prepare(inner: &Inner, by: &PersonId, draft: Draft, kept: Option<Request>, no
         audit_head: head.to_string(),
         undo: def.undo.clone(),
         contains: def.contains,
-        replaces: kept.as_ref().and_then(|k| k.body.replaces.clone()),
+        replaces: after,
     };
     body.commands = execute::render(&def, &body).map_err(RespondError::Refused)?;
     findings.extend(super::govern::findings(&body, &rules.policy, &rules.roster));

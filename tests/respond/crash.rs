@@ -27,8 +27,13 @@ fn executor(dir: &Path, r: &Request) -> Child {
         .unwrap()
 }
 
-fn marked(r: &Request) -> usize {
-    let mark = format!("WATCHFLOOR_REQUEST={}\0", r.body.id);
+pub fn marked(r: &Request) -> usize {
+    marked_id(r.body.id.as_str())
+}
+
+/// Processes that run for this request.
+pub fn marked_id(id: &str) -> usize {
+    let mark = format!("WATCHFLOOR_REQUEST={id}\0");
     let all = fs::read_dir("/proc").unwrap().flatten();
     all.filter(|e| {
         fs::read(e.path().join("environ")).is_ok_and(|c| memchr::memmem::find(&c, mark.as_bytes()).is_some())

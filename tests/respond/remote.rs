@@ -74,7 +74,7 @@ impl Sshd {
 
 /// Hosts web1 to web3 are that server; web4 is known by another key, web5 by none. `quiet` takes connections and says
 /// nothing.
-fn site(d: &Path, sshd: &Sshd, quiet: u16) -> Desk {
+pub fn site(d: &Path, sshd: &Sshd, quiet: u16) -> Desk {
     let host = fs::read_to_string(d.join("host.pub")).unwrap();
     let other = keygen(d, "other", &["ed25519"]);
     let known = ["web1", "web2", "web3", "quiet"].map(|n| format!("{n} {host}")).concat();
@@ -92,6 +92,7 @@ fn site(d: &Path, sshd: &Sshd, quiet: u16) -> Desk {
     tool("some", "case $1 in web2) echo broken >&2; exit 3;; esac; echo \"$SSH_CONNECTION\"");
     tool("hang", "echo begun; touch \"$(dirname \"$0\")/$1.begun\"; exec sleep 61");
     tool("late", "exit 255");
+    tool("flood", "exec cat /dev/zero");
     let hosts = ["web1", "web2", "web3", "web4", "web5"].map(|h| format!("\"{h}=127.0.0.1:{}\"", sshd.port)).join(", ");
     let action = |name: &str, argv: &str, limit: u64| {
         format!(
@@ -114,6 +115,7 @@ fn site(d: &Path, sshd: &Sshd, quiet: u16) -> Desk {
         action("hang", "hang\", \"{{target}}\"", 3),
         action("cut", "hang\", \"{{target}}\"", 60),
         action("late", "late\"", 20),
+        action("flood", "flood\"", 60),
     ];
     desk(d, &actions.join("\n"), "")
 }

@@ -112,16 +112,16 @@ fn placeholder(word: &str) -> Option<&str> {
 
 /// A host of the list.
 #[derive(Debug, PartialEq, Eq)]
-struct Host<'a> {
-    name: &'a str,
-    address: &'a str,
-    port: u16,
+pub struct Host<'a> {
+    pub name: &'a str,
+    pub address: &'a str,
+    pub port: u16,
     /// The address is another than the name, so its key is looked up under the name.
-    alias: bool,
+    pub alias: bool,
 }
 
 impl<'a> Host<'a> {
-    fn parse(entry: &'a str, port: u16) -> Result<Self, String> {
+    pub fn parse(entry: &'a str, port: u16) -> Result<Self, String> {
         let expected = || format!("expected NAME, NAME=ADDRESS or NAME=ADDRESS:PORT, found {entry:?}");
         let name_ok = |s: &str| super::super::value::check(&ParamType::Host, s).is_ok();
         let Some((name, rest)) = entry.split_once('=') else {

@@ -246,6 +246,12 @@ fn headline(n: &Bulletin) -> String {
     format!("{tier}{what}: {verb}{by}")
 }
 
+/// What it is about, in a word that is never empty.
+fn subject(n: &Bulletin, max: usize) -> String {
+    let named = [n.targets.first(), Some(&n.desk)].into_iter().flatten().map(|t| line(t, max));
+    named.into_iter().find(|t| !t.trim().is_empty()).unwrap_or_else(|| "watchfloor".into())
+}
+
 /// Names and values, in a fixed order, for details and tables.
 fn facts(n: &Bulletin) -> Vec<(&'static str, String)> {
     let mut out = vec![("event", n.what.word().to_owned()), ("desk", n.desk.clone())];

@@ -5,7 +5,7 @@
 use reqwest::{Method, Url};
 use serde_json::{Map, Value, json};
 
-use super::{Message, Notifier, Place, block, facts, headline, line};
+use super::{Message, Notifier, Place, block, facts, headline, line, subject};
 use crate::model::happening::{Bulletin, Phase, Urgency};
 
 pub struct Opsgenie {
@@ -48,7 +48,7 @@ impl Notifier for Opsgenie {
                     "alias": alias,
                     "description": block(n.text.expose(), 15_000),
                     "source": source,
-                    "entity": line(n.targets.first().unwrap_or(&n.desk), 512),
+                    "entity": subject(n, 512),
                     "tags": ["watchfloor", n.what.word()],
                     "details": details,
                     "priority": match n.what.urgency() {

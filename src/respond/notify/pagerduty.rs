@@ -4,7 +4,7 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Message, Notifier, Place, block, facts, headline, line};
+use super::{Message, Notifier, Place, block, facts, headline, line, subject};
 use crate::model::happening::{Bulletin, Happening, Phase, Urgency};
 
 pub struct PagerDuty {
@@ -30,7 +30,7 @@ impl Notifier for PagerDuty {
             body["client"] = json!("watchfloor");
             body["payload"] = json!({
                 "summary": line(&headline(n), 1_024),
-                "source": line(n.targets.first().unwrap_or(&n.desk), 255),
+                "source": subject(n, 255),
                 "severity": match n.what.urgency() {
                     _ if n.what == Happening::Test => "info",
                     Urgency::Critical => "critical",
