@@ -7,6 +7,7 @@ use super::state::playbook;
 use super::state::{Overlay, State, Tab};
 use super::update::{cases, steps};
 use super::words::{Said, say};
+use crate::model::action::ReceiptState;
 use crate::model::action::RequestState;
 use crate::model::alert::Status;
 use crate::model::person::Role;
@@ -298,6 +299,8 @@ actions! {
     BreakGlass "break-glass" Decide Acts can_break_glass "break glass" "In an emergency: let it run on your word alone. Everybody is told, and somebody else reviews it.";
     GlassReview "review-glass" Approvals Acts can_review "review" "Say whether it was right that one person ran this alone.";
     Withdraw "withdraw" Decide Acts can_withdraw "withdraw" "Take your own request back.";
+    RetryFailed "retry-failed" Decide Acts can_retry "ask again" "Ask again for the targets where it failed or never began: a new request that names this one.";
+    UndoRequest "undo-request" Decide Acts can_take_back "take back" "Ask for what undoes it, where it was done: a new request that names this one.";
     Reread "reread" Decide Reads has_changed "read anew" "Show the request as it is now, after it changed.";
     TypeName "type-name" Decide Reads asks_for_name "type" "Begin typing what is asked for.";
 
@@ -602,6 +605,28 @@ fn can_withdraw(s: &State) -> Result<(), Said> {
         }
         (Some(r), Some(me)) if r.body.requester != me.id => Err(say!("only ", r.body.requester, " can withdraw it")),
         _ => Ok(()),
+    }
+}
+
+fn can_retry(s: &State) -> Result<(), Said> {
+    follows(s, |r| matches!(r, ReceiptState::Failed | ReceiptState::Skipped), "no target of it failed")
+}
+
+fn can_take_back(s: &State) -> Result<(), Said> {
+    if s.request_in_hand().is_some_and(|r| r.body.undo.is_none()) {
+        return Err(say!("it cannot be undone by an action"));
+    }
+    follows(s, |r| r == ReceiptState::Done, "it was done nowhere")
+}
+
+/// It ran, and some target ended so that there is something to ask for.
+fn follows(s: &State, wanted: impl Fn(ReceiptState) -> bool, none: &'static str) -> Result<(), Said> {
+    writing(s)?;
+    match s.request_in_hand() {
+        None => Err(say!("no request is under the cursor")),
+        Some(r) if !matches!(r.state, RequestState::Done | RequestState::Failed) => Err(say!("it has not run")),
+        Some(r) if !r.receipts.iter().any(|x| wanted(x.state)) => Err(say!(none)),
+        Some(_) => Ok(()),
     }
 }
 

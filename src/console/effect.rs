@@ -82,6 +82,16 @@ impl Runner {
                 let desk = Arc::clone(&self.desk);
                 self.spawn(async move { Msg::Proposed(propose(&desk, &by, draft, then).await.map(Box::new)) });
             }
+            Effect::Follow { by, id, undo } => {
+                let desk = Arc::clone(&self.desk);
+                self.spawn(async move {
+                    let result = match undo {
+                        true => desk.undo_request(&by, &id, false, None).await,
+                        false => desk.retry(&by, &id, false, None).await,
+                    };
+                    Msg::Proposed(result.map(Box::new).map_err(|e| said(&e)))
+                });
+            }
             Effect::ProposeStep { by, run, visit, draft } => {
                 let desk = Arc::clone(&self.desk);
                 self.spawn(async move {

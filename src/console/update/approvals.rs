@@ -264,6 +264,14 @@ pub fn withdraw(state: &mut State, out: &mut Out) {
     }
 }
 
+/// Asks for a request that follows from this one: what failed once more, or what was done taken back.
+pub fn follow(state: &mut State, undo: bool, out: &mut Out) {
+    let by = state.my_id().cloned();
+    if let (Some(r), Some(by)) = (state.request_in_hand(), by) {
+        out.push(Effect::Follow { by, id: r.body.id.clone(), undo });
+    }
+}
+
 pub fn proposed(state: &mut State, result: Result<Box<Request>, Said>, out: &mut Out) {
     let aborting = std::mem::take(&mut state.aborting);
     match result {

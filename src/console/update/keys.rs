@@ -298,6 +298,8 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
         Do::BreakGlass => open::break_glass(state),
         Do::GlassReview => open::review_glass(state),
         Do::Withdraw => approvals::withdraw(state, out),
+        Do::RetryFailed => approvals::follow(state, false, out),
+        Do::UndoRequest => approvals::follow(state, true, out),
         Do::Reread => approvals::reread(state, out),
         Do::TypeName => {
             if let Some(Overlay::Decide(d)) = state.overlays.last_mut() {

@@ -289,6 +289,12 @@ pub enum Effect {
         by: PersonId,
         id: RequestId,
     },
+    /// A request that asks for its failed targets again, or takes back what it did.
+    Follow {
+        by: PersonId,
+        id: RequestId,
+        undo: bool,
+    },
     Execute {
         by: PersonId,
         id: RequestId,

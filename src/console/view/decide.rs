@@ -371,6 +371,10 @@ fn look_words(c: &Canvas<'_>, r: &Request) -> Said {
         RequestState::Pending => say!("it waits for approval"),
         RequestState::Approved => say!("approved: ", key_of(s, Do::Execute), " runs it, once"),
         RequestState::Executing => say!("it is running"),
+        RequestState::Failed => say!("it failed: ", key_of(s, Do::RetryFailed), " asks again for what did not work"),
+        RequestState::Done if r.body.undo.is_some() => {
+            say!("it is done: ", key_of(s, Do::UndoRequest), " asks for it to be taken back")
+        }
         state => say!("it is ", state.word(), ": nothing more can happen to it"),
     }
 }

@@ -319,6 +319,8 @@ fn hints(s: &State) -> &'static [Do] {
             Do::AskBack,
             Do::OverBudget,
             Do::Withdraw,
+            Do::RetryFailed,
+            Do::UndoRequest,
             Do::GlassReview,
             Do::Reread,
             Do::BreakGlass,
