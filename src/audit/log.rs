@@ -31,6 +31,8 @@ pub struct Audit {
     dir: PathBuf,
     /// What this process last saw of the log's end. Always checked against the log before it is believed.
     tail: Mutex<Option<Tail>>,
+    /// What this process has checked from the first record on.
+    pub(super) checked: Mutex<Option<super::prefix::Checked>>,
 }
 
 /// The end of the log.
@@ -63,7 +65,7 @@ struct Torn {
 }
 
 /// An error before it knows its file.
-enum Trouble {
+pub(super) enum Trouble {
     Io(std::io::Error),
     Damaged(String),
 }
@@ -78,7 +80,7 @@ impl Audit {
     /// Opens the log in `dir`, making the folder if need be. A folder that cannot be written is no error here: reading
     /// works, and each append says why it cannot be done.
     pub fn open(dir: &Path) -> Result<Self, AuditError> {
-        let audit = Self { dir: dir.to_owned(), tail: Mutex::new(None) };
+        let audit = Self { dir: dir.to_owned(), tail: Mutex::new(None), checked: Mutex::new(None) };
         if let Err(e) = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
             tracing::warn!(error = %e, "the audit folder cannot be made");
         }
@@ -344,7 +346,7 @@ impl Audit {
         }
     }
 
-    fn cannot_read(&self, t: Trouble) -> AuditError {
+    pub(super) fn cannot_read(&self, t: Trouble) -> AuditError {
         match t {
             Trouble::Io(e) => AuditError::Unreadable { path: self.log_path(), why: e.to_string() },
             Trouble::Damaged(why) => self.damaged(why),
@@ -386,7 +388,7 @@ fn parse_checkpoint(bytes: &[u8]) -> Result<(Tail, Head), String> {
 }
 
 /// Takes the advisory lock; it ends with the file.
-fn lock(file: &File, exclusive: bool) -> std::io::Result<()> {
+pub(super) fn lock(file: &File, exclusive: bool) -> std::io::Result<()> {
     let start = Instant::now();
     loop {
         let got = if exclusive { fs4::FileExt::try_lock(file) } else { fs4::FileExt::try_lock_shared(file) };
@@ -406,7 +408,7 @@ fn sync_dir(dir: &Path) -> std::io::Result<()> {
 }
 
 /// The record we know as the last one must still stand where it stood.
-fn still_there(file: &File, tail: &Tail) -> Result<(), Trouble> {
+pub(super) fn still_there(file: &File, tail: &Tail) -> Result<(), Trouble> {
     if tail.tree.size() == 0 {
         return Ok(());
     }
@@ -452,13 +454,13 @@ fn catch_up(file: &File, tail: &mut Tail, len: u64, from_start: bool) -> Result<
     }
 }
 
-fn fits(read: &record::Read, tail: &Tail) -> bool {
+pub(super) fn fits(read: &record::Read, tail: &Tail) -> bool {
     let size = tail.tree.size();
     let prev = if size == 0 { NO_PREV } else { tail.last };
     read.record.seq == size && read.record.prev == hex::encode(prev) && read.record.hash == hex::encode(read.hash)
 }
 
-fn take_in(tail: &mut Tail, hash: Hash, line: usize) {
+pub(super) fn take_in(tail: &mut Tail, hash: Hash, line: usize) {
     tail.tree.push(hash);
     tail.last = hash;
     tail.last_start = tail.end;

@@ -25,6 +25,7 @@
 mod export;
 mod log;
 mod merkle;
+mod prefix;
 mod record;
 mod scan;
 mod verify;
@@ -35,7 +36,7 @@ pub use export::{to_csv, to_ndjson};
 pub use log::Audit;
 pub use merkle::{Hash, consistent};
 pub use scan::{AuditFilter, Scan};
-pub use verify::{Fault, VerifyReport, verify};
+pub use verify::{Fault, VerifyReport, verify, verify_heads};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {

@@ -377,3 +377,64 @@ fn python_alone_can_verify_it() {
     let out = run(&path, None).unwrap();
     assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("line 3"), "{out:?}");
 }
+
+#[test]
+fn a_head_is_checked_against_what_was_added_and_never_taken_on_trust() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path()).unwrap();
+    let at = "2026-11-21T12:00:00Z".parse().unwrap();
+    let add = |n: usize| {
+        for i in 0..n {
+            audit.append(None, "x", None, serde_json::json!({ "i": i }), at).unwrap();
+        }
+        audit.head().unwrap()
+    };
+    let read = || audit.checked.lock().unwrap().as_ref().unwrap().read;
+    let (first, second) = (add(50), add(50));
+    audit.begins_with(&first).unwrap().unwrap();
+    let all = read();
+    audit.begins_with(&second).unwrap().unwrap();
+    assert_eq!(read(), all, "nothing was added, nothing is read");
+    let third = add(1);
+    audit.begins_with(&third).unwrap().unwrap();
+    assert!(read() - all < all / 50, "only what was added");
+    assert_eq!(read(), std::fs::metadata(audit.log_path()).unwrap().len());
+    let forged = Head { size: 50, root: third.root.clone() };
+    assert!(audit.begins_with(&forged).unwrap().unwrap_err().contains("have the root"));
+    let longer = Head { size: 500, root: third.root.clone() };
+    assert!(audit.begins_with(&longer).unwrap().unwrap_err().contains("holds 101 records"));
+    // Another log under the same name is read from its beginning.
+    let text = std::fs::read_to_string(audit.log_path()).unwrap();
+    std::fs::rename(audit.log_path(), dir.path().join("kept")).unwrap();
+    std::fs::write(audit.log_path(), text.replacen("\"i\":7", "\"i\":8", 1)).unwrap();
+    assert!(audit.begins_with(&third).unwrap().unwrap_err().contains("record 7 is damaged"));
+    // And one cut short has lost what was signed.
+    let cut: String = text.lines().take(40).map(|l| format!("{l}\n")).collect();
+    std::fs::write(audit.log_path(), cut).unwrap();
+    assert!(audit.begins_with(&first).unwrap().is_err());
+    std::fs::rename(dir.path().join("kept"), audit.log_path()).unwrap();
+    audit.begins_with(&first).unwrap().unwrap();
+}
+
+#[test]
+fn a_conditional_record_is_written_only_while_nothing_says_no() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = "2026-11-21T12:00:00Z".parse().unwrap();
+    let logs: Vec<Audit> = (0..4).map(|_| Audit::open(dir.path()).unwrap()).collect();
+    std::thread::scope(|s| {
+        for log in &logs {
+            s.spawn(move || {
+                for _ in 0..20 {
+                    let none = || {
+                        let there = log.records(&AuditFilter::request("r"), 10).map_err(|e| e.to_string())?;
+                        if there.is_empty() { Ok(()) } else { Err("there".to_owned()) }
+                    };
+                    log.append_if(None, "once", Some("r"), serde_json::json!({}), at, none).unwrap().ok();
+                    log.append(None, "often", None, serde_json::json!({}), at).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(logs[0].records(&AuditFilter::request("r"), 100).unwrap().len(), 1);
+    assert!(verify(dir.path(), None).unwrap().ok);
+}

@@ -47,6 +47,11 @@ pub struct VerifyReport {
 /// Checks a log (a file) or an audit folder (its log against its checkpoint too), and, with a `known` head, that the
 /// log still begins with exactly the records of that head. Errors only when the file cannot be read at all.
 pub fn verify(dir_or_file: &Path, known: Option<&Head>) -> Result<VerifyReport, AuditError> {
+    verify_heads(dir_or_file, known, &[])
+}
+
+/// The same with heads that people signed.
+pub fn verify_heads(dir_or_file: &Path, known: Option<&Head>, signed: &[Head]) -> Result<VerifyReport, AuditError> {
     let is_dir = dir_or_file.is_dir();
     let file = if is_dir { dir_or_file.join(LOG) } else { dir_or_file.to_owned() };
     let fail = |e: std::io::Error| AuditError::Unreadable { path: file.clone(), why: e.to_string() };
@@ -55,6 +60,7 @@ pub fn verify(dir_or_file: &Path, known: Option<&Head>) -> Result<VerifyReport, 
     if let Some(head) = known {
         walk.anchors.push(Anchor::new("the known head", head));
     }
+    walk.anchors.extend(signed.iter().map(|head| Anchor::new("a signed checkpoint", head)));
     match checkpoint {
         Some(Ok(head)) => walk.anchors.push(Anchor::new("the checkpoint", &head)),
         Some(Err(why)) => walk.fault(None, 0, 0, format!("the file {CHECKPOINT} {why}")),

@@ -8,7 +8,9 @@ use super::Exit;
 use crate::desk::audit::AuditFilter;
 use crate::desk::audit::to_csv;
 use crate::desk::audit::to_ndjson;
-use crate::desk::audit::verify;
+use crate::desk::audit::verify_heads;
+use crate::desk::checkpoint::checkpoints;
+use crate::desk::checkpoint::signer_files;
 use crate::model::audit::Head;
 use crate::model::ids::PersonId;
 
@@ -39,6 +41,12 @@ enum What {
     },
     /// The present head, `SIZE:ROOT`. Write it down somewhere else.
     Head,
+    /// Put your name to the present head: `audit verify` then finds a log cut or rewritten before it.
+    Checkpoint {
+        /// With a key of yours in the ssh-agent; without it, those that were signed are listed.
+        #[arg(long)]
+        sign: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,7 +90,9 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
                 Some(path) => path,
                 None => ctx.data_dir()?.join("audit"),
             };
-            let report = verify(&path, head.as_ref()).map_err(|e| CliError::unreachable(e.to_string()))?;
+            let signed = signed_heads(ctx, &path)?;
+            let report =
+                verify_heads(&path, head.as_ref(), &signed).map_err(|e| CliError::unreachable(e.to_string()))?;
             ctx.out().value(&report)?;
             for fault in &report.faults {
                 let line = if fault.line == 0 {
@@ -100,6 +110,9 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
             }
             if report.ok {
                 ctx.out().line(format!("ok: {} records, head {}:{}", report.size, report.size, report.root))?;
+                if !signed.is_empty() {
+                    ctx.out().line(format!("it fits {} signed checkpoint(s)", signed.len()))?;
+                }
                 return Ok(Exit::Done);
             }
             Ok(Exit::No)
@@ -117,6 +130,28 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
             Ok(Exit::Done)
         }
         What::Export { csv, filter } => export(ctx, csv, filter),
+        What::Checkpoint { sign: true } => {
+            let desk = ctx.desk()?;
+            let head = desk.sign_checkpoint(&super::me(ctx, &desk)?)?;
+            ctx.out().value(&head)?;
+            ctx.out().line(format!("signed: {head}"))?;
+            Ok(Exit::Done)
+        }
+        What::Checkpoint { sign: false } => {
+            let found = checkpoints(&ctx.data_dir()?.join("audit"), &signer_files(ctx.loaded()?))?;
+            let mut rows = Vec::new();
+            for f in &found {
+                ctx.out().item(f)?;
+                rows.push(vec![
+                    f.at.map_or_else(|| "-".into(), |t| format!("{t:.0}")),
+                    f.by.as_ref().map_or("-", PersonId::as_str).to_owned(),
+                    f.why.clone().unwrap_or_else(|| "good".into()),
+                    f.head.as_ref().map_or_else(|| "-".into(), ToString::to_string),
+                ]);
+            }
+            ctx.out().table(&["AT", "BY", "SIGNATURE", "HEAD"], &rows)?;
+            Ok(if found.iter().all(|f| f.why.is_none()) { Exit::Done } else { Exit::No })
+        }
         What::Head => {
             let head = ctx.desk()?.audit_head()?;
             ctx.out().value(&head)?;
@@ -124,6 +159,26 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
             Ok(Exit::Done)
         }
     }
+}
+
+/// Heads with a good signature beside this log; of the others it is told why they count nothing.
+fn signed_heads(ctx: &Ctx, path: &std::path::Path) -> Result<Vec<Head>, CliError> {
+    // A log on its own, or settings that cannot be read, is still verified without.
+    let Ok(loaded) = ctx.loaded() else { return Ok(Vec::new()) };
+    if !path.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut good = Vec::new();
+    for f in checkpoints(path, &signer_files(loaded))? {
+        match (f.why, f.head) {
+            (None, Some(head)) => good.push(head),
+            (why, _) => {
+                let by = f.by.as_ref().map_or("somebody", PersonId::as_str);
+                ctx.out().note(format!("a checkpoint signed by {by} does not count: {}", why.unwrap_or_default()))?;
+            }
+        }
+    }
+    Ok(good)
 }
 
 fn export(ctx: &Ctx, csv: bool, filter: Filter) -> Result<Exit, CliError> {

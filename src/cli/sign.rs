@@ -68,9 +68,10 @@ fn agreed(ctx: &Ctx) -> Result<bool, CliError> {
 fn show(ctx: &Ctx, asked: &Asked) -> Result<(), CliError> {
     let out = ctx.out();
     let b = &asked.request;
-    let verb = match asked.statement.reason {
-        Some(_) => "BREAK THE GLASS for",
-        None => "approve",
+    let verb = match (&asked.statement.reason, asked.drill()) {
+        (Some(_), _) => "BREAK THE GLASS for",
+        (None, true) => "approve the drill",
+        (None, false) => "approve",
     };
     out.note(format!("desk {} of {}: {verb} {}  {}", asked.statement.desk, asked.organisation, b.id, b.tier.word()))?;
     if let Some(why) = &asked.statement.reason {

@@ -8,6 +8,7 @@
 mod acts;
 pub mod bench;
 pub mod case;
+pub mod checkpoint;
 mod context;
 mod demo;
 mod error;
@@ -76,6 +77,7 @@ pub mod audit {
     pub use crate::audit::to_csv;
     pub use crate::audit::to_ndjson;
     pub use crate::audit::verify;
+    pub use crate::audit::verify_heads;
 }
 
 pub use context::Known;

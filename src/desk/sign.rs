@@ -23,7 +23,6 @@ use crate::model::ids::PersonId;
 use crate::model::ids::RequestId;
 use crate::respond::digest;
 use crate::respond::sign::Decision;
-use crate::respond::sign::Purpose;
 use crate::respond::sign::Statement;
 use crate::respond::sign::Where;
 use crate::respond::sign::agent;
@@ -51,6 +50,13 @@ pub struct Asked {
 }
 
 const KIND: &str = "watchfloor.approval";
+
+impl Asked {
+    /// Whether it is a drill, and signed as nothing else.
+    pub fn drill(&self) -> bool {
+        self.statement.decision == Decision::Drill
+    }
+}
 
 impl Desk {
     /// Everything an approver's own machine needs to decide and to sign. `since`: the head it saw last.
@@ -112,7 +118,8 @@ impl Desk {
         let signers = self.responder.signers();
         let Some(socket) = socket().filter(|_| signers.in_use()) else { return Ok(None) };
         let allowed = signers.read().map_err(DeskError::Unreachable)?.allowed;
-        let namespace = signers.namespace();
+        let statement = self.responder.statement(by, id, digest, glass, Where::Desk, Timestamp::now())?;
+        let namespace = signers.namespace(statement.decision.purpose());
         let mut keys = match agent::keys(&socket) {
             Ok(keys) => keys,
             Err(e) => {
@@ -127,13 +134,12 @@ impl Desk {
         // A security key is worth more.
         keys.sort_by_key(|k| !k.of_token());
         let Some(key) = keys.first() else { return Ok(None) };
-        let statement = self.responder.statement(by, id, digest, glass, Where::Desk, Timestamp::now())?;
         signed(&statement, &socket, key, &namespace).map(Some).map_err(DeskError::Refused)
     }
 }
 
 /// Of the agent of this session.
-fn socket() -> Option<PathBuf> {
+pub(super) fn socket() -> Option<PathBuf> {
     std::env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from)
 }
 
@@ -174,7 +180,7 @@ impl Helper {
         if digest::of_request(&asked.request).map_err(bad)? != s.digest || s.request != asked.request.id {
             return Err(DeskError::Refused("what is shown is not what would be signed: the digest differs".into()));
         }
-        if s.decision == Decision::Approve && s.by == asked.request.requester {
+        if s.decision != Decision::BreakGlass && s.by == asked.request.requester {
             return Err(DeskError::Refused(format!("{} proposed it; somebody else must approve it", s.by)));
         }
         self.witness(&asked)?;
@@ -225,7 +231,7 @@ impl Helper {
             }
         };
         let statement = Statement { place: Where::OwnMachine, at: now, ..asked.statement.clone() };
-        let namespace = namespace(Purpose::Approve, &asked.organisation);
+        let namespace = namespace(statement.decision.purpose(), &asked.organisation);
         let signed = signed(&statement, &socket, key, &namespace).map_err(DeskError::Refused)?;
         self.remember(asked)?;
         Ok(signed)

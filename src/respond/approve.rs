@@ -37,7 +37,7 @@ impl Approved {
         let leaving = super::govern::leaving(body, world.policy, world.roster);
         let facts = Facts { people: world.roster, rules: &world.policy.rules, leaving: &leaving, now };
         life::fit(request, &facts, &said(trail), &|by, signed, at, decision| {
-            worth(request, world.signers, by, signed, at, decision)
+            worth(request, world.signers, by, signed, at, decided(world.catalogue, request, decision))
         })?;
         Ok(Self { body: body.clone(), digest: digest.clone() })
     }
@@ -46,6 +46,12 @@ impl Approved {
 /// The records of a request, as far as they count for a start.
 pub(super) fn said(trail: &[AuditRecord]) -> Vec<Said<'_>> {
     trail.iter().map(|r| Said { kind: &r.kind, by: r.by.as_ref(), digest: r.body["digest"].as_str() }).collect()
+}
+
+/// As what a decision about this request is signed: an approval of a drill is one of its own kind.
+pub(super) fn decided(catalogue: &Catalogue, request: &Request, decision: Decision) -> Decision {
+    let drill = catalogue.get(&request.body.action).is_ok_and(super::is_drill);
+    if drill && decision == Decision::Approve { Decision::Drill } else { decision }
 }
 
 /// What a signature, or the want of one, is worth now.

@@ -47,9 +47,10 @@ impl Responder {
         now: Timestamp,
     ) -> Result<Statement> {
         let inner = &self.inner;
+        let kind = if glass.is_some() { Decision::BreakGlass } else { Decision::Approve };
         Ok(Statement {
             v: 1,
-            decision: if glass.is_some() { Decision::BreakGlass } else { Decision::Approve },
+            decision: super::approve::decided(&inner.in_force()?.catalogue, &inner.request(id)?, kind),
             reason: glass,
             desk: inner.signers.desk.clone(),
             request: id.clone(),
@@ -251,7 +252,8 @@ impl Inner {
         }
         Self::obey(&findings)?;
         // An approval that is worth too little sets nothing aside either.
-        let worth = self.worth(&rules, &request, by, Decision::Approve, signed.as_ref(), now)?;
+        let decision = super::approve::decided(&rules.catalogue, &request, Decision::Approve);
+        let worth = self.worth(&rules, &request, by, decision, signed.as_ref(), now)?;
         let mut set_aside = Vec::new();
         if let Some(word) = word {
             let body = json!({ "reason": word.reason, "set_aside": closed });
@@ -297,9 +299,7 @@ impl Inner {
                 let no = RespondError::Refused;
                 let read = self.signers.read().map_err(RespondError::Unavailable)?;
                 let v = read.verify(signed, body, &request.digest, by, decision, now).map_err(no)?;
-                let log = crate::audit::verify(self.audit.dir(), Some(&v.head))?;
-                if !log.ok {
-                    let why = log.faults.first().map_or("it is damaged", |f| f.what.as_str());
+                if let Err(why) = self.audit.begins_with(&v.head)? {
                     return refused(format!("the audit log is not the one that was signed: {why}"));
                 }
                 (Worth { means: v.means, key: Some(v.key.clone()) }, Some(v))

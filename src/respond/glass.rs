@@ -9,6 +9,7 @@ use super::evaluate::Stage;
 use super::life::{self, Wish};
 use super::sign::{Decision, digest_of};
 use super::{Ask, Inner, RespondError, Responder, Result, refused};
+use crate::audit::AuditFilter;
 use crate::model::action::{Means, Request, Signed};
 use crate::model::course::{GlassReview, GlassVerdict};
 use crate::model::ids::{PersonId, RequestId};
@@ -134,20 +135,27 @@ impl Responder {
     pub fn chase_reviews(&self, now: Timestamp) -> Result<usize> {
         let mut n = 0;
         for review in self.reviews(false)?.into_iter().filter(|r| r.overdue(now)) {
-            let notice = Notice {
-                key: format!("{OVERDUE}:{}", review.request),
+            let key = format!("{OVERDUE}:{}", review.request);
+            if self.inner.store.doc(super::NOTICE, &key)?.is_some() {
+                continue;
+            }
+            let id = review.request.as_str();
+            let body = json!({ "due": review.due, "by": review.by });
+            let once = || {
+                let filter = AuditFilter { kind: Some(OVERDUE.into()), ..AuditFilter::request(id) };
+                let there = self.inner.audit.records(&filter, 1).map_err(|e| e.to_string())?;
+                if there.is_empty() { Ok(()) } else { Err("recorded".to_owned()) }
+            };
+            n += usize::from(self.inner.audit.append_if(None, OVERDUE, Some(id), body, now, once)?.is_ok());
+            self.inner.tell(&Notice {
+                key,
                 at: now,
                 page: true,
                 to: Audience::Everyone,
                 title: format!("review of broken glass overdue: {} by {}", review.what, review.by),
                 text: Untrusted::new(format!("it was due at {:.0}", review.due)),
                 request: Some(review.request.clone()),
-            };
-            if self.inner.tell(&notice)? {
-                let body = json!({ "due": review.due, "by": review.by });
-                self.inner.audit.append(None, OVERDUE, Some(review.request.as_str()), body, now)?;
-                n += 1;
-            }
+            })?;
         }
         Ok(n)
     }

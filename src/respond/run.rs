@@ -204,6 +204,7 @@ fn still_agreed(inner: &Inner, begun: &Request, now: Timestamp) -> std::result::
     let leaving = rules.leaving(begun);
     let facts = rules.facts(&leaving, now);
     life::agreed(begun, &facts, &super::approve::said(&trail), &|by, signed, at, decision| {
+        let decision = super::approve::decided(&rules.catalogue, begun, decision);
         super::approve::worth(begun, &inner.signers, by, signed, at, decision)
     })
 }

@@ -437,7 +437,7 @@ async fn ten_thousand_forged_or_replayed_approvals_count_nothing() {
         key("weak"),
     );
     let signers = Signers {
-        namespace: NAMESPACE.into(),
+        organisation: "soc.example".into(),
         desk: "desk".into(),
         allowed: AllowedSigners::parse(Path::new("a"), &lines).unwrap(),
         revoked: Revoked::parse(key("lost").as_bytes()).unwrap(),
@@ -448,6 +448,15 @@ async fn ten_thousand_forged_or_replayed_approvals_count_nothing() {
     let right = c.statement(Where::Desk);
     let good = c.signed("bob", NAMESPACE, &right);
     verify(&good, body, &c.request.digest, now()).unwrap();
+
+    // A drill has a namespace, and a decision, of its own: neither signature is worth anything as the other.
+    let drill = Statement { decision: Decision::Drill, ..right.clone() };
+    let as_drill = |s: &Signed| signers.verify(s, body, &c.request.digest, &id("bob"), Decision::Drill, now());
+    let drilled = c.signed("drill", "drill-v1@soc.example", &drill);
+    as_drill(&drilled).unwrap();
+    assert!(verify(&drilled, body, &c.request.digest, now()).unwrap_err().contains("another decision"));
+    assert!(as_drill(&good).is_err() && as_drill(&c.signed("bob", NAMESPACE, &drill)).is_err());
+    assert!(as_drill(&c.signed("drill", NAMESPACE, &drill)).is_err());
 
     // Whole forgeries: every one is refused as it is, and is the start of mutations.
     let other = Statement { request: RequestId::new("01OTHER").unwrap(), ..right.clone() };

@@ -112,6 +112,70 @@ fn decision() {
     });
 }
 
+/// Requests as they come to an inbox: asked back, on the ladder, run alone and not reviewed, a draft.
+fn inbox(s: &mut State) {
+    use crate::model::action::RequestState;
+    use crate::model::course::{BreakGlass, Message, MessageKind, Rung};
+    use crate::model::ids::{PersonId, RequestId};
+    let ago = |s: i64| now().checked_sub(jiff::SignedDuration::from_secs(s)).unwrap();
+    let who = |n: &str| PersonId::new(n).unwrap();
+    let first = s.requests.rows.iter().find(|r| r.state == RequestState::Pending).unwrap().clone();
+    let make = |id: &str| {
+        let mut r = first.clone();
+        r.body.id = RequestId::new(id).unwrap();
+        r
+    };
+    let mut asked = make("01JASKED");
+    let said = |by: &str, at, kind, text: &str| Message { by: who(by), at: ago(at), kind, text: text.into() };
+    asked.course.thread = vec![
+        said("carol", 240, MessageKind::Question, "is the backup of today there?"),
+        said("bob", 180, MessageKind::Answer, "yes, since 04:00"),
+        said("carol", 60, MessageKind::Question, HOSTILE),
+    ];
+    asked.course.ticket = Some("CHG0042".into());
+    let rung = |n: u8, at, whom: &str| Rung { number: n, at: ago(at), to: vec![who("carol")], whom: whom.into() };
+    let mut silent = make("01JSILENT");
+    silent.course.rungs = vec![rung(1, 200, "leads"), rung(2, 100, "commanders")];
+    let glass = |due: i64| BreakGlass {
+        by: who("carol"),
+        at: ago(90_000),
+        digest: first.digest.clone(),
+        reason: HOSTILE.into(),
+        means: crate::model::action::Means::AgentTouch,
+        signed: None,
+        review_due: ago(due),
+        review: None,
+    };
+    let mut overdue = make("01JOVERDUE");
+    (overdue.state, overdue.course.glass) = (RequestState::Done, Some(glass(3600)));
+    let mut open = make("01JOPEN");
+    (open.state, open.course.glass) = (RequestState::Failed, Some(glass(-7200)));
+    let mut draft = make("01JDRAFT");
+    draft.state = RequestState::Draft;
+    let at = s.now;
+    update(s, at, Msg::Requests(Ok(vec![asked, silent, overdue, open, draft])));
+}
+
+#[test]
+fn inbox_list() {
+    each("inbox", |s| {
+        inbox(s);
+        press(s, "3");
+    });
+}
+
+#[test]
+fn a_request_with_its_thread_and_one_that_ran_alone() {
+    for (name, id) in [("asked", "01JASKED"), ("alone", "01JOVERDUE")] {
+        each(name, |s| {
+            inbox(s);
+            press(s, "3");
+            s.requests.cursor = crate::model::ids::RequestId::new(id);
+            press(s, "enter");
+        });
+    }
+}
+
 #[test]
 fn status() {
     each("status", |s| {

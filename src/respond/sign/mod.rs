@@ -87,6 +87,18 @@ pub enum Decision {
     Approve,
     /// It runs on this person's word alone.
     BreakGlass,
+    /// A drill is approved: what it makes is removed again. Keys for drills are good for nothing else.
+    Drill,
+}
+
+impl Decision {
+    /// Whose namespace it is signed in.
+    pub fn purpose(self) -> Purpose {
+        match self {
+            Self::Approve | Self::BreakGlass => Purpose::Approve,
+            Self::Drill => Purpose::Drill,
+        }
+    }
 }
 
 impl Statement {
@@ -111,8 +123,8 @@ impl SignerFiles {
         self.allowed.is_some()
     }
 
-    pub fn namespace(&self) -> String {
-        namespace(Purpose::Approve, &self.organisation)
+    pub fn namespace(&self, purpose: Purpose) -> String {
+        namespace(purpose, &self.organisation)
     }
 
     /// The files as they are now. A revocation list that cannot be read is an error: nothing signed counts until it
@@ -130,7 +142,7 @@ impl SignerFiles {
             }
             None => Revoked::default(),
         };
-        Ok(Signers { namespace: self.namespace(), desk: self.desk.clone(), allowed, revoked })
+        Ok(Signers { organisation: self.organisation.clone(), desk: self.desk.clone(), allowed, revoked })
     }
 }
 
@@ -142,7 +154,7 @@ fn text(path: &Path) -> Result<String, Faults> {
 /// Everything a signature is checked against.
 #[derive(Clone, Debug)]
 pub struct Signers {
-    pub namespace: String,
+    pub organisation: String,
     pub desk: String,
     pub allowed: AllowedSigners,
     pub revoked: Revoked,
@@ -194,8 +206,9 @@ impl Signers {
             return Err(format!("it was signed at {:.0}, outside the time there is for it", statement.at));
         }
         let sig = Sshsig::parse(&signed.signature).map_err(|e| format!("the signature cannot be used: {e}"))?;
-        sig.check(&self.namespace, signed.statement.as_bytes())?;
-        self.allowed.allows(by.as_str(), &sig, &self.namespace, at)?;
+        let namespace = namespace(decision.purpose(), &self.organisation);
+        sig.check(&namespace, signed.statement.as_bytes())?;
+        self.allowed.allows(by.as_str(), &sig, &namespace, at)?;
         if let Some(why) = self.revoked.revokes(&sig) {
             return Err(why);
         }

@@ -192,3 +192,50 @@ fn said_is_what_a_hostile_reason_becomes() {
     let said = Said::from_untrusted(&r.body.reason);
     assert!(!said.as_str().chars().any(|c| c.is_control() || c == '\u{202e}'));
 }
+
+#[test]
+fn asking_back_is_a_question_or_an_answer_and_wants_words() {
+    for (me, thread, answer) in [("alice", false, Some(false)), ("bob", false, None), ("bob", true, Some(true))] {
+        let mut s = open(Tier::T2, RequestState::Pending);
+        s.me = Some(person(me, me, Role::Lead));
+        if thread {
+            let Some(Overlay::Decide(d)) = s.overlays.last_mut() else { panic!() };
+            d.request.course.thread.push(crate::model::course::Message {
+                by: PersonId::new("carol").unwrap(),
+                at: now(),
+                kind: crate::model::course::MessageKind::Question,
+                text: "why?".into(),
+            });
+        }
+        press(&mut s, "r");
+        let asked = matches!(s.overlays.last(), Some(Overlay::Form(_)));
+        assert_eq!(asked, answer.is_some(), "{me} {thread}: whoever asked for it is asked first");
+        let Some(answer) = answer else { continue };
+        type_text(&mut s, "the backup is there");
+        let sent = press(&mut s, "ctrl-s");
+        let said = sent.iter().any(|e| matches!(e, Effect::Talk { answer: a, .. } if *a == answer));
+        assert!(said, "{me}: {sent:?}");
+    }
+}
+
+#[test]
+fn breaking_the_glass_wants_a_reason_and_its_word_and_is_for_the_digest_shown() {
+    let mut s = open(Tier::T2, RequestState::Pending);
+    s.me = Some(person("carol", "Carol", Role::Commander));
+    press(&mut s, "B");
+    type_text(&mut s, "it burns");
+    press(&mut s, "tab");
+    type_text(&mut s, "alon");
+    assert!(!press(&mut s, "enter").iter().any(|e| matches!(e, Effect::BreakGlass { .. })));
+    type_text(&mut s, "e");
+    let sent = press(&mut s, "enter");
+    let right = |e: &Effect| matches!(e, Effect::BreakGlass { digest, .. } if digest.starts_with("9c1e"));
+    assert!(sent.iter().any(right), "{sent:?}");
+    // An analyst is told before anything is typed, and nothing is left to break once it is approved.
+    for (role, state) in [(Role::Analyst, RequestState::Pending), (Role::Commander, RequestState::Approved)] {
+        let mut s = open(Tier::T2, state);
+        s.me = Some(person("carol", "Carol", role));
+        press(&mut s, "B");
+        assert!(!matches!(s.overlays.last(), Some(Overlay::Form(_))), "{role:?} {state:?}");
+    }
+}
