@@ -12,3 +12,7 @@
 mod common;
 #[path = "playbook/files.rs"]
 mod files;
+#[path = "playbook/hints.rs"]
+mod hints;
+#[path = "playbook/play.rs"]
+mod play;

@@ -11,7 +11,7 @@ use super::theme::Role;
 use super::words::{Clock, Said, say};
 use crate::desk::playbook_runs::fill;
 use crate::model::action::{ReceiptState, RequestState};
-use crate::model::playbook::{ACTION, Playbook, Step, StepKind};
+use crate::model::playbook::{ACTION, ANSIBLE, OPENSEARCH, Playbook, Step, StepKind};
 use crate::model::playbook_run::{Run, RunState, Visit, VisitState};
 use crate::text::Untrusted;
 
@@ -123,6 +123,9 @@ pub fn text(s: &State, page: &RunPage, width: usize) -> Doc {
     let mut doc = Doc::new(width);
     let (Some(shown), Some((visit, step))) = (&page.shown, page.step()) else { return doc };
     let (run, book) = (&shown.0, &shown.1);
+    if run.state != RunState::Running {
+        over(&mut doc, s, run);
+    }
     doc.text(0, &say!(step.name), Role::Heading);
     match visit {
         Some(v) => standing(&mut doc, v, s.now),
@@ -152,11 +155,24 @@ pub fn text(s: &State, page: &RunPage, width: usize) -> Doc {
     if let Some(v) = visit {
         became(&mut doc, v);
     }
-    leads(&mut doc, book, step);
+    leads(&mut doc, book, step, visit);
     if run.state == RunState::Running {
         known(&mut doc, run);
     }
     doc
+}
+
+/// What comes after the last step.
+fn over(doc: &mut Doc, s: &State, run: &Run) {
+    let mut said = say!("this playbook is ", run.state.word());
+    match run.case {
+        Some(id) if super::update::cases::is_closed(s, id) => said.push(&say!(", case #", id, " is closed")),
+        Some(id) => said.push(&say!("; ", key(s, Do::CloseCase), " closes case #", id, " with what came of it")),
+        None => {}
+    }
+    said.push(&say!("; ", key(s, Do::RunSheet), " writes the run sheet"));
+    doc.pair(say!("NEXT"), &said, Role::Accent);
+    doc.blank();
 }
 
 /// What this step waits for, in the order of the keys.
@@ -260,7 +276,14 @@ fn standing(doc: &mut Doc, v: &Visit, now: Timestamp) {
 fn commands(doc: &mut Doc, run: &Run, step: &Step) {
     for c in &step.commands {
         let room = doc.width.saturating_sub(2);
-        doc.rows.push(vec![(say!("| ", Said::of(&c.kind)), Role::Fence)]);
+        let kind = match c.kind.as_str() {
+            "manual" => say!("what to do"),
+            ACTION => say!("the action to propose"),
+            ANSIBLE => say!("Ansible playbook"),
+            OPENSEARCH => say!("search"),
+            other => Said::of(other),
+        };
+        doc.rows.push(vec![(say!("| ", kind), Role::Fence)]);
         let mut lines = Vec::new();
         for text in [&c.text, &c.description].into_iter().filter(|t| !t.is_empty()) {
             lines.extend(block(&fill(run, step, text)).wrap(room));
@@ -326,8 +349,10 @@ fn became(doc: &mut Doc, v: &Visit) {
     }
 }
 
-fn leads(doc: &mut Doc, book: &Playbook, step: &Step) {
+fn leads(doc: &mut Doc, book: &Playbook, step: &Step, visit: Option<&Visit>) {
+    let branch = visit.is_some_and(|v| v.parent.is_some());
     let name = |id: &str| match book.step(id) {
+        Some(s) if s.kind == StepKind::End && branch => say!("the end of this branch"),
         Some(s) if s.kind == StepKind::End => say!("the end"),
         Some(s) => say!(s.name),
         None => say!("?"),

@@ -29,6 +29,7 @@ pub use crate::playbook::lint::workable;
 pub use crate::playbook::load;
 pub use crate::playbook::react::name as react_name;
 pub use crate::playbook::sheet::markdown as sheet;
+pub use crate::playbook::sheet::marking_of_run;
 pub use crate::playbook::sheet::span;
 pub use crate::playbook::short::to_toml;
 

@@ -61,14 +61,16 @@ impl Desk {
         let (named, defs) = fitting(step, &catalogue)?;
         let known = self.known_of(run.alert, run.case)?;
         let mut actions: Vec<StepAction> = defs.into_iter().map(|def| with_known(def, &run, &known)).collect();
-        actions.sort_by_key(|a| a.targets.is_none());
+        let contains = |name: &str| catalogue.iter().any(|d| d.name == name && d.contains);
+        actions.sort_by_key(|a| (a.targets.is_none(), !contains(&a.action)));
         Ok(StepOffer {
             visit,
             named,
             actions,
             alerts: run.alert.into_iter().collect(),
             case: run.case,
-            reason: Untrusted::new(reason(&run, step, step.name.expose())),
+            // Short enough to be read whole in a field; why, a person adds.
+            reason: Untrusted::new(reason(&run, step, "")),
             run: run.id,
         })
     }
@@ -109,9 +111,12 @@ impl Desk {
     }
 }
 
-/// Names playbook, run and step.
+/// Names playbook, run and step. Who may not see a restricted run reads requests all the same: of it only its run is named.
 fn reason(run: &Run, step: &Step, rest: &str) -> String {
     let short = run.id.get(run.id.len().saturating_sub(6)..).unwrap_or(&run.id);
+    if !run.restricted.is_empty() {
+        return format!("a restricted playbook (run {short}): {rest}");
+    }
     format!("playbook {} (run {short}), step {}: {rest}", run.playbook, step.key)
 }
 

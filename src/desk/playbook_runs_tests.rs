@@ -113,6 +113,90 @@ fn a_restricted_run_is_not_there_for_others() {
     assert!(!log.contains("a name"), "{log}");
 }
 
+#[test]
+fn what_the_desk_finds_out_nobody_types() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::open(Some(dir.path().join("d")), None).unwrap();
+    let desk = &demo.desk;
+    let [alice, carol] = ["alice", "carol"].map(id);
+    // Nothing was read yet: not known, and so it is no.
+    let (answer, why) = desk.fact(crate::model::playbook::BACKUPS_FRESH);
+    assert_eq!(answer, Tri::Unknown, "{why}");
+    let run = desk.start_playbook(&alice, "infrastructure-update", Start::default()).unwrap();
+    let wished = Event::Done { visit: 1, outputs: outputs(&[("fresh", "true")]) };
+    let run = desk.playbook_event(&alice, &run.id, &wished).unwrap();
+    assert_eq!(run.visits[0].outputs["__fresh__"], Some(Untrusted::new("false")));
+    assert!(run.visits[0].notes[0].text.expose().contains("fresh is unknown"), "{:?}", run.visits[0].notes);
+    let refused = run.open().next().unwrap();
+    assert_eq!(refused.key, "refuse");
+    let set = Event::Set { name: "fresh".into(), value: Some(Untrusted::new("true")) };
+    assert!(matches!(desk.playbook_event(&alice, &run.id, &set), Err(DeskError::Refused(_))));
+    // Past it goes a commander, by name.
+    let visit = refused.n;
+    let over = Event::Done { visit, outputs: outputs(&[("overruled", "true")]) };
+    assert!(matches!(desk.playbook_event(&carol, &run.id, &over), Err(DeskError::Refused(_))));
+    let sign = Event::Sign { visit, role: "commander".into(), named: None };
+    assert!(matches!(desk.playbook_event(&alice, &run.id, &sign), Err(DeskError::Refused(_))));
+    desk.playbook_event(&carol, &run.id, &sign).unwrap();
+    let run = desk.playbook_event(&carol, &run.id, &over).unwrap();
+    assert_eq!(run.open().next().map(|v| v.key.as_str()), Some("window"));
+}
+
+#[test]
+fn a_run_belongs_to_a_case_that_is_closed_with_what_came_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::open(Some(dir.path().join("d")), None).unwrap();
+    demo.fill(60.0).unwrap();
+    let desk = &demo.desk;
+    let alice = id("alice");
+    let query = desk.parse_query("look-alike", &alice).unwrap();
+    let alert = desk
+        .rows(&query, crate::model::query::SortKey::Risk, crate::model::query::Page::First, 1)
+        .unwrap()
+        .remove(0)
+        .id;
+    let offered = desk.offer_playbooks(Some(alert), None).unwrap();
+    let best = &offered[0];
+    assert_eq!(best.key, "phishing");
+    let known = |name: &str| {
+        let asked = best.asks.iter().find(|a| a.name == name).unwrap_or_else(|| panic!("{name}: {:?}", best.asks));
+        asked.filled.clone().unwrap()
+    };
+    assert_eq!(known("__sender__").value.expose(), "accounts@parcel-notice.example");
+    assert!(known("__message_id__").from.contains("InternetMessageId"), "{:?}", known("__message_id__"));
+    let values = best.asks.iter().filter_map(|a| Some((a.name.clone(), a.filled.clone()?.value))).collect();
+    let run =
+        desk.start_playbook(&alice, "phishing", Start { alert: Some(alert), values, ..Start::default() }).unwrap();
+    let case = run.case.unwrap();
+    assert_eq!(desk.detail(alert).unwrap().unwrap().at_work[0].run, run.id);
+    desk.attach_evidence(&alice, &run.id, 1, "mail.eml", &mut &b"From: x"[..]).unwrap();
+    let summary = Untrusted::new("It was phishing.");
+    let disposition = crate::model::alert::Disposition::TruePositive;
+    let at_work = desk.close_case(&alice, case, disposition, &summary);
+    assert!(matches!(&at_work, Err(DeskError::Refused(m)) if m.contains("at work")), "{at_work:?}");
+    let done = |visit, given: &[(&str, &str)]| {
+        desk.playbook_event(&alice, &run.id, &Event::Done { visit, outputs: outputs(given) }).unwrap()
+    };
+    done(1, &[("message_id", "<1@x>"), ("sender", "a@x")]);
+    let mut now = done(2, &[("is_phishing", "false")]);
+    while let Some(n) = now.open().next().map(|v| v.n) {
+        now = done(n, &[]);
+    }
+    assert_eq!(now.state, crate::model::playbook_run::RunState::Done);
+    let view = desk.case_view(Some(&alice), case).unwrap();
+    assert_eq!((view.evidence.len(), view.alerts.len(), view.runs.len()), (1, 1, 1));
+    let drawn = view.summary.expose();
+    assert!(drawn.starts_with("Phishing message: done") && drawn.contains("is phishing false"), "{drawn}");
+    let closed = desk.close_case(&alice, case, disposition, &summary).unwrap();
+    assert!(closed.case.closed_at.is_some() && closed.closing.unwrap().summary == summary);
+    assert_eq!(closed.alerts[0].status, crate::model::alert::Status::Closed);
+    // Into a closed case nothing goes until somebody opens it again.
+    let again = desk.start_playbook(&alice, "outage", Start { case: Some(case), ..Start::default() });
+    assert!(matches!(again, Err(DeskError::Usage(_) | DeskError::Refused(_))));
+    desk.reopen_case(&alice, case, &Untrusted::new("a second recipient")).unwrap();
+    assert!(desk.case_view(None, case).unwrap().case.closed_at.is_none());
+}
+
 /// The child of the test below: works malware runs as fast as it can and prints what has been acknowledged.
 #[test]
 #[expect(clippy::disallowed_macros, reason = "this is how the parent hears what was acknowledged")]

@@ -8,6 +8,7 @@ use crate::model::playbook::Command;
 use crate::model::playbook::Playbook;
 use crate::model::playbook::Step;
 use crate::model::playbook::StepKind;
+use crate::model::playbook::Tlp;
 use crate::model::playbook_run::Run;
 use crate::model::technique;
 use crate::text::Untrusted;
@@ -16,7 +17,12 @@ use crate::text::clean;
 /// The whole playbook, and with a run of it what happened so far. Its marking stands at both ends, as TLP 2.0 asks.
 pub fn markdown(book: &Playbook, run: Option<&Run>) -> String {
     let mut out = String::new();
-    let marking = book.tlp.map_or("not marked: keep it in the house", |t| t.word());
+    let marking = match run {
+        // What happened here is for fewer people than what to do.
+        Some(_) => Some(marking_of_run(book)),
+        None => book.tlp,
+    };
+    let marking = marking.map_or("not marked: keep it in the house", |t| t.word());
     let _ = writeln!(out, "**{marking}**\n\n# {}\n", said(&book.title));
     if let Some(g) = &book.generated {
         let model = g.model.as_ref().map_or_else(|| "a model".to_owned(), said);
@@ -54,6 +60,12 @@ pub fn markdown(book: &Playbook, run: Option<&Run>) -> String {
     }
     let _ = writeln!(out, "\n**{marking}**");
     out
+}
+
+/// How the sheet of a run is marked: it names hosts, people and evidence, so it stays in the house whatever the playbook
+/// itself is marked.
+pub fn marking_of_run(book: &Playbook) -> Tlp {
+    book.tlp.unwrap_or(Tlp::AmberStrict).max(Tlp::AmberStrict)
 }
 
 /// What a run is about, how it stands, and what is known in it.

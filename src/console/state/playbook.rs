@@ -1,12 +1,14 @@
 //! Playbooks at work: the list of runs, the open one, and which of its steps is in hand.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::super::words::Said;
 use super::{State, Tab, Table};
 use crate::model::ids::{AlertId, CaseId};
-use crate::model::playbook::{Playbook, Step};
-use crate::model::playbook_run::{Run, RunState, Visit};
+use crate::model::playbook::{Playbook, Step, StepKind};
+use crate::model::playbook_run::{Run, RunState, Visit, VisitState};
 
 /// What a playbook is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +93,8 @@ impl RunPage {
             stack.extend(below.iter().rev().map(|v| (v.n, (depth + 1).min(8))));
         }
         if run.state == RunState::Running {
-            let ahead = book.work().filter(|s| !run.visits.iter().any(|v| v.step == s.id));
+            let may_come = ahead(run, book);
+            let ahead = book.work().filter(|s| may_come.contains(s.id.as_str()));
             out.extend(ahead.map(|s| Line { at: At::Ahead(s.id.clone()), depth: 0 }));
         }
         out
@@ -133,6 +136,30 @@ impl RunPage {
         self.broken = None;
         self.shown = Some(Box::new((run, book)));
     }
+}
+
+/// Steps nobody came to that may still come: from what is open, by every way but those not taken.
+fn ahead<'a>(run: &'a Run, book: &'a Playbook) -> BTreeSet<&'a str> {
+    let mut out = BTreeSet::new();
+    let mut todo: Vec<&str> = Vec::new();
+    for v in run.visits.iter().filter(|v| !v.state.over()) {
+        let Some(step) = book.step(&v.step) else { continue };
+        todo.extend(step.next());
+        // A loop may go round again; what else is open has taken its branches.
+        if v.state != VisitState::Open || matches!(step.kind, StepKind::While { .. }) {
+            todo.extend(step.on_failure.as_deref());
+            todo.extend(step.kind.branches().into_iter().map(|b| b.1));
+        }
+    }
+    while let Some(id) = todo.pop() {
+        if let Some(step) = book.step(id).filter(|_| out.insert(id)) {
+            todo.extend(step.next());
+            todo.extend(step.on_failure.as_deref());
+            todo.extend(step.kind.branches().into_iter().map(|b| b.1));
+        }
+    }
+    out.retain(|id| !run.visits.iter().any(|v| v.step == *id));
+    out
 }
 
 fn roots(run: &Run) -> impl DoubleEndedIterator<Item = u32> + '_ {

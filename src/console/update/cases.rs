@@ -141,7 +141,9 @@ fn close_form(state: &mut State) {
     let open = view.alerts.iter().filter(|a| a.status != crate::model::alert::Status::Closed).count();
     let options = Disposition::ALL.into_iter().zip(['t', 'b', 'f', 'u']).map(|(d, k)| (k, say!(d.word()))).collect();
     let mut summary = Input::block();
-    summary.set(view.summary.expose());
+    // Lines as long as the field is wide on a small screen: nothing of it stands outside.
+    let lines: Vec<String> = view.summary.expose().lines().flat_map(wrapped).collect();
+    summary.set(&lines.join("\n"));
     let f = Form::new(Purpose::CloseCase(id), say!("Close case #", id, ": ", title))
         .lead(say!("Its ", open, " open alert(s) are closed with it."), Role::Dim)
         .choice("it was", options, None)
@@ -155,6 +157,10 @@ pub fn reopen(state: &mut State) {
         .lead(say!("Its alerts stay as they are."), Role::Dim)
         .text("reason", Input::line(""), say!("it is recorded with your name"), true);
     open::form(state, f, Vec::new());
+}
+
+fn wrapped(line: &str) -> Vec<String> {
+    Said::of(line).wrap(58).into_iter().map(|l| l.as_str().to_owned()).collect()
 }
 
 /// What the forms of cases send.

@@ -193,7 +193,9 @@ fn perform(state: &mut State, act: Do, out: &mut Out) {
 fn perform_more(state: &mut State, act: Do, out: &mut Out) {
     match act {
         Do::Filter => {
-            let input = Input::line(&state.queue.text);
+            // What is typed next is a word of its own.
+            let gap = if state.queue.text.is_empty() { "" } else { " " };
+            let input = Input::line(&format!("{}{gap}", state.queue.text));
             out.push(Effect::Parse { text: input.text(), apply: false });
             state.overlays.push(Overlay::Filter(Box::new(FilterInput { input, parsed: None })));
         }

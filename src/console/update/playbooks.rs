@@ -171,7 +171,7 @@ pub fn start(state: &mut State, key: String, title: Said, of: For, asks: &[Asked
     }
     let known = asks.iter().any(|a| a.filled.is_some());
     let lead = if known {
-        say!("What is known is filled in: look whether it is right. Enter goes on, on the last line it starts.")
+        say!("What is known is filled in, with where it stands: look whether it is right. It can be changed.")
     } else {
         say!("It needs to know this to begin.")
     };
@@ -368,6 +368,10 @@ fn field(name: &str, kind: &str, about: &Untrusted, choices: &[String], unknown:
             FieldKind::Text(Input::line(""))
         }
     };
+    if let FieldKind::Choice { options, .. } = &kind {
+        let keys: Vec<String> = options.iter().map(|(k, _)| k.to_string()).collect();
+        hint.push(&say!(": press ", Said::of(&keys.join(" "))));
+    }
     Field { label: "", name: Some(name.trim_matches('_').to_owned()), kind, hint, required: true }
 }
 

@@ -9,6 +9,7 @@ use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{Effect, Out, acts, approvals, forms, open};
 use crate::desk::StepOffer;
+use crate::desk::playbook::marking_of_run;
 use crate::model::action::{Request, RequestState};
 
 /// Asks what this step can propose.
@@ -34,10 +35,8 @@ pub fn offered(state: &mut State, result: Result<Box<StepOffer>, Said>, out: &mu
     }
     let items = offer.actions.iter().enumerate().map(|(at, a)| {
         let def = state.catalogue.iter().find(|d| d.name == a.action);
-        let mut detail = def.map_or_else(Said::new, |d| say!(d.tier.word(), "  ", Said::of(&d.title)));
-        if let Some(t) = &a.targets {
-            detail.push(&say!("  on ", t.value));
-        }
+        let on = a.targets.as_ref().map_or_else(Said::new, |t| say!("on ", t.value, "  "));
+        let detail = def.map_or_else(Said::new, |d| say!(on, d.tier.word(), "  ", Said::of(&d.title)));
         open::item(Pick::StepAction { offer: offer.clone(), at }, Said::of(&a.action), detail)
     });
     let items = items.collect();
@@ -103,10 +102,10 @@ pub fn sheet(state: &mut State) {
     let Some(run) = run_in_hand(state) else { return };
     let tail = run.id.get(run.id.len().saturating_sub(6)..).unwrap_or_default();
     let name = format!("{}-{}.md", run.playbook, tail.to_lowercase());
-    let marking = state.playbook.open.as_ref().and_then(|p| p.shown.as_ref()).and_then(|s| s.1.tlp);
-    let marking = marking.map_or_else(|| say!("not marked: keep it in the house"), |t| say!(t.word()));
+    let shown = state.playbook.open.as_ref().and_then(|p| p.shown.as_ref());
+    let marking = shown.map_or("", |s| marking_of_run(&s.1).word());
     let mut f = Form::new(Purpose::RunSheet { run: run.id.clone() }, say!("Run sheet: ", run.title))
-        .lead(say!("Markdown, with what was done so far. ", marking), Role::Dim);
+        .lead(say!("Markdown, with what was done so far: ", marking), Role::Dim);
     if !run.restricted.is_empty() {
         f = f.lead(say!("RESTRICTED: only those who may see this playbook may have the file."), Role::Warn);
     }

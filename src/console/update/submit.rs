@@ -19,7 +19,7 @@ use crate::model::priority::Priority;
 /// Enter: on, or away with it when nothing that is needed is missing after this field.
 pub fn enter(state: &mut State, out: &mut Out) {
     if let Some(Overlay::Filter(f)) = state.overlays.last() {
-        let text = f.input.text();
+        let text = f.input.text().trim().to_owned();
         state.remember("filter", &text);
         state.queue.view = None;
         out.push(Effect::Parse { text, apply: true });

@@ -74,7 +74,7 @@ fn fits_beside(field: &Field, room: u16, label: u16) -> bool {
 fn height(field: &Field, room: u16, label: u16) -> u16 {
     let below = hint_below(field, room, label).len() as u16;
     match &field.kind {
-        FieldKind::Text(i) if i.many => 4 + below.max(1),
+        FieldKind::Text(i) if i.many => (i.lines().0.len() as u16 + 1).clamp(4, 8) + below.max(1),
         FieldKind::Text(_) => 1 + below.max(1),
         FieldKind::Choice { options, .. } => {
             let (mut lines, mut at) = (1, 0);
@@ -309,13 +309,15 @@ fn suppression_preview(c: &mut Canvas<'_>, area: Rect, query: &str, result: &Pre
 pub fn picker(c: &mut Canvas<'_>, p: &Picker) {
     let s = c.state;
     let want = p.items.len() as u16 + 4;
-    let area = layout::centred(s, 92, want.max(8));
+    let area = layout::centred(s, 92, want.max(8) + 2);
     c.frame(area, &p.title, Role::Accent);
     let x = area.x + 2;
     let room = area.width.saturating_sub(4);
     let (lines, cursor) = p.input.lines();
     c.input(Rect::new(x, area.y + 1, room, 1), lines, cursor, true);
-    let body = Rect::new(x, area.y + 2, room, area.height.saturating_sub(3));
+    // What does not fit into the line under the cursor stands in full below.
+    let below = 2.min(area.height.saturating_sub(5));
+    let body = Rect::new(x, area.y + 2, room, area.height.saturating_sub(3 + below));
     if p.shown.is_empty() {
         let none = if p.items.is_empty() { say!("there is nothing to pick from") } else { say!("nothing matches") };
         c.put(x, body.y, room, &none, Role::Dim);
@@ -337,6 +339,11 @@ pub fn picker(c: &mut Canvas<'_>, p: &Picker) {
         let detail = item.disabled.as_ref().map_or_else(|| item.detail.clone(), |why| say!("not now: ", why));
         c.put(x + label + 2, y, rest, &detail, Role::Dim);
         c.ground = None;
+    }
+    if let Some(item) = p.current().filter(|i| below > 0 && i.detail.width() as u16 > room.saturating_sub(label + 2)) {
+        for (line, y) in item.detail.wrap(usize::from(room)).iter().zip(body.bottom()..body.bottom() + below) {
+            c.put(x, y, room, line, Role::Text);
+        }
     }
     if p.shown.len() > rows {
         let text = say!(" ", p.at + 1, " of ", p.shown.len(), " ");

@@ -29,7 +29,7 @@ use super::health;
 use super::keymap::{Lookup, chord_text};
 use super::layout::{self, Panes};
 use super::state::doc::DocRow;
-use super::state::overlay::Purpose;
+use super::state::overlay::{FieldKind, Purpose};
 use super::state::{Backend, Live, Load, Overlay, State, Tab};
 use super::theme::Role;
 use super::words::{Clock, Said, say};
@@ -307,10 +307,17 @@ pub fn tab_at(state: &State, column: u16) -> Option<Tab> {
 fn hints(s: &State) -> &'static [Do] {
     match s.overlays.last() {
         Some(Overlay::Filter(_)) => &[Do::FormEnter, Do::Back, Do::FormOlder],
-        Some(Overlay::Form(f)) if f.fields.len() > 1 => {
-            &[Do::FormEnter, Do::FormNext, Do::FormSubmit, Do::FormNewline, Do::FormOlder, Do::Back]
+        Some(Overlay::Form(f)) => {
+            let field = f.fields.get(f.focus).map(|f| &f.kind);
+            match (f.fields.len() > 1, matches!(field, Some(FieldKind::Text(i)) if i.many)) {
+                (true, true) => {
+                    &[Do::FormEnter, Do::FormNext, Do::FormSubmit, Do::FormNewline, Do::Back, Do::FormOlder]
+                }
+                (true, false) => &[Do::FormEnter, Do::FormNext, Do::FormSubmit, Do::Back, Do::FormOlder],
+                (false, true) => &[Do::FormEnter, Do::FormNewline, Do::FormOlder, Do::Back],
+                (false, false) => &[Do::FormEnter, Do::FormOlder, Do::Back],
+            }
         }
-        Some(Overlay::Form(_)) => &[Do::FormEnter, Do::FormNewline, Do::FormOlder, Do::Back],
         Some(Overlay::Picker(_)) => &[Do::PickTake, Do::PickDown, Do::PickUp, Do::Back],
         Some(Overlay::Decide(_)) => &[
             Do::Back,
@@ -355,13 +362,13 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::Claim,
                 Do::Triage,
                 Do::Close,
-                Do::Snooze,
-                Do::Propose,
                 Do::Playbook,
-                Do::Mark,
                 Do::Filter,
-                Do::Palette,
                 Do::Help,
+                Do::Propose,
+                Do::Snooze,
+                Do::Mark,
+                Do::Palette,
                 Do::Undo,
                 Do::Note,
                 Do::Pivot,

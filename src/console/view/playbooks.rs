@@ -87,7 +87,7 @@ fn run(c: &mut Canvas<'_>, panes: &Panes) {
         (None, Some(alert)) => say!("alert ", alert),
         (None, None) => Said::new(),
     };
-    about.push(&say!("  ", words::done_of(run), " steps over, begun by ", run.started_by));
+    about.push(&say!("  ", "steps over ", words::done_of(run), ", begun by ", run.started_by));
     if !run.restricted.is_empty() {
         about.push(&"  RESTRICTED");
     }

@@ -5,13 +5,18 @@ use std::sync::LazyLock;
 
 use super::super::state::playbook::{At, For};
 use super::super::state::{Overlay, State, Tab};
-use super::super::update::tests::{HOSTILE, bare, loaded, look, now, press, type_text};
+use super::super::update::tests::{HOSTILE, bare, loaded, look, now, press, request, type_text};
 use super::super::update::{Effect, Msg, update};
 use super::super::words::say;
 use super::platform_sample::ago;
 use super::tests::{each_of, text};
+use crate::desk::case::{CaseEvidence, CaseView};
 use crate::desk::playbook::library;
-use crate::desk::{Asked, Offered};
+use crate::desk::playbook_propose::StepAction;
+use crate::desk::{Asked, Filled, Offered, StepOffer};
+use crate::model::action::{RequestState, Suggested, Tier};
+use crate::model::alert::Disposition;
+use crate::model::case::{Case, Closing};
 use crate::model::ids::{AlertId, CaseId, PersonId};
 use crate::model::playbook::Playbook;
 use crate::model::playbook_run::{Branch, Event, Evidence, Note, Run, RunState, Visit, VisitState};
@@ -349,4 +354,160 @@ fn a_reader_works_no_step() {
         assert!(event(&out).is_none() && s.overlays.is_empty(), "{key}");
         assert!(text(&s).contains("read-only"), "{key}");
     }
+}
+
+/// What the desk would offer for a step.
+fn step_offer(named: bool, visit: u32) -> StepOffer {
+    let targets =
+        Filled { value: "fin-ws-014".into(), from: "host of alert 2".into(), also: vec!["fin-ws-022".into()] };
+    let action = StepAction { action: "isolate-host".into(), targets: Some(targets), params: BTreeMap::new() };
+    StepOffer {
+        run: RUN.into(),
+        visit,
+        named,
+        actions: vec![action],
+        alerts: vec![AlertId(2)],
+        case: Some(CaseId(118)),
+        reason: "playbook phishing (run 00000A), step purge: Take it out".into(),
+    }
+}
+
+#[test]
+fn a_step_proposes_its_action_and_shows_what_became_of_it() {
+    let mut s = loaded((80, 24), look("dark", false));
+    opened(&mut s, run());
+    let by = who("alice");
+    let out = press(&mut s, "p");
+    assert_eq!(out, [Effect::StepOffer { by: by.clone(), run: RUN.into(), visit: 5 }]);
+    // Not the step in hand any more: nothing opens.
+    update(&mut s, now(), Msg::StepOffered(Ok(Box::new(step_offer(true, 6)))));
+    assert!(s.overlays.is_empty());
+    update(&mut s, now(), Msg::StepOffered(Ok(Box::new(step_offer(true, 5)))));
+    let shown = text(&s);
+    for wanted in ["Propose: Isolate a host", "fin-ws-014", "from host of alert 2", "fin-ws-022", "playbook phishing"] {
+        assert!(shown.contains(wanted), "{wanted}: {shown}");
+    }
+    let out = press(&mut s, "ctrl-s");
+    let Some(Effect::ProposeStep { run: of, visit: 5, draft, .. }) = out.first() else { panic!("{out:?}") };
+    assert_eq!(
+        (of.as_str(), draft.targets.as_slice(), draft.case),
+        (RUN, &["fin-ws-014".to_owned()][..], Some(CaseId(118)))
+    );
+    assert_eq!((draft.alerts.as_slice(), draft.suggested_by), (&[AlertId(2)][..], Suggested::Playbook));
+    update(&mut s, now(), Msg::StepProposed { run: RUN.into(), result: Err(say!("dc-01 is protected")) });
+    assert!(text(&s).contains("dc-01 is protected"), "what was written stays");
+    press(&mut s, "ctrl-s");
+    let asked = request("01REQUEST", Tier::T2, RequestState::Pending);
+    update(&mut s, now(), Msg::StepProposed { run: RUN.into(), result: Ok(Box::new(asked.clone())) });
+    assert!(s.overlays.is_empty());
+
+    // The step says how far its request is, and one key opens it.
+    let mut r = run();
+    r.visits[4].requests.push(asked.body.id.clone());
+    update(&mut s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((r, book()))) });
+    update(&mut s, now(), Msg::Requests(Ok(vec![asked])));
+    assert!(text(&s).contains("PENDING, waits for 1 approval"), "{}", text(&s));
+    press(&mut s, "v");
+    assert!(matches!(s.overlays.last(), Some(Overlay::Decide(_))));
+    press(&mut s, "esc");
+    let done = request("01REQUEST", Tier::T2, RequestState::Done);
+    update(&mut s, now(), Msg::Requests(Ok(vec![done])));
+    assert!(text(&s).contains("1 of 2 done"), "{}", text(&s));
+}
+
+#[test]
+fn where_several_actions_may_do_one_is_picked() {
+    let mut s = loaded((80, 24), look("dark", false));
+    opened(&mut s, run());
+    press(&mut s, "p");
+    update(&mut s, now(), Msg::StepOffered(Ok(Box::new(step_offer(false, 5)))));
+    assert!(text(&s).contains("Propose from this step") && text(&s).contains("on fin-ws-014"), "{}", text(&s));
+    press(&mut s, "enter");
+    assert!(text(&s).contains("Propose: Isolate a host"), "{}", text(&s));
+}
+
+#[test]
+fn what_is_known_is_filled_in_with_where_it_stands() {
+    let mut s = loaded((80, 24), look("dark", false));
+    press(&mut s, "b");
+    let mut all = offers();
+    all[0].asks[0].filled = Some(Filled { value: "<1@x>".into(), from: "host of alert 2".into(), also: vec![] });
+    update(&mut s, now(), Msg::Offered { of: For::Alert(AlertId(1)), result: Ok(all) });
+    press(&mut s, "enter");
+    assert!(text(&s).contains("<1@x>") && text(&s).contains("from host of alert 2"), "{}", text(&s));
+    let out = press(&mut s, "enter");
+    let sent = |e: &Effect| matches!(e, Effect::StartPlaybook { values, .. } if values[0].1 == "<1@x>".into());
+    assert!(out.iter().any(sent), "{out:?}");
+}
+
+fn case_view(closed: bool) -> CaseView {
+    let case = Case {
+        id: CaseId(118),
+        title: HOSTILE.into(),
+        opened_by: who("bob"),
+        opened_at: ago(4000),
+        closed_at: closed.then(|| ago(10)),
+        alerts: 2,
+    };
+    let piece = run().visits[0].evidence[0].clone();
+    let closing = Closing {
+        by: who("bob"),
+        at: ago(10),
+        disposition: Disposition::TruePositive,
+        summary: format!("It was real.\n{HOSTILE}").into(),
+    };
+    let mut over = over();
+    over.case = Some(CaseId(118));
+    CaseView {
+        case,
+        closing: closed.then_some(closing),
+        alerts: vec![],
+        runs: vec![over],
+        evidence: vec![CaseEvidence {
+            run: RUN.into(),
+            playbook: "phishing".into(),
+            step: "message".into(),
+            visit: 1,
+            evidence: piece,
+            gone: false,
+        }],
+        requests: vec![],
+        suggested: vec![],
+        summary: "Phishing message: done in 20 min, 8 steps done, 1 skipped, by alice and by bob who took over at ten."
+            .into(),
+    }
+}
+
+#[test]
+fn a_case_is_read_closed_and_opened_again() {
+    each_of(&LOOKS[..2], "case_open", |s| {
+        press(s, "2 enter");
+        update(s, now(), Msg::CaseOf { id: CaseId(118), close: false, result: Ok(Box::new(case_view(false))) });
+    });
+    let mut s = loaded((80, 24), look("dark", false));
+    let out = press(&mut s, "2 enter");
+    assert!(out.contains(&Effect::CaseOf { id: CaseId(118), close: false }), "{out:?}");
+    update(&mut s, now(), Msg::CaseOf { id: CaseId(118), close: false, result: Ok(Box::new(case_view(false))) });
+    let out = press(&mut s, "x");
+    assert_eq!(out, [Effect::CaseOf { id: CaseId(118), close: true }], "as it is now");
+    update(&mut s, now(), Msg::CaseOf { id: CaseId(118), close: true, result: Ok(Box::new(case_view(false))) });
+    assert!(text(&s).contains("took over at ten"), "nothing of the summary stands outside: {}", text(&s));
+    let out = press(&mut s, "t ctrl-s");
+    let closes = |e: &Effect| matches!(e, Effect::CloseCase { disposition: Disposition::TruePositive, .. });
+    assert!(out.iter().any(closes), "{out:?}");
+    update(&mut s, now(), Msg::CaseDone { what: "closed", result: Ok(Box::new(case_view(true))) });
+    s.notice = None;
+    assert!(text(&s).contains("CLOSED") && text(&s).contains("It was real."), "{}", text(&s));
+    assert_eq!(press(&mut s, "x"), []);
+    let out = press(&mut s, "X");
+    assert_eq!(out, []);
+    type_text(&mut s, "a second host");
+    let out = press(&mut s, "enter");
+    assert!(matches!(out.as_slice(), [Effect::ReopenCase { .. }]), "{out:?}");
+    press(&mut s, "esc");
+    // One that a playbook is at work in is not closed.
+    let mut at_work = case_view(false);
+    at_work.runs[0].state = RunState::Running;
+    update(&mut s, now(), Msg::CaseOf { id: CaseId(118), close: true, result: Ok(Box::new(at_work)) });
+    assert!(s.overlays.is_empty() && text(&s).contains("is at work in it"), "{}", text(&s));
 }
