@@ -132,17 +132,18 @@ pub fn text(s: &State, page: &RunPage, width: usize) -> Doc {
         None => doc.text(0, &say!("nobody came to this step yet"), Role::Dim),
     }
     let open = visit.is_some_and(|v| v.state.wants_somebody()) && run.state == RunState::Running;
+    // Before the text, which may be longer than the screen.
+    if open {
+        next(&mut doc, s, book, step, visit);
+    }
+    if let Some(v) = visit {
+        requests(&mut doc, s, v);
+    }
     let given = &step.description;
     if !given.is_empty() && !step.commands.iter().any(|c| c.text == *given) {
         doc.pair(say!("what"), &block(&fill(run, step, given)), Role::Text);
     }
     commands(&mut doc, run, step);
-    if let Some(v) = visit {
-        requests(&mut doc, s, v);
-    }
-    if open {
-        next(&mut doc, s, book, step, visit);
-    }
     for (label, given) in [("look at", &step.look_at), ("stop when", &step.stop_when)] {
         if let Some(t) = given {
             doc.pair(say!(label), &block(&fill(run, step, t)), Role::Text);

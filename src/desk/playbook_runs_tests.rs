@@ -179,7 +179,8 @@ fn a_run_belongs_to_a_case_that_is_closed_with_what_came_of_it() {
     };
     done(1, &[("message_id", "<1@x>"), ("sender", "a@x")]);
     let mut now = done(2, &[("is_phishing", "false")]);
-    while let Some(n) = now.open().next().map(|v| v.n) {
+    loop {
+        let Some(n) = now.open().next().map(|v| v.n) else { break };
         now = done(n, &[]);
     }
     assert_eq!(now.state, crate::model::playbook_run::RunState::Done);

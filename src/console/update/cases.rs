@@ -134,7 +134,7 @@ fn close_form(state: &mut State) {
     let Some(view) = state.case.as_ref().and_then(|c| c.shown.as_ref()) else { return };
     let (id, title) = (view.case.id, say!(view.case.title));
     if let Some(run) = view.runs.iter().find(|r| r.state == RunState::Running) {
-        let said = say!("case #", id, " is not closed: the playbook ", run.title, " is at work in it");
+        let said = say!("case #", id, " is not closed: a playbook is at work in it: ", run.title);
         state.tell(Role::Warn, said);
         return;
     }
