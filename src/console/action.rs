@@ -11,6 +11,7 @@ use crate::model::action::ReceiptState;
 use crate::model::action::RequestState;
 use crate::model::alert::Status;
 use crate::model::person::Role;
+use crate::model::playbook_draft::DraftState;
 use crate::model::playbook_run::{RunState, VisitState};
 use crate::model::rollout::RolloutVerb;
 
@@ -39,6 +40,8 @@ pub enum Scope {
     Backups,
     /// The screen on which a request is decided.
     Decide,
+    /// The screen on which a draft of a playbook is decided about.
+    Review,
     /// Forms: text fields and choices.
     Form,
     /// Lists to pick from.
@@ -46,7 +49,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Global,
         Self::List,
         Self::Queue,
@@ -64,6 +67,7 @@ impl Scope {
         Self::Rollouts,
         Self::Backups,
         Self::Decide,
+        Self::Review,
         Self::Form,
         Self::Picker,
     ];
@@ -87,6 +91,7 @@ impl Scope {
             Self::Rollouts => "rollouts",
             Self::Backups => "backups",
             Self::Decide => "decide",
+            Self::Review => "review",
             Self::Form => "form",
             Self::Picker => "picker",
         }
@@ -111,6 +116,7 @@ impl Scope {
             Self::Rollouts => "Rollouts",
             Self::Backups => "Backups",
             Self::Decide => "Deciding",
+            Self::Review => "Reviewing a draft",
             Self::Form => "Forms",
             Self::Picker => "Picking",
         }
@@ -241,6 +247,7 @@ actions! {
     Accept "accept" Alert Changes has_opinion "agree" "Agree with the opinion. It closes nothing.";
     Disagree "override" Alert Changes has_opinion "disagree" "Say what it is instead, with a reason. It closes nothing.";
     Propose "propose" Alert Acts can_propose "propose" "Propose a response action on its host, user or address.";
+    Draft "draft" Alert Changes on_one_alert "draft playbook" "Have the model draft a playbook for this alert. It is checked, marked GENERATED, and waits for a review.";
     Playbook "playbook" Alert Changes on_one_alert "playbook" "Playbooks that fit this alert, and why; enter starts one.";
     Suppress "suppress" Alert Changes on_alert "suppress" "Hide alerts like it for a while, in your name.";
     Pivot "pivot" Alert Reads on_alert_reading "alike" "Filter by its rule, host, user, address, group or case.";
@@ -269,6 +276,7 @@ actions! {
     BackupPropose "backup-propose" Backups Acts can_back_up "propose" "Propose a backup of this asset, a restore or a drill.";
     BackupEvidence "backup-evidence" Backups Reads on_asset "evidence" "What proves the backups of this asset: drills, restores, verified contents.";
 
+    CaseDraft "case-draft" Cases Changes on_case "draft playbook" "Have the model draft a playbook for this case. It is checked, marked GENERATED, and waits for a review.";
     CasePlaybook "case-playbook" Cases Changes on_case "playbook" "Playbooks that fit the alerts of this case, and why; enter starts one.";
     CaseAlerts "case-alerts" Cases Reads on_case "its alerts" "The alerts of this case, in the queue.";
     CaseRun "case-run" Cases Reads has_run "its playbook" "Open the playbook at work in this case, or the last one.";
@@ -289,6 +297,8 @@ actions! {
     RunSheet "run-sheet" Playbooks Reads on_run "run sheet" "Write this playbook with what was done as a Markdown file, to print or to hand on.";
     RunCase "run-case" Playbooks Reads has_case "its case" "Open the case this playbook is worked in: alerts, evidence, requests.";
     CancelPlaybook "cancel-playbook" Playbooks Changes on_running "cancel" "Give this playbook up as a whole, with a reason.";
+    StepAsk "step-ask" Playbooks Changes asks_model "ask model" "Ask the model the question this step carries; its answer is kept with the step as advice and decides nothing.";
+    Drafts "drafts" Playbooks Reads always "drafts" "Playbooks the model drafted that wait for a review.";
     StepDown "step-text-down" Playbooks Reads on_run "scroll" "Half a page down in the text of the step.";
     StepUp "step-text-up" Playbooks Reads on_run "scroll back" "Half a page up in the text of the step.";
 
@@ -303,6 +313,10 @@ actions! {
     UndoRequest "undo-request" Decide Acts can_take_back "take back" "Ask for what undoes it, where it was done: a new request that names this one.";
     Reread "reread" Decide Reads has_changed "read anew" "Show the request as it is now, after it changed.";
     TypeName "type-name" Decide Reads asks_for_name "type" "Begin typing what is asked for.";
+
+    ApproveDraft "approve-draft" Review Changes may_approve_draft "approve" "Let the draft into the library, as you read it here.";
+    EditDraft "edit-draft" Review Changes draft_open "edit" "Change the draft; it is checked again and stays marked.";
+    RejectDraft "reject-draft" Review Changes draft_open "reject" "End the draft, with a reason.";
 
     NextPage "next-page" Pane Reads has_pages "next page" "The next page of this tab.";
     PreviousPage "previous-page" Pane Reads has_pages "page before" "The page of this tab before.";
@@ -468,6 +482,36 @@ fn on_step(s: &State) -> Result<(), Said> {
     on_running(s)?;
     match playbook::step_in_hand(s) {
         Some((_, v, _)) if v.state.over() => Err(say!("this step is ", v.state.word(), " already")),
+        _ => Ok(()),
+    }
+}
+
+fn asks_model(s: &State) -> Result<(), Said> {
+    on_visit(s)?;
+    match playbook::step_in_hand(s) {
+        Some((_, _, step)) if step.prompt.is_none() => Err(say!("this step asks the model nothing")),
+        _ => Ok(()),
+    }
+}
+
+fn draft_open(s: &State) -> Result<(), Said> {
+    match s.overlays.last() {
+        Some(Overlay::Review(r)) if r.page.draft.state == DraftState::Open => Ok(()),
+        Some(Overlay::Review(r)) => Err(say!("it is ", r.page.draft.state.word(), " already")),
+        _ => Err(say!("open a draft first")),
+    }
+}
+
+fn may_approve_draft(s: &State) -> Result<(), Said> {
+    draft_open(s)?;
+    let mine = [Role::Lead, Role::Commander, Role::Approver];
+    if !s.me.as_ref().is_some_and(|p| mine.iter().any(|r| p.has(*r))) {
+        return Err(say!("a lead, a commander or an approver approves it"));
+    }
+    match s.overlays.last() {
+        Some(Overlay::Review(r)) if r.page.blocking() > 0 => {
+            Err(say!(r.page.blocking(), " findings stand in the way: edit it first"))
+        }
         _ => Ok(()),
     }
 }
@@ -714,6 +758,7 @@ pub fn scopes(state: &State) -> &'static [Scope] {
         Some(Overlay::Picker(_)) => &[Scope::Picker],
         Some(Overlay::Decide(_)) => &[Scope::Decide, Scope::List, Scope::Global],
         Some(Overlay::Raw(_)) => &[Scope::Raw, Scope::Detail, Scope::Alert, Scope::List, Scope::Global],
+        Some(Overlay::Review(_)) => &[Scope::Review, Scope::List, Scope::Global],
         Some(Overlay::Sheet(_)) => &[Scope::List, Scope::Global],
         None => match state.tab {
             Tab::Queue if state.full => &[Scope::Detail, Scope::Alert, Scope::Queue, Scope::List, Scope::Global],

@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::state::playbook::For;
 use super::state::queue::{COUNT_CAP, MARK_CAP};
 use super::state::{Backend, Facts, ViewRow};
 use super::update::{Effect, Msg};
 use super::words::{Said, say};
+use crate::desk::playbook_draft::{DraftFor, DraftPage};
 use crate::desk::playbook_runs::Start;
 use crate::desk::{Cancel, Desk, DeskError, Health};
 use crate::model::action::{Draft, Request};
 use crate::model::alert::AlertRow;
 use crate::model::ids::{AlertId, PersonId};
+use crate::model::playbook_draft::PlaybookDraft;
 use crate::model::query::{Page, Query, SortKey};
 use crate::text::Untrusted;
 
@@ -30,6 +33,8 @@ const DEAD_LETTERS: Duration = Duration::from_secs(10);
 /// Changed alerts told one by one; beyond it everything on screen is loaded anew.
 const CHANGES: usize = 500;
 const LISTED: usize = 500;
+/// Each is checked anew when it is listed.
+const DRAFTS: usize = 50;
 /// What the page about triage looks back on.
 pub const STATS_HOURS: u32 = 24;
 
@@ -125,6 +130,25 @@ impl Runner {
                 self.stream(id, true, |progress, cancel| async move {
                     let result = desk.ask(&by, id, text, before, &progress, &cancel).await;
                     Msg::Answered { id, result: result.map(Box::new).map_err(|e| said(&e)) }
+                });
+            }
+            Effect::Draft { by, of } => {
+                let desk = Arc::clone(&self.desk);
+                self.spawn(async move {
+                    let what = match of {
+                        For::Alert(id) => DraftFor::Alert(id),
+                        For::Case(id) => DraftFor::Case(id),
+                    };
+                    let result = desk.draft_playbook(&by, what, &Cancel::new()).await;
+                    Msg::Drafted { of, result: result.map(Box::new).map_err(|e| said(&e)) }
+                });
+            }
+            Effect::AskStep { by, run, visit } => {
+                let desk = Arc::clone(&self.desk);
+                self.spawn(async move {
+                    let asked = desk.ask_step(&by, &run, visit, &Cancel::new()).await;
+                    let result = asked.map(|_| say!("the model answered: its advice stands in the step"));
+                    Msg::Stepped { run, result: result.map_err(|e| said(&e)) }
                 });
             }
             Effect::CancelRun { id, question } => {
@@ -453,8 +477,33 @@ fn perform_playbook(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
             let result = attach(desk, &by, &run, visit, &path);
             Msg::Stepped { run, result }
         }
+        other => perform_draft(desk, other),
+    }
+}
+
+fn perform_draft(desk: &Desk, effect: Effect) -> Msg {
+    let decided = |what, result: Result<DraftPage, DeskError>| Msg::DraftDecided {
+        what,
+        result: result.map(Box::new).map_err(|e| said(&e)),
+    };
+    match effect {
+        Effect::Drafts => Msg::Drafts(drafts(desk).map_err(|e| said(&e))),
+        Effect::DraftOf(id) => Msg::DraftOf(desk.playbook_draft(&id).map(Box::new).map_err(|e| said(&e))),
+        Effect::ApproveDraft { by, id, hash } => decided("approved", desk.approve_draft(&by, &id, &hash)),
+        Effect::RejectDraft { by, id, hash, reason } => decided("rejected", desk.reject_draft(&by, &id, &hash, reason)),
+        Effect::EditDraft { by, id, hash, text } => decided("changed", desk.edit_draft(&by, &id, &hash, &text)),
         other => perform_triage(desk, other),
     }
+}
+
+/// Those that wait, each with how much stands in its way.
+fn drafts(desk: &Desk) -> Result<Vec<(PlaybookDraft, usize)>, DeskError> {
+    let mut out = Vec::new();
+    for d in desk.playbook_drafts(false)?.into_iter().take(DRAFTS) {
+        let page = desk.playbook_draft(&d.id)?;
+        out.push((d, page.blocking()));
+    }
+    Ok(out)
 }
 
 /// Keeps a file of this machine as evidence.

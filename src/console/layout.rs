@@ -178,6 +178,18 @@ pub fn centred(state: &State, width: u16, height: u16) -> Rect {
     Rect::new(b.x + (b.width - w) / 2, b.y + (b.height - h) / 3, w, h)
 }
 
+/// Where a draft is read: most of the body.
+pub fn review(state: &State) -> Rect {
+    let b = body(state);
+    centred(state, 150, b.height)
+}
+
+/// Inner columns and lines of it.
+pub fn review_size(state: &State) -> (usize, usize) {
+    let r = review(state);
+    (usize::from(r.width.saturating_sub(4)), usize::from(r.height.saturating_sub(2)).max(1))
+}
+
 /// Inner columns and lines of a sheet.
 pub fn sheet_size(state: &State) -> (usize, usize) {
     let r = sheet(state);

@@ -315,6 +315,9 @@ fn asked(doc: &mut Doc, step: &Step, visit: Option<&Visit>) {
     if !open.is_empty() {
         doc.pair(say!("sign off"), &say!("wanted of ", Said::of(&open.join(", "))), Role::Warn);
     }
+    if let Some(prompt) = &step.prompt {
+        doc.pair(say!("to ask"), &say!("the model: ", block(prompt)), Role::Info);
+    }
     if let StepKind::If { condition, .. } | StepKind::While { condition, .. } | StepKind::Switch { on: condition, .. } =
         &step.kind
     {
@@ -336,6 +339,13 @@ fn became(doc: &mut Doc, v: &Visit) {
         let hash = Said::of(e.sha256.get(..12).unwrap_or("?"));
         let text = say!(e.name, "  ", e.bytes, " bytes  sha256 ", hash, "  by ", e.by, " at ", Clock(e.at));
         doc.pair(say!("evidence"), &text, Role::Text);
+    }
+    for a in &v.advice {
+        doc.pair(say!("advice"), &say!(a.model, ", a model, at ", Clock(a.at), ": ", block(&a.text)), Role::Info);
+        for (quote, founded) in &a.quotes {
+            let mark = if *founded { "=" } else { "x" };
+            doc.text(13, &say!(mark, " ", block(quote)), if *founded { Role::Dim } else { Role::Warn });
+        }
     }
     for n in &v.notes {
         doc.pair(say!("note"), &say!(n.by, " at ", Clock(n.at), ": ", block(&n.text)), Role::Text);

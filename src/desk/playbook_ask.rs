@@ -93,7 +93,7 @@ impl Desk {
 
 /// The question with names where values belong, and the values apart: they come from people and alerts, and in a prompt
 /// stand inside the fence, never among what is asked.
-fn asked(run: &Run, step: &Step, prompt: &Untrusted) -> (Untrusted, Vec<(Untrusted, Untrusted)>) {
+pub(super) fn asked(run: &Run, step: &Step, prompt: &Untrusted) -> (Untrusted, Vec<(Untrusted, Untrusted)>) {
     let names = ids::references(prompt.expose());
     let mut text = prompt.expose().to_owned();
     let mut known = Vec::new();

@@ -10,6 +10,8 @@ use crate::text::{Untrusted, clean_block};
 pub struct Input {
     area: Box<TextArea<'static>>,
     pub many: bool,
+    /// As many lines as there is room for.
+    pub tall: bool,
     /// Where in the history it stands; `None`: its own text.
     pub older: Option<usize>,
     max: usize,
@@ -17,13 +19,21 @@ pub struct Input {
 
 impl Input {
     pub fn line(text: &str) -> Self {
-        let mut input = Self { area: Box::default(), many: false, older: None, max: 4096 };
+        let mut input = Self { area: Box::default(), many: false, tall: false, older: None, max: 4096 };
         input.set(text);
         input
     }
 
     pub fn block() -> Self {
         Self { many: true, ..Self::line("") }
+    }
+
+    /// A text that is edited as a whole; the cursor stands at its beginning.
+    pub fn page(text: &str) -> Self {
+        let mut input = Self { many: true, tall: true, max: 64 << 10, ..Self::line("") };
+        input.set(text);
+        input.area.move_cursor(ratatui_textarea::CursorMove::Top);
+        input
     }
 
     pub fn text(&self) -> String {

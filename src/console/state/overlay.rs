@@ -12,6 +12,7 @@ use super::doc::Doc;
 use super::evidence::Mark;
 use super::input::Input;
 use super::playbook::For;
+use crate::desk::playbook_draft::DraftPage;
 use crate::desk::{Asked, OfferedAct, StepOffer};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Finding, Request, Tried};
@@ -31,6 +32,16 @@ pub enum Overlay {
     Raw(Box<RawView>),
     /// Text to read: help, an explanation.
     Sheet(Box<Sheet>),
+    /// A draft of a playbook, to be decided about.
+    Review(Box<Review>),
+}
+
+/// A draft as it was when it was opened or last changed.
+#[derive(Clone, Debug)]
+pub struct Review {
+    pub page: DraftPage,
+    pub doc: Doc,
+    pub scroll: usize,
 }
 
 /// `/`.
@@ -111,6 +122,16 @@ pub enum Purpose {
         run: String,
         visit: u32,
         what: StepWhat,
+    },
+    /// Why a draft of this id and version ends.
+    RejectDraft {
+        id: String,
+        hash: String,
+    },
+    /// The short form of a draft of this id and version.
+    EditDraft {
+        id: String,
+        hash: String,
     },
     /// Why a run is given up.
     CancelPlaybook {
@@ -275,6 +296,8 @@ pub enum Pick {
         offer: Box<StepOffer>,
         at: usize,
     },
+    /// A draft, by its id.
+    Review(String),
     /// Something that happens to a run, with what is told when it did.
     Step {
         run: String,

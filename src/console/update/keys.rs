@@ -11,7 +11,8 @@ use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{
-    Effect, Out, acts, approvals, cases, forms, go_to, lists, open, platform, playbooks, queue, refresh, submit, triage,
+    Effect, Out, acts, approvals, cases, drafts, forms, go_to, lists, open, platform, playbooks, queue, refresh,
+    submit, triage,
 };
 use crate::model::act::Act;
 
@@ -237,6 +238,9 @@ fn perform_more(state: &mut State, act: Do, out: &mut Out) {
         Do::Disagree => triage::disagree(state),
         Do::Exchanges => out.extend(state.alert_in_hand().map(Effect::Exchanges)),
         Do::Propose => open::propose(state),
+        Do::Draft | Do::CaseDraft | Do::Drafts | Do::ApproveDraft | Do::EditDraft | Do::RejectDraft | Do::StepAsk => {
+            drafts::act(state, act, out);
+        }
         Do::Playbook | Do::CasePlaybook => playbooks::offer(state, out),
         Do::CaseAlerts => cases::alerts(state, out),
         Do::CaseRun => cases::its_run(state, out),
@@ -408,6 +412,7 @@ fn turn_page(state: &mut State, by: usize, out: &mut Out) {
 fn page(state: &State) -> isize {
     let rows = match state.overlays.last() {
         Some(Overlay::Raw(_)) => layout::raw_size(state).1,
+        Some(Overlay::Review(_)) => layout::review_size(state).1,
         Some(_) => layout::sheet_size(state).1,
         None if state.tab == Tab::Queue && state.full => layout::detail_rows(state),
         None if state.tab == Tab::Queue => layout::queue_rows(state),
@@ -425,6 +430,7 @@ fn scroll(at: usize, by: isize, lines: usize, shown: usize) -> usize {
 pub fn move_by(state: &mut State, by: isize, out: &mut Out) {
     let raw = layout::raw_size(state).1;
     let sheet = layout::sheet_size(state).1;
+    let review = layout::review_size(state).1;
     match state.overlays.last_mut() {
         Some(Overlay::Raw(v)) => {
             v.scroll = scroll(v.scroll, by, v.lines(), raw);
@@ -432,6 +438,10 @@ pub fn move_by(state: &mut State, by: isize, out: &mut Out) {
         }
         Some(Overlay::Sheet(s)) => {
             s.scroll = scroll(s.scroll, by, s.doc.rows.len(), sheet);
+            return;
+        }
+        Some(Overlay::Review(r)) => {
+            r.scroll = scroll(r.scroll, by, r.doc.rows.len(), review);
             return;
         }
         Some(Overlay::Picker(p)) => {

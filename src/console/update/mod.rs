@@ -3,6 +3,7 @@
 mod acts;
 mod approvals;
 pub mod cases;
+mod drafts;
 mod forms;
 mod keys;
 mod lists;
@@ -149,6 +150,10 @@ fn take_triage(state: &mut State, msg: Msg, out: &mut Out) {
         Msg::StepProposed { run, result } => steps::proposed(state, &run, result, out),
         Msg::CaseOf { id, close, result } => cases::loaded(state, id, close, result),
         Msg::CaseDone { what, result } => cases::done(state, what, result, out),
+        Msg::Drafted { of, result } => drafts::drafted(state, of, result, out),
+        Msg::Drafts(result) => drafts::listed(state, result),
+        Msg::DraftOf(result) => drafts::opened(state, result),
+        Msg::DraftDecided { what, result } => drafts::decided(state, what, result),
         Msg::Started(result) => playbooks::started(state, result, out),
         Msg::Stepped { run, result } => playbooks::stepped(state, &run, result, out),
         Msg::Copied(Ok(())) => state.tell(Role::Info, say!("sent to the terminal's clipboard")),
@@ -185,6 +190,7 @@ fn settle(state: &mut State, out: &mut Out) {
     relayout::relayout(state);
     platform::keep_within(state);
     playbooks::keep_within(state);
+    drafts::relayout(state);
     cases::keep_within(state);
     triage::keep_beating(state, out);
 }

@@ -13,6 +13,8 @@ use crate::desk::Offered;
 use crate::desk::Platform;
 use crate::desk::StepOffer;
 use crate::desk::case::CaseView;
+use crate::desk::playbook_draft::DraftPage;
+use crate::desk::playbook_draft::Drafted;
 use crate::model::act::{Act, ActReport};
 use crate::model::action::{Draft, Finding, Request, Tried};
 use crate::model::alert::{AlertRow, Disposition};
@@ -20,6 +22,7 @@ use crate::model::case::{Case, SavedView, Suppression};
 use crate::model::ids::{AlertId, CaseId, PersonId, RequestId, SuppressionId};
 use crate::model::opinion::{Answered, Exchange, Review, TriageStats};
 use crate::model::playbook::Playbook;
+use crate::model::playbook_draft::PlaybookDraft;
 use crate::model::playbook_run::{Event, Run};
 use crate::model::query::{Count, Page, Query, QueryError, SortKey};
 use crate::model::verdict::{Verdict, VerdictKind};
@@ -154,6 +157,19 @@ pub enum Msg {
         result: Result<Vec<Offered>, Said>,
     },
     Started(Result<Box<Run>, Said>),
+    /// What came of asking the model for a draft.
+    Drafted {
+        of: For,
+        result: Result<Box<Drafted>, Said>,
+    },
+    /// Drafts that wait, each with how much stands in its way.
+    Drafts(Result<Vec<(PlaybookDraft, usize)>, Said>),
+    DraftOf(Result<Box<DraftPage>, Said>),
+    /// Approved, rejected or changed.
+    DraftDecided {
+        what: &'static str,
+        result: Result<Box<DraftPage>, Said>,
+    },
     /// What a step can propose.
     StepOffered(Result<Box<StepOffer>, Said>),
     /// A step's action was proposed, or refused.
@@ -396,6 +412,36 @@ pub enum Effect {
         run: String,
         visit: u32,
         path: String,
+    },
+    /// Has the model draft a playbook.
+    Draft {
+        by: PersonId,
+        of: For,
+    },
+    Drafts,
+    DraftOf(String),
+    ApproveDraft {
+        by: PersonId,
+        id: String,
+        hash: String,
+    },
+    RejectDraft {
+        by: PersonId,
+        id: String,
+        hash: String,
+        reason: Untrusted,
+    },
+    EditDraft {
+        by: PersonId,
+        id: String,
+        hash: String,
+        text: String,
+    },
+    /// Asks the model the question of a step.
+    AskStep {
+        by: PersonId,
+        run: String,
+        visit: u32,
     },
     /// A `Beat` after a second.
     Beat,

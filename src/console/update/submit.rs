@@ -9,7 +9,7 @@ use super::super::state::overlay::{FieldKind, Form, Pick, Purpose};
 use super::super::state::{Overlay, State, own_words};
 use super::super::theme::{Role, Theme};
 use super::super::words::{Said, say};
-use super::{Effect, Out, acts, approvals, cases, forms, keys, open, playbooks, queue, steps, triage};
+use super::{Effect, Out, acts, approvals, cases, drafts, forms, keys, open, playbooks, queue, steps, triage};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Suggested};
 use crate::model::alert::Disposition;
@@ -27,6 +27,13 @@ pub fn enter(state: &mut State, out: &mut Out) {
     }
     let Some(form) = forms::top(state) else { return };
     if form.busy.is_some() {
+        return;
+    }
+    if let Some(FieldKind::Text(i)) = form.fields.get_mut(form.focus).map(|f| &mut f.kind)
+        && i.tall
+    {
+        // Here a line ends; the whole is sent by its own key.
+        i.newline();
         return;
     }
     let later = form.focus + 1;
@@ -202,6 +209,10 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
             let by = by.ok_or(say!("the roster does not know you"))?;
             out.push(cases::sent(form, by)?);
         }
+        Purpose::RejectDraft { .. } | Purpose::EditDraft { .. } => {
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            out.push(drafts::sent(form, by)?);
+        }
         Purpose::StartPlaybook { .. } | Purpose::Step { .. } | Purpose::CancelPlaybook { .. } => {
             let by = by.ok_or(say!("the roster does not know you"))?;
             out.push(playbooks::sent(form, by)?);
@@ -336,6 +347,7 @@ pub fn take(state: &mut State, out: &mut Out) {
             queue::reload_in_place(state, out);
         }
         Pick::Copy(text) => out.push(Effect::Copy(Said::of(&text))),
+        Pick::Review(id) => out.push(Effect::DraftOf(id)),
         Pick::StartPlaybook { key, title, of, asks } => playbooks::start(state, key, title, of, &asks, out),
         Pick::StepAction { offer, at } => steps::form(state, &offer, at, out),
         Pick::Step { run, event, done } => playbooks::push(state, run, *event, done, out),

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::super::action::Do;
 use super::super::layout;
-use super::super::state::overlay::{Field, FieldKind, FilterInput, Form, Picker, Preview, Sheet, Trial};
+use super::super::state::overlay::{Field, FieldKind, FilterInput, Form, Picker, Preview, Review, Sheet, Trial};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::paint::Canvas;
@@ -349,6 +349,18 @@ pub fn picker(c: &mut Canvas<'_>, p: &Picker) {
         let text = say!(" ", p.at + 1, " of ", p.shown.len(), " ");
         c.put_right(area.x, area.bottom() - 1, area.width - 2, &text, Role::Dim);
     }
+}
+
+/// A draft: the frame says on every page of it that a model wrote it.
+pub fn review(c: &mut Canvas<'_>, r: &Review) {
+    let area = layout::review(c.state);
+    let d = &r.page.draft;
+    let title = say!("GENERATED draft ", Said::of(&d.key), ", ", d.state.word());
+    c.frame(area, &title, Role::Warn);
+    let body = Rect::new(area.x + 2, area.y + 1, area.width.saturating_sub(4), area.height.saturating_sub(2));
+    doc_rows(c, body, &r.doc.rows, r.scroll);
+    let text = extent(r.scroll, usize::from(body.height), r.doc.rows.len());
+    c.put_right(area.x, area.bottom() - 1, area.width.saturating_sub(2), &text, Role::Dim);
 }
 
 pub fn sheet(c: &mut Canvas<'_>, s: &Sheet) {

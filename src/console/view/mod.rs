@@ -3,6 +3,8 @@
 mod decide;
 mod detail;
 mod dialog;
+#[cfg(test)]
+mod drafts_tests;
 pub mod lists;
 pub mod paint;
 mod platform;
@@ -63,6 +65,7 @@ pub fn draw(state: &State, buf: &mut Buffer) {
         Some(Overlay::Form(f)) => dialog::form(&mut c, f),
         Some(Overlay::Picker(p)) => dialog::picker(&mut c, p),
         Some(Overlay::Sheet(s)) => dialog::sheet(&mut c, s),
+        Some(Overlay::Review(r)) => dialog::review(&mut c, r),
         Some(Overlay::Decide(_) | Overlay::Raw(_)) | None => {}
     }
     footer(&mut c, &panes);
@@ -337,6 +340,9 @@ fn hints(s: &State) -> &'static [Do] {
             &[Do::Back, Do::Evidence, Do::EvidenceBefore, Do::Raw, Do::Hex, Do::Fields, Do::PageDown, Do::Help]
         }
         Some(Overlay::Sheet(_)) => &[Do::Back, Do::PageDown, Do::PageUp],
+        Some(Overlay::Review(_)) => {
+            &[Do::ApproveDraft, Do::EditDraft, Do::RejectDraft, Do::PageDown, Do::PageUp, Do::Back]
+        }
         None => match s.tab {
             Tab::Queue if s.full && s.run_of_hand() => &[Do::Back, Do::Ask, Do::Raw, Do::Next, Do::Help],
             Tab::Queue if s.full => &[
@@ -407,6 +413,7 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::StepSkip,
                 Do::StepFailed,
                 Do::StepTake,
+                Do::StepAsk,
                 Do::StepDown,
                 Do::RunCase,
                 Do::RunSheet,
@@ -415,7 +422,7 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::CancelPlaybook,
                 Do::Help,
             ],
-            Tab::Playbooks => &[Do::Open, Do::NextPage, Do::Refresh, Do::Palette, Do::Help, Do::Back],
+            Tab::Playbooks => &[Do::Open, Do::Drafts, Do::NextPage, Do::Refresh, Do::Palette, Do::Help, Do::Back],
             Tab::Approvals => &[Do::Open, Do::Execute, Do::Deny, Do::Withdraw, Do::KillSwitch, Do::Palette, Do::Help],
             Tab::Rollouts if s.full => &[
                 Do::Back,

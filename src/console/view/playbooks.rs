@@ -91,6 +91,9 @@ fn run(c: &mut Canvas<'_>, panes: &Panes) {
     if !run.restricted.is_empty() {
         about.push(&"  RESTRICTED");
     }
+    if let Some(signed) = &run.signed {
+        about.push(&say!("  ", signed));
+    }
     if let Some(why) = &run.ended_why {
         about.push(&say!("  ", why));
     }
