@@ -195,6 +195,101 @@ fn what_is_asked_names_the_case_alone() {
     assert!(!answer::task(&scope).contains("dc-01"), "words of free text name nothing");
 }
 
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_watchfloor")).args(args).output().unwrap();
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    (out.status.code(), text(&out.stdout), text(&out.stderr))
+}
+
+/// From the command line, on a desk that asks no model: the nearest of the library, and nothing to review.
+#[test]
+fn without_a_model_the_command_names_the_nearest() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("d");
+    let demo = watchfloor::desk::Demo::open(Some(place.clone()), None).unwrap();
+    demo.fill(1300.0).unwrap();
+    let me = watchfloor::model::ids::PersonId::new("alice").unwrap();
+    let query = demo.desk.parse_query("pri:P0 host:fin-*", &me).unwrap();
+    let page = watchfloor::model::query::Page::First;
+    let rows = demo.desk.rows(&query, watchfloor::model::query::SortKey::Risk, page, 1).unwrap();
+    drop(demo);
+    let (place, id) = (place.to_string_lossy().into_owned(), rows[0].id.to_string());
+    let on = |more: &[&str]| run(&[&["--data-dir", &place, "--as", "alice", "playbook"], more].concat());
+    let (code, out, err) = on(&["draft", &id]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(err.contains("no draft: this desk asks no model") && out.contains("nearest playbooks"), "{out}{err}");
+    let (code, out, _) = on(&["--json", "draft", &id]);
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert!(code == Some(1) && said["draft"].is_null() && !said["nearest"].as_array().unwrap().is_empty(), "{said}");
+    assert_eq!(on(&["review", "list"]).0, Some(0));
+    let (code, _, err) = on(&["review", "approve", "nothing", "--version", "00000000"]);
+    assert!(code == Some(1) && err.contains("no draft nothing"), "{code:?} {err}");
+    assert_eq!(on(&["draft"]).0, Some(2), "for nothing");
+    assert_eq!(on(&["draft", "--case", "9999"]).0, Some(1));
+}
+
+/// `ssh-keygen -Y sign` makes the signature; the commands say whose it is, or that it does not hold.
+#[test]
+fn a_signed_file_says_by_whom() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let keygen = |args: &[&str]| {
+        let mut c = std::process::Command::new("ssh-keygen");
+        c.current_dir(at).args(args).stdin(std::process::Stdio::null()).output()
+    };
+    let Ok(made) = keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "carol", "-f", "carol"]) else {
+        println!("skipped: ssh-keygen is not installed");
+        return;
+    };
+    assert!(made.status.success());
+    let text = "key = \"lost-laptop\"\ntitle = \"Lost laptop\"\ncreated = \"2026-01-31T09:00:00.000Z\"\n\n[[steps]]\n\
+                key = \"lock\"\nname = \"Lock it\"\ndo = \"Lock it.\"\n";
+    let file = at.join("lost-laptop.toml");
+    std::fs::write(&file, text).unwrap();
+    let public = std::fs::read_to_string(at.join("carol.pub")).unwrap();
+    std::fs::write(at.join("allowed"), format!("carol namespaces=\"playbook-v1@soc.example\" {public}")).unwrap();
+    let config = at.join("config.toml");
+    let settings = format!("[respond]\norganisation = \"soc.example\"\nallowed_signers = {:?}\n", at.join("allowed"));
+    std::fs::write(&config, settings).unwrap();
+    let (config, named) = (config.to_string_lossy().into_owned(), file.to_string_lossy().into_owned());
+    let say = |what: &str| run(&["--config", &config, "playbook", what, &named]);
+    let (code, out, err) = say("show");
+    assert!(code == Some(0) && out.contains("unsigned"), "{out}{err}");
+    let signed =
+        keygen(&["-q", "-Y", "sign", "-n", "playbook-v1@soc.example", "-f", "carol", "lost-laptop.toml"]).unwrap();
+    assert!(signed.status.success());
+    assert!(say("show").1.contains("signed by carol (SHA256:"), "{:?}", say("show"));
+    assert!(say("lint").1.contains("signed by carol"), "{:?}", say("lint"));
+    std::fs::write(&file, text.replace("Lock it.", "Wipe it.")).unwrap();
+    assert!(say("show").1.contains("BAD SIGNATURE"), "{:?}", say("show"));
+    let (code, out, _) = say("lint");
+    assert!(code == Some(1) && out.contains("[bad-signature]"), "{out}");
+    // In the library of a desk it is not started.
+    let library = at.join("playbooks");
+    std::fs::create_dir(&library).unwrap();
+    for name in ["lost-laptop.toml", "lost-laptop.toml.sig"] {
+        std::fs::copy(at.join(name), library.join(name)).unwrap();
+    }
+    let data = at.join("data");
+    let me = std::process::Command::new("id").arg("-u").output().unwrap();
+    let uid = String::from_utf8_lossy(&me.stdout).trim().to_owned();
+    let roster = format!("[[people]]\nid = \"carol\"\nname = \"Carol\"\nuids = [{uid}]\nroles = [\"lead\"]\n");
+    std::fs::write(at.join("roster.toml"), roster).unwrap();
+    let more = format!(
+        "[desk]\nroster = {:?}\n[triage]\nplaybooks = {library:?}\n{}",
+        at.join("roster.toml"),
+        std::fs::read_to_string(&config).unwrap()
+    );
+    std::fs::write(&config, more).unwrap();
+    let start =
+        || run(&["--config", &config, "--data-dir", &data.to_string_lossy(), "playbook", "start", "lost-laptop"]);
+    let (code, out, err) = start();
+    assert!(code == Some(4) && err.contains("BAD SIGNATURE"), "{code:?} {out}{err}");
+    std::fs::write(library.join("lost-laptop.toml"), text).unwrap();
+    let (code, out, err) = start();
+    assert!(code == Some(0), "{out}{err}");
+}
+
 /// A draft out of a real server, held to the schema by its grammar, read, expanded and checked. What a model of this size
 /// thinks is not looked at.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

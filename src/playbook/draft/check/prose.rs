@@ -464,7 +464,7 @@ const SECRET_PATTERNS: [&str; 11] = [
 static SECRETS: Rules = LazyLock::new(|| all(&SECRET_PATTERNS));
 
 const LEAK_PATTERNS: [&str; 4] = [
-    r"\b(?:send|post|paste|upload|e?-?mail|forward|share|reveal|print|type|enter|give|tell|submit|copy|export|dump|attach|put|hand|message|text|publish|write down|note down|record|read out|disclose|provide|supply|transmit)\b[^.\n]{0,60}\b(?:passwords?|passphrases?|credentials?|secrets?|api keys?|access keys?|private keys?|tokens?|session cookies?|cookies|otp|mfa codes?|one-time codes?|recovery codes?|vault|keytab|krbtgt|key material)\b",
+    r"\b(?:send|post|paste|upload|e?-?mail|forward|share|reveal|print|type (?:in|your|the|their)|enter|give|tell|submit|copy|export|dump|attach|put|hand over|publish|write down|read out|disclose|provide|supply|transmit)\b[^.\n]{0,60}\b(?:passwords?|passphrases?|credentials?|secrets?|api keys?|access keys?|private keys?|tokens?|session cookies?|cookies|otp|mfa codes?|one-time codes?|recovery codes?|vault|keytab|krbtgt|key material)\b",
     r"/etc/(?:shadow|passwd|sudoers)|ntds\.dit|\bsam hive\b|\.ssh\b|id_(?:rsa|ed25519|ecdsa)|\bkrbtgt\b|\.aws\b|\.kube\b|\.env\b|credentials file",
     r"\b(?:dump|extract|export|copy|crack)\w*\b[^.\n]{0,30}\b(?:hashes|lsass|password database|key ?store|certificate store|vault)\b",
     r"\b(?:send|upload|post|forward|copy|e?-?mail|share|publish|push|sync|transfer|export|move|exfiltrate|deliver)\b[^.\n]{0,60}\b(?:pastebin|paste site|telegram|discord|dropbox|gist|wetransfer|mega\b|ngrok|webhook|gmail|personal (?:mail|e-?mail|account|drive|phone|address|cloud)|outside (?:the )?(?:company|organi[sz]ation|network)|external (?:server|address|drive|site|share|mail|host|bucket|party)|public (?:bucket|site|repo\w*|share|link|internet|forum))\b",

@@ -58,6 +58,8 @@ fn ordinary_sentences_pass() {
         "Save the message as mail.eml and its hash as a text file.",
         "Event 4688 within 5 minutes, more than 3 times (> 3).",
         "Propose isolating the host once memory is kept.",
+        "Message that asks for a password.",
+        "Find out who gave their password, and when.",
         "Agree with the lead on who informs the customer.",
     ] {
         assert_eq!(codes(text), Vec::<String>::new(), "{text}");
