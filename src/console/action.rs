@@ -298,7 +298,7 @@ actions! {
     RunCase "run-case" Playbooks Reads has_case "its case" "Open the case this playbook is worked in: alerts, evidence, requests.";
     CancelPlaybook "cancel-playbook" Playbooks Changes on_running "cancel" "Give this playbook up as a whole, with a reason.";
     StepAsk "step-ask" Playbooks Changes asks_model "ask model" "Ask the model the question this step carries; its answer is kept with the step as advice and decides nothing.";
-    Drafts "drafts" Playbooks Reads always "drafts" "Playbooks the model drafted that wait for a review.";
+    Drafts "drafts" Global Reads always "drafts" "Playbooks the model drafted that wait for a review.";
     StepDown "step-text-down" Playbooks Reads on_run "scroll" "Half a page down in the text of the step.";
     StepUp "step-text-up" Playbooks Reads on_run "scroll back" "Half a page up in the text of the step.";
 

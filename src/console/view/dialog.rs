@@ -74,6 +74,8 @@ fn fits_beside(field: &Field, room: u16, label: u16) -> bool {
 fn height(field: &Field, room: u16, label: u16) -> u16 {
     let below = hint_below(field, room, label).len() as u16;
     match &field.kind {
+        // More than any screen has.
+        FieldKind::Text(i) if i.tall => 500,
         FieldKind::Text(i) if i.many => (i.lines().0.len() as u16 + 1).clamp(4, 8) + below.max(1),
         FieldKind::Text(_) => 1 + below.max(1),
         FieldKind::Choice { options, .. } => {
@@ -93,7 +95,8 @@ fn height(field: &Field, room: u16, label: u16) -> u16 {
 
 pub fn form(c: &mut Canvas<'_>, f: &Form) {
     let s = c.state;
-    let width = 84.min(s.size.0.saturating_sub(4));
+    let tall = f.fields.iter().any(|f| matches!(&f.kind, FieldKind::Text(i) if i.tall));
+    let width = if tall { 150 } else { 84 }.min(s.size.0.saturating_sub(4));
     let inner = usize::from(width.saturating_sub(4));
     let lead: Vec<(Said, Role)> =
         f.lead.iter().flat_map(|(t, r)| t.wrap(inner).into_iter().map(|l| (l, *r))).take(6).collect();

@@ -310,6 +310,7 @@ pub fn tab_at(state: &State, column: u16) -> Option<Tab> {
 fn hints(s: &State) -> &'static [Do] {
     match s.overlays.last() {
         Some(Overlay::Filter(_)) => &[Do::FormEnter, Do::Back, Do::FormOlder],
+        Some(Overlay::Form(f)) if matches!(f.purpose, Purpose::EditDraft { .. }) => &[Do::FormSubmit, Do::Back],
         Some(Overlay::Form(f)) => {
             let field = f.fields.get(f.focus).map(|f| &f.kind);
             match (f.fields.len() > 1, matches!(field, Some(FieldKind::Text(i)) if i.many)) {

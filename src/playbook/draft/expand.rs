@@ -151,7 +151,13 @@ impl Making<'_> {
             return step;
         }
         step["action"] = part.action.clone().into();
-        let used: Vec<String> = part.targets.iter().map(|t| self.target(t)).collect();
+        let mut used: Vec<String> = Vec::new();
+        for t in &part.targets {
+            let name = self.target(t);
+            if !used.contains(&name) {
+                used.push(name);
+            }
+        }
         step["uses"] = used.into();
         match self.scope.act(&part.action) {
             Some(a) if a.tier == Tier::T0 => {}

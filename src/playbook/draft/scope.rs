@@ -99,9 +99,12 @@ pub struct Scope {
     /// Ids and short names of the playbooks there are.
     pub playbooks: BTreeSet<String>,
     pub techniques: Vec<String>,
-    /// What else a text does that addresses its reader: words for each thing found, and whether it is grave.
-    pub speaks: Option<fn(&str) -> Vec<(&'static str, bool)>>,
+    /// Looks for text that addresses its reader.
+    pub speaks: Option<Speaks>,
 }
+
+/// What a text does to its reader, in words, and whether that is grave.
+pub type Speaks = fn(&str) -> Vec<(&'static str, bool)>;
 
 impl Scope {
     /// Takes what an alert names in fields of its own. Words of its free texts are an attacker's to choose: they are not

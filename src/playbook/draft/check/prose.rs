@@ -255,7 +255,8 @@ fn semicolons(plain: &str, at: &str, out: &mut Out) {
             && before.is_some_and(char::is_alphanumeric)
             && word.chars().all(|c| c.is_ascii_alphabetic() || ",.'".contains(c))
             && !is_program(&word.to_lowercase());
-        if !prose && !(after.trim().is_empty() && before.is_some_and(char::is_alphabetic)) {
+        let last = after.trim().is_empty() && before.is_some_and(char::is_alphabetic);
+        if !prose && !last {
             out.error(at, "shell", "a semicolon between commands");
             return;
         }
