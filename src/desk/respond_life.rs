@@ -80,9 +80,14 @@ impl Desk {
         Ok(self.responder.answer(by, id, text, Timestamp::now())?)
     }
 
-    /// The change board's ticket, as a person says.
+    /// The change board's ticket, as a person says: where no board is asked by itself.
     pub fn set_ticket(&self, by: &PersonId, id: &RequestId, ticket: &str) -> Result<Request> {
         self.authorise(by)?;
+        if self.has_board() {
+            return Err(super::DeskError::Refused(
+                "the change board is asked by itself (respond.cab), and says so itself".into(),
+            ));
+        }
         Ok(self.responder.set_ticket(Some(by), id, ticket, Timestamp::now())?)
     }
 

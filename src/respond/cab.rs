@@ -226,7 +226,7 @@ impl Responder {
         match wire::retried(&client, &out, clock, TRIES).await.last {
             Sent::Answer { status: 200..=299, text, .. } => read(&text),
             Sent::Answer { status, text, .. } => Err(format!("the board answers {status}: {}", front(&text, 300))),
-            Sent::NotSent(why) | Sent::Lost(why) => Err(format!("the board cannot be asked: {why}")),
+            Sent::Unsent(why) | Sent::Lost(why) => Err(format!("the board cannot be asked: {why}")),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::approve::{Approved, INTENT, OUTCOME};
+use super::approve::{Approved, INTENT, OUTCOME, TICKET};
 use super::evaluate::Stage;
 use super::execute::{self, Clock, Job};
 use super::lease::Lease;
@@ -144,10 +144,18 @@ fn ready(inner: &Inner, by: &PersonId, id: &RequestId, now: Timestamp) -> Result
         Err(why) => return Err(inner.make_void(&request, &why, now)),
     };
     let overridden = super::decide::overridden(&rules, &request, &trail);
-    let ask = Ask::about(&request, Stage::Execute, by, overridden.as_ref());
+    let mut ask = Ask::about(&request, Stage::Execute, by, overridden.as_ref());
+    // A ticket that only the store knows of is none.
+    ask.ticket = ask.ticket.filter(|ticket| recorded_ticket(&request, &trail, ticket));
     Inner::obey(&inner.findings(&rules, &ask, now))?;
     let def = rules.catalogue.get(&b.action).map_err(RespondError::Refused)?.clone();
     Ok(Ready { approved, def, lease })
+}
+
+/// Whether the log holds this ticket for exactly this request.
+fn recorded_ticket(request: &Request, trail: &[AuditRecord], ticket: &str) -> bool {
+    let same = |r: &AuditRecord| r.body["ticket"] == *ticket && r.body["digest"] == *request.digest;
+    trail.iter().any(|r| r.kind == TICKET && same(r))
 }
 
 /// Whether it waits to be started, as far as its state says.

@@ -45,7 +45,7 @@ pub enum Sent {
         text: String,
     },
     /// Nothing of it left this machine.
-    NotSent(String),
+    Unsent(String),
     /// It may have arrived.
     Lost(String),
 }
@@ -59,7 +59,7 @@ impl Sent {
     pub fn passing(&self) -> bool {
         match self {
             Self::Answer { status, .. } => matches!(status, 429 | 502 | 503 | 504),
-            Self::NotSent(_) | Self::Lost(_) => true,
+            Self::Unsent(_) | Self::Lost(_) => true,
         }
     }
 
@@ -76,7 +76,7 @@ pub async fn once(client: &Client, out: &Outgoing, clock: Clock) -> Sent {
     if let Some(s) = &out.sign {
         let at = now.as_second();
         let signature = hmac::signature(&s.secret, at, out.body.as_deref().unwrap_or("").as_bytes());
-        let Ok(value) = HeaderValue::from_str(&signature) else { return Sent::NotSent("it cannot be signed".into()) };
+        let Ok(value) = HeaderValue::from_str(&signature) else { return Sent::Unsent("it cannot be signed".into()) };
         request = request.header(s.timestamp_header.clone(), at).header(s.header.clone(), value);
     }
     if let Some(body) = &out.body {
@@ -85,7 +85,7 @@ pub async fn once(client: &Client, out: &Outgoing, clock: Clock) -> Sent {
     let answer = match request.send().await {
         Ok(a) => a,
         // Nothing of the request was sent before there was a connection.
-        Err(e) if e.is_connect() || e.is_builder() => return Sent::NotSent(causes(&e)),
+        Err(e) if e.is_connect() || e.is_builder() => return Sent::Unsent(causes(&e)),
         Err(e) => return Sent::Lost(causes(&e)),
     };
     let wait = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| retry_after(v, now));
@@ -180,6 +180,6 @@ mod tests {
             assert!(!answer(status).passing(), "{status}");
         }
         assert!(answer(504).uncertain() && answer(502).uncertain() && !answer(503).uncertain());
-        assert!(Sent::Lost(String::new()).uncertain() && !Sent::NotSent(String::new()).uncertain());
+        assert!(Sent::Lost(String::new()).uncertain() && !Sent::Unsent(String::new()).uncertain());
     }
 }

@@ -156,6 +156,20 @@ async fn a_no_ends_it_with_its_reason_and_silence_ends_it_too() {
     d.verify();
 }
 
+/// Whoever can write the store cannot make the board say yes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_only_the_store_knows_of_starts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = "[tiers.T2]\nticket = true\napprovals = 0\n";
+    let d = desk(dir.path(), DEMO, policy);
+    let r = d.propose(draft("isolate", &["web1"], &[])).await.unwrap();
+    let mut forged = d.store.request(&r.body.id).unwrap().unwrap();
+    forged.course.ticket = Some("CHG0042".into());
+    d.store.update_request(&forged).unwrap();
+    refused(d.execute(&r).await, "needs a ticket of the change board");
+    assert_eq!(d.state(&r), RequestState::Approved);
+}
+
 /// Executors of this catalogue fail for hosts that are named so.
 const HALF: &str = r#"
 [[actions]]
@@ -215,4 +229,54 @@ async fn only_what_failed_is_asked_for_again_and_what_was_done_is_taken_back() {
     assert!(strict.changed.iter().all(|c| c.effect == Effect::MorePeople), "{strict:?}");
     assert_eq!(d.responder.simulate(None, since).unwrap().changed, []);
     d.verify();
+}
+
+/// The program itself, from settings: a bulletin arrives, what does not arrive is told by `notify list` and `doctor`.
+#[test]
+fn the_program_tells_and_says_how_it_goes() {
+    use std::process::Command;
+
+    use super::retry::{Do, scripted};
+
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let (well, ill) = (scripted(&[Do::Answer(200)]), scripted(&[Do::Answer(503)]));
+    let hook = |name: &str, port: u16| {
+        format!("[notify.{name}]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/x\"\nsecret = \"env:HOOK\"\n")
+    };
+    let config = hook("well", well.port) + &hook("ill", ill.port) + "[notify.odd]\nkind = \"pagerduty\"\n";
+    fs::write(d.join("config.toml"), &config).unwrap();
+    fs::write(d.join("actions.toml"), DEMO).unwrap();
+    let uid = rustix::process::getuid().as_raw();
+    let people = format!("[[people]]\nid = \"ana\"\nname = \"Ana\"\nuids = [{uid}]\nroles = [\"analyst\"]\n");
+    fs::write(d.join("roster.toml"), people).unwrap();
+    let run = |args: &[&str]| {
+        let at = |name: &str| d.join(name).display().to_string();
+        let out = Command::new(super::common::BIN)
+            .args(["--config", &at("config.toml"), "--data-dir", &at("data"), "--json"])
+            .args(args)
+            .env("HOOK", "s3cret")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap();
+        (out.status.code().unwrap(), text)
+    };
+    let (code, said) = run(&["config", "check"]);
+    assert!(code == 2 && said.contains("odd") && said.contains("routing key"), "{code} {said}");
+    fs::write(d.join("config.toml"), config.replace("[notify.odd]\nkind = \"pagerduty\"\n", "")).unwrap();
+    let (code, said) = run(&["notify", "test", "well"]);
+    assert!(code == 0 && said.contains("took it"), "{code} {said}");
+    let (code, said) = run(&["notify", "test", "ill"]);
+    assert!(code == 3 && said.contains("503"), "{code} {said}");
+    assert_eq!(run(&["notify", "test", "wel"]).0, 2);
+    assert_eq!(run(&["notify", "now"]).0, 0);
+    assert_eq!(run(&["propose", "isolate", "--target", "web1", "--reason", "it beacons"]).0, 0);
+    let (code, said) = run(&["notify", "now"]);
+    assert!(code == 0 && said.contains("\"told\":1"), "{code} {said}");
+    let (code, said) = run(&["notify", "list"]);
+    assert!(code == 1 && said.contains("\"name\":\"ill\"") && said.contains("\"failing\":true"), "{code} {said}");
+    assert!(well.got.lock().unwrap()[1].2.contains("\"event\":\"proposed\""));
+    let (_, said) = run(&["doctor"]);
+    assert!(said.contains("well: 1 told") && said.contains("watchfloor notify test ill"), "{said}");
+    assert!(!said.contains("s3cret"));
 }

@@ -303,7 +303,7 @@ fn became(tried: &Tried) -> (ReceiptState, String) {
             let detail = format!("{words}{times}{}{text}", if text.is_empty() { "" } else { "\n" });
             (if tried.last.success() { ReceiptState::Done } else { failed }, detail)
         }
-        Sent::NotSent(why) => (failed, format!("not sent{times}: {why}")),
+        Sent::Unsent(why) => (failed, format!("not sent{times}: {why}")),
         Sent::Lost(why) => (ReceiptState::Unknown, format!("sent{times}, but no answer: {why}")),
     }
 }
@@ -447,8 +447,8 @@ mod tests {
         assert_eq!(state(answer(200), true), ReceiptState::Done);
         assert_eq!(state(answer(503), false), ReceiptState::Failed);
         assert_eq!(state(answer(503), true), ReceiptState::Unknown, "an earlier try was lost");
-        assert_eq!(state(Sent::NotSent("refused".into()), false), ReceiptState::Failed);
-        assert_eq!(state(Sent::NotSent("refused".into()), true), ReceiptState::Unknown);
+        assert_eq!(state(Sent::Unsent("refused".into()), false), ReceiptState::Failed);
+        assert_eq!(state(Sent::Unsent("refused".into()), true), ReceiptState::Unknown);
         assert_eq!(state(Sent::Lost("reset".into()), true), ReceiptState::Unknown);
     }
 

@@ -215,7 +215,7 @@ pub async fn tell(to: &Configured, b: &Bulletin, known: Option<&str>, secrets: &
                 _ => Told::Refused { why },
             }
         }
-        Sent::NotSent(why) => failed(hide(format!("not sent: {why}"))),
+        Sent::Unsent(why) => failed(hide(format!("not sent: {why}"))),
         Sent::Lost(why) => failed(hide(format!("sent, but no answer: {why}"))),
     }
 }
