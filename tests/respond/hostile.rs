@@ -60,7 +60,7 @@ fn files() -> usize {
 /// Resident memory of this process, in MiB.
 fn memory() -> u64 {
     let text = fs::read_to_string("/proc/self/statm").unwrap();
-    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096 >> 20
+    (text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096) >> 20
 }
 
 /// Alone in a process of its own, so that files and memory can be counted.
