@@ -89,7 +89,7 @@ impl Desk {
                 }
             }));
         }
-        kept.sort_by(|a, b| a.evidence.at.cmp(&b.evidence.at));
+        kept.sort_by_key(|e| e.evidence.at);
         let mine =
             |r: &Request| r.body.case == Some(id) || r.body.alerts.iter().any(|a| alerts.iter().any(|x| x.id == *a));
         let requests = self.requests(&[], REQUESTS)?.into_iter().filter(mine).collect();

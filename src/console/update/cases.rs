@@ -54,7 +54,7 @@ pub fn show(state: &mut State, id: CaseId, out: &mut Out) {
 pub fn loaded(state: &mut State, id: CaseId, close: bool, result: Result<Box<CaseView>, Said>) {
     match result {
         Ok(view) => {
-            let page = state.case.get_or_insert_with(|| CasePage { id, shown: None, broken: None, scroll: 0 });
+            let page = state.case.get_or_insert(CasePage { id, shown: None, broken: None, scroll: 0 });
             if page.id != id && !close {
                 return;
             }
