@@ -193,6 +193,13 @@ fn aside(doc: &mut Doc, r: &Request, now: Timestamp) {
     if let Some(t) = &r.course.ticket {
         doc.pair(say!("TICKET"), &Said::of(t), Role::Text);
     }
+    if let Some(q) = r.course.open_question() {
+        doc.pair(
+            say!("ASKED"),
+            &say!("by ", q.by, " at ", Clock(q.at), ", not answered yet; it stands below"),
+            Role::Warn,
+        );
+    }
     let Some(g) = &r.course.glass else { return };
     let text = say!("BROKEN by ", g.by, " at ", Clock(g.at), ", ", g.means.word(), ": it runs on their word alone");
     doc.pair(say!("GLASS"), &text, Role::Critical);

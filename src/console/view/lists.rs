@@ -132,14 +132,14 @@ fn next_step(s: &super::State, r: &Request) -> Said {
     let left = usize::from(r.body.approvals_needed).saturating_sub(r.approvals.len());
     if let Some(g) = r.course.glass.as_ref().filter(|g| g.review.is_none() && r.state.is_final()) {
         let due = g.review_due.as_second() - s.now.as_second();
-        return if due < 0 { say!("REVIEW OVERDUE") } else { say!("review within ", Said::span(due)) };
+        return if due < 0 { say!("REVIEW OVERDUE") } else { say!("review in ", Said::span(due)) };
     }
     let asked = r.course.open_question().filter(|_| !r.state.is_final());
     if let Some(q) = asked {
-        return if mine { say!("ANSWER ", q.by) } else { say!(q.by, " asks back") };
+        return if mine { say!("ANSWER ", q.by) } else { say!("asked by ", q.by) };
     }
     match r.state {
-        RequestState::Draft => say!("submit, or drop it"),
+        RequestState::Draft => say!("not asked yet"),
         RequestState::Pending if !r.course.rungs.is_empty() && !mine => {
             let left = Said::span(r.body.approve_by.as_second() - s.now.as_second());
             say!("rung ", r.course.rungs.len(), ", ", left, " left")
@@ -171,11 +171,15 @@ fn next_role(s: &super::State, r: &Request) -> Option<Role> {
 
 pub fn requests(c: &mut Canvas<'_>, panes: &Panes) {
     let s = c.state;
-    let wide = usize::from(panes.list.width.saturating_sub(62)).clamp(14, 60);
+    // On a small screen what is to be done matters more than whole names.
+    let (name, wide) = match panes.list.width {
+        0..100 => (14, 11),
+        w => (18, usize::from(w.saturating_sub(68)).clamp(14, 60)),
+    };
     let head = say!(
         cell(&say!("STATE"), 9),
         cell(&say!("TIER"), 4),
-        cell(&say!("ACTION"), 18),
+        cell(&say!("ACTION"), name),
         cell(&say!("TARGETS"), wide),
         cell(&say!("BY"), 9),
         "NEXT"
@@ -202,7 +206,7 @@ pub fn requests(c: &mut Canvas<'_>, panes: &Panes) {
             vec![
                 (cell(&say!(r.state.word()), 9), request_role(r.state)),
                 (cell(&tier, 4), Role::Text),
-                (cell(&Said::of(&r.body.action), 18), final_role),
+                (cell(&Said::of(&r.body.action), name), final_role),
                 (cell(&Said::of(&r.body.targets.join(" ")), wide), final_role),
                 (cell(&say!(r.body.requester), 9), Role::Dim),
                 (next_step(s, r), next_role(s, r).unwrap_or(final_role)),
