@@ -580,3 +580,60 @@ async fn at_the_highest_tier_who_asked_does_not_start_it() {
     let done = d.responder.execute(&id("bob"), &r.body.id, now()).await.unwrap();
     assert_eq!(done.state, RequestState::Done);
 }
+
+/// A head of the log that somebody signed counts in its own namespace only, and finds a log that was cut or rewritten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_checkpoint_is_worth_its_own_namespace_and_finds_a_cut_log() {
+    use watchfloor::desk::checkpoint::{Checkpoint, checkpoints};
+    if !has_openssh() {
+        println!("skipped: no ssh-keygen here");
+        return;
+    }
+    let c = Case::new("").await;
+    let d = c.dir.path();
+    let keeper = keygen(d, "keeper", &["ed25519"]);
+    let mut lines = fs::read_to_string(d.join("allowed_signers")).unwrap();
+    lines += &format!("carol namespaces=\"checkpoint-v1@*\" {keeper}\n");
+    fs::write(d.join("allowed_signers"), lines).unwrap();
+    c.desk.propose(draft("isolate", &["web2"], &[])).await.unwrap();
+    let head = c.desk.audit.head().unwrap();
+    let said = |head: String, desk: &str| Checkpoint { v: 1, desk: desk.into(), head, by: id("carol"), at: now() };
+    let line = |said: &Checkpoint, key: &str, namespace: &str| {
+        let mut members: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_value(serde_json::to_value(said).unwrap()).unwrap();
+        members.sort_keys();
+        let statement = serde_json::to_string(&members).unwrap();
+        let signature = by_hand(d, key, namespace, &statement);
+        serde_json::to_string(&Signed { statement, signature }).unwrap() + "\n"
+    };
+    let (right, ns) = (said(head.to_string(), "desk"), "checkpoint-v1@soc.example");
+    let other_root = format!("{}:{}", head.size, "0".repeat(64));
+    let given = [
+        line(&right, "keeper", ns),
+        line(&right, "keeper", NAMESPACE),
+        line(&right, "bob", ns),
+        line(&said(head.to_string(), "desk-2"), "keeper", ns),
+        line(&right, "keeper", ns).replace(&head.root[..8], "00000000"),
+        line(&said(other_root, "desk"), "keeper", ns),
+        "{}\n".to_owned(),
+    ];
+    let audit_dir = d.join("audit");
+    fs::write(audit_dir.join("checkpoints.ndjson"), given.concat()).unwrap();
+    let found = checkpoints(&audit_dir, &signers(d)).unwrap();
+    let good: Vec<bool> = found.iter().map(|f| f.why.is_none()).collect();
+    assert_eq!(good, [true, false, false, false, false, true, false], "{found:?}");
+    let heads = |at: usize| vec![found[at].head.clone().unwrap()];
+    assert!(audit::verify_heads(&audit_dir, None, &heads(0)).unwrap().ok);
+    let forked = audit::verify_heads(&audit_dir, None, &heads(5)).unwrap();
+    assert!(!forked.ok && forked.faults[0].what.contains("not those of a signed checkpoint"), "{forked:?}");
+    // Cut, with the log's own memory of its length gone, too.
+    let log = fs::read_to_string(audit_dir.join("log.ndjson")).unwrap();
+    fs::write(audit_dir.join("log.ndjson"), log.lines().next().unwrap().to_owned() + "\n").unwrap();
+    fs::remove_file(audit_dir.join("checkpoint")).unwrap();
+    assert!(audit::verify(&audit_dir, None).unwrap().ok, "by itself it looks whole");
+    let cut = audit::verify_heads(&audit_dir, None, &heads(0)).unwrap();
+    assert!(!cut.ok && cut.faults[0].what.contains("a signed checkpoint knows of 2"), "{cut:?}");
+    // A key that is revoked says nothing any more.
+    fs::write(d.join("revoked_keys"), &keeper).unwrap();
+    assert!(checkpoints(&audit_dir, &signers(d)).unwrap()[0].why.as_ref().unwrap().contains("revoked"));
+}

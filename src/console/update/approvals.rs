@@ -62,8 +62,9 @@ pub fn show(state: &mut State, request: Request, execute: bool, out: &mut Out) {
 /// Asks what the policy would say, and who will be told, while a request waits.
 pub fn ask_standing(state: &State, out: &mut Out) {
     let top = state.overlays.iter().rev().find_map(|o| if let Overlay::Decide(d) = o { Some(d) } else { None });
-    let waits = |d: &&Box<Decide>| d.request.state == RequestState::Pending;
-    if let (Some(d), Some(by)) = (top.filter(waits), state.my_id()) {
+    if let (Some(d), Some(by)) = (top, state.my_id())
+        && d.request.state == RequestState::Pending
+    {
         let judge = d.what == Deciding::Approve;
         out.push(Effect::Standing { by: by.clone(), request: Box::new(d.request.clone()), judge });
     }

@@ -193,7 +193,7 @@ fn aside(doc: &mut Doc, r: &Request, now: Timestamp) {
     if let Some(t) = &r.course.ticket {
         doc.pair(say!("TICKET"), &Said::of(t), Role::Text);
     }
-    if let Some(q) = r.course.open_question() {
+    if let Some(q) = r.course.open_question().filter(|_| !r.state.is_final()) {
         doc.pair(
             say!("ASKED"),
             &say!("by ", q.by, " at ", Clock(q.at), ", not answered yet; it stands below"),
