@@ -137,6 +137,7 @@ const HAPPENINGS: &[&str] = &[
     "escalated",
     "review-overdue",
     "reviewed",
+    "changed-outside",
     "test",
 ];
 const SECONDS: Kind = Kind::Whole(1, 3600);

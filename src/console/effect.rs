@@ -320,6 +320,7 @@ fn quick_facts(desk: &Desk) -> Facts {
         links: desk.links(),
         dead_letters: 0,
         kill: desk.kill_switch().unwrap_or(None),
+        outside: desk.changed_outside().unwrap_or_default(),
         queue: desk.triage_queue().unwrap_or_default(),
     }
 }

@@ -12,7 +12,6 @@ use crate::model::course::GlassReview;
 use crate::model::course::Rung;
 use crate::model::ids::PersonId;
 use crate::model::ids::RequestId;
-use crate::model::notice::Notice;
 use crate::respond::govern;
 use crate::text::Untrusted;
 
@@ -111,16 +110,11 @@ impl Desk {
         self.propose(by, govern::draft(what, text, reason)).await
     }
 
-    /// What was changed past the desk in the last day, and when.
-    pub fn changed_outside(&self) -> Result<Vec<(Governed, Timestamp)>> {
+    /// What governs the desk (`policy`, `roster`) and was changed past it in the last day, and when.
+    pub fn changed_outside(&self) -> Result<Vec<(&'static str, Timestamp)>> {
         let day = Timestamp::now() - jiff::SignedDuration::from_hours(24);
         let seen = self.responder.governed()?;
-        Ok(seen.into_iter().filter_map(|(what, s)| Some((what, s.outside.filter(|t| *t > day)?))).collect())
-    }
-
-    /// What people were to hear of, oldest first.
-    pub fn told(&self, limit: usize) -> Result<Vec<Notice>> {
-        Ok(self.responder.notices(limit)?)
+        Ok(seen.into_iter().filter_map(|(what, s)| Some((what.word(), s.outside.filter(|t| *t > day)?))).collect())
     }
 
     /// Ladders, reviews, and a look at the files that govern.

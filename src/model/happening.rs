@@ -28,6 +28,8 @@ pub enum Happening {
     ReviewOverdue,
     /// Somebody did.
     Reviewed,
+    /// The policy or the roster is not what a request made it. Everybody is told.
+    ChangedOutside,
     /// Nothing happened: somebody tries whether bulletins arrive.
     Test,
 }
@@ -51,7 +53,7 @@ pub enum Urgency {
 }
 
 impl Happening {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Proposed,
         Self::Approved,
         Self::Denied,
@@ -65,6 +67,7 @@ impl Happening {
         Self::Escalated,
         Self::ReviewOverdue,
         Self::Reviewed,
+        Self::ChangedOutside,
         Self::Test,
     ];
 
@@ -83,6 +86,7 @@ impl Happening {
             Self::Escalated => "escalated",
             Self::ReviewOverdue => "review-overdue",
             Self::Reviewed => "reviewed",
+            Self::ChangedOutside => "changed-outside",
             Self::Test => "test",
         }
     }
@@ -93,9 +97,13 @@ impl Happening {
 
     pub fn phase(self) -> Phase {
         match self {
-            Self::Proposed | Self::Failed | Self::BreakGlass | Self::Escalated | Self::ReviewOverdue | Self::Test => {
-                Phase::Opens
-            }
+            Self::Proposed
+            | Self::Failed
+            | Self::BreakGlass
+            | Self::Escalated
+            | Self::ReviewOverdue
+            | Self::ChangedOutside
+            | Self::Test => Phase::Opens,
             Self::Approved | Self::Started => Phase::Taken,
             Self::Denied | Self::Withdrawn | Self::Expired | Self::Void | Self::Done | Self::Reviewed => Phase::Closes,
         }
@@ -103,7 +111,7 @@ impl Happening {
 
     pub fn urgency(self) -> Urgency {
         match self {
-            Self::BreakGlass => Urgency::Critical,
+            Self::BreakGlass | Self::ChangedOutside => Urgency::Critical,
             Self::Failed | Self::Escalated | Self::ReviewOverdue => Urgency::Error,
             Self::Proposed | Self::Expired | Self::Void | Self::Denied => Urgency::Warning,
             Self::Approved | Self::Withdrawn | Self::Started | Self::Done | Self::Reviewed | Self::Test => {
@@ -114,7 +122,7 @@ impl Happening {
 
     /// Told to everybody, whatever they asked to hear.
     pub fn to_all(self) -> bool {
-        matches!(self, Self::BreakGlass | Self::ReviewOverdue)
+        matches!(self, Self::BreakGlass | Self::ReviewOverdue | Self::ChangedOutside)
     }
 }
 

@@ -13,7 +13,6 @@ pub mod happening;
 pub mod health;
 pub mod ids;
 pub mod keys;
-pub mod notice;
 pub mod opinion;
 pub mod person;
 pub mod playbook;

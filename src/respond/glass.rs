@@ -13,7 +13,6 @@ use crate::audit::AuditFilter;
 use crate::model::action::{Means, Request, Signed};
 use crate::model::course::{GlassReview, GlassVerdict};
 use crate::model::ids::{PersonId, RequestId};
-use crate::model::notice::{Audience, Notice};
 use crate::store::StoreError;
 use crate::text::Untrusted;
 
@@ -131,31 +130,21 @@ impl Responder {
         Ok(review)
     }
 
-    /// Tells everybody, once, of reviews that are overdue. Returns how many it told.
+    /// Records, once, the reviews that are overdue, for everybody to be told. Returns how many it recorded.
     pub fn chase_reviews(&self, now: Timestamp) -> Result<usize> {
         let mut n = 0;
         for review in self.reviews(false)?.into_iter().filter(|r| r.overdue(now)) {
-            let key = format!("{OVERDUE}:{}", review.request);
-            if self.inner.store.doc(super::NOTICE, &key)?.is_some() {
-                continue;
-            }
             let id = review.request.as_str();
             let body = json!({ "due": review.due, "by": review.by });
+            let filter = AuditFilter { kind: Some(OVERDUE.into()), ..AuditFilter::request(id) };
+            if !self.inner.audit.records(&filter, 1)?.is_empty() {
+                continue;
+            }
             let once = || {
-                let filter = AuditFilter { kind: Some(OVERDUE.into()), ..AuditFilter::request(id) };
                 let there = self.inner.audit.records(&filter, 1).map_err(|e| e.to_string())?;
                 if there.is_empty() { Ok(()) } else { Err("recorded".to_owned()) }
             };
             n += usize::from(self.inner.audit.append_if(None, OVERDUE, Some(id), body, now, once)?.is_ok());
-            self.inner.tell(&Notice {
-                key,
-                at: now,
-                page: true,
-                to: Audience::Everyone,
-                title: format!("review of broken glass overdue: {} by {}", review.what, review.by),
-                text: Untrusted::new(format!("it was due at {:.0}", review.due)),
-                request: Some(review.request.clone()),
-            })?;
         }
         Ok(n)
     }
@@ -174,7 +163,7 @@ impl Responder {
 }
 
 impl Inner {
-    /// Opens the review and pages everybody; false when that was done before.
+    /// Opens the review; false when that was done before.
     fn open_review(&self, r: &Request, now: Timestamp) -> Result<bool> {
         let Some(g) = &r.course.glass else { return Ok(false) };
         let id = r.body.id.as_str();
@@ -182,15 +171,6 @@ impl Inner {
             return Ok(false);
         }
         let what = format!("{} on {}", r.body.action, r.body.targets.join(", "));
-        self.tell(&Notice {
-            key: format!("glass:{id}"),
-            at: g.at,
-            page: true,
-            to: Audience::Everyone,
-            title: format!("BREAK GLASS by {}: {what}", g.by),
-            text: g.reason.clone(),
-            request: Some(r.body.id.clone()),
-        })?;
         let review = GlassReview {
             request: r.body.id.clone(),
             what,

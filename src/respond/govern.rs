@@ -14,7 +14,6 @@ use crate::model::action::{
     TargetRule, Tier,
 };
 use crate::model::ids::PersonId;
-use crate::model::notice::{Audience, Notice};
 use crate::model::person::Roster;
 use crate::store::StoreError;
 use crate::text::Untrusted;
@@ -235,17 +234,6 @@ impl Inner {
             Ok(_) => {}
             Err(StoreError::Conflict(_)) => return Ok(false),
             Err(e) => return Err(e.into()),
-        }
-        if outside {
-            self.tell(&Notice {
-                key: format!("governed:{}:{digest}", what.word()),
-                at: now,
-                page: true,
-                to: Audience::Everyone,
-                title: format!("the {} was changed past the desk", what.word()),
-                text: Untrusted::new(path.display().to_string()),
-                request: None,
-            })?;
         }
         Ok(outside)
     }

@@ -10,10 +10,8 @@ use super::{Inner, RespondError, Responder, Result};
 use crate::model::action::{Request, RequestState};
 use crate::model::course::Rung;
 use crate::model::ids::PersonId;
-use crate::model::notice::{Audience, Notice};
 use crate::model::person::Roster;
 use crate::model::query::Glob;
-use crate::text::Untrusted;
 
 /// The rungs a request has, in the order they are reached, with the times they are due.
 pub fn rungs(rules: &Rules, people: &Roster, r: &Request) -> Vec<Rung> {
@@ -96,18 +94,6 @@ impl Inner {
             if there { Err("reached".to_owned()) } else { Ok(()) }
         };
         let _reached_before = self.audit.append_if(None, ESCALATED, Some(id.as_str()), record, now, new)?;
-        self.tell(&Notice {
-            key: format!("rung:{id}:{}", rung.number),
-            at: now,
-            page: true,
-            to: Audience::People(rung.to.clone()),
-            title: format!("nobody decided about {} on {} yet", r.body.action, r.body.targets.join(", ")),
-            text: Untrusted::new(format!(
-                "rung {}: {}; it expires at {:.0}",
-                rung.number, rung.whom, r.body.approve_by
-            )),
-            request: Some(id.clone()),
-        })?;
         self.make_so(&self.nobody(now), id, &Wish::Climb { rung })
     }
 }

@@ -65,7 +65,6 @@ use crate::config::Faults;
 use crate::model::act::TimelineEvent;
 use crate::model::action::{ActionDef, Finding, Request, RequestState, Tier};
 use crate::model::ids::{PersonId, RequestId};
-use crate::model::notice::Notice;
 use crate::model::person::{Person, Roster};
 use crate::model::slo::{ChangeClass, GateAnswer};
 use crate::store::{Store, StoreError};
@@ -261,14 +260,6 @@ impl Responder {
         self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).policy.rules.tier(tier).approvals
     }
 
-    /// The newest notices, oldest first.
-    pub fn notices(&self, limit: usize) -> Result<Vec<Notice>> {
-        let docs = self.inner.store.docs(NOTICE, 10_000)?;
-        let mut all: Vec<Notice> = docs.iter().filter_map(|d| serde_json::from_str(&d.body).ok()).collect();
-        all.sort_by_key(|n| n.at);
-        Ok(all.split_off(all.len().saturating_sub(limit)))
-    }
-
     /// Digest the policy file had when it was last read.
     pub fn policy_digest(&self) -> String {
         self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).policy.digest.clone()
@@ -366,16 +357,6 @@ impl Inner {
         rules.catalogue.get(action).map(|def| (self.guards)(def, targets, params, now)).unwrap_or_default()
     }
 
-    /// Keeps a notice for whoever delivers notices; false: it was there already.
-    fn tell(&self, notice: &Notice) -> Result<bool> {
-        let body = serde_json::to_string(notice).map_err(|e| RespondError::Unavailable(e.to_string()))?;
-        match self.store.put_doc(NOTICE, &notice.key, &body, 0, notice.at) {
-            Ok(_) => Ok(true),
-            Err(StoreError::Conflict(_)) => Ok(false),
-            Err(e) => Err(e.into()),
-        }
-    }
-
     /// The refusals among them, as one sentence.
     fn obey(findings: &[Finding]) -> Result<()> {
         let no: Vec<&str> = findings.iter().filter(|f| f.refuses).map(|f| f.text.as_str()).collect();
@@ -413,9 +394,6 @@ impl Inner {
         }
     }
 }
-
-/// Documents of the store: notices, by key.
-const NOTICE: &str = "notice";
 
 /// One question to the policy.
 struct Ask<'a> {

@@ -159,6 +159,8 @@ pub struct Facts {
     pub links: Vec<Link>,
     pub dead_letters: u64,
     pub kill: Option<(PersonId, Timestamp)>,
+    /// What governs the desk and was changed past it in the last day.
+    pub outside: Vec<(&'static str, Timestamp)>,
     pub queue: TriageQueue,
 }
 

@@ -315,6 +315,16 @@ fn status_rows(c: &Canvas<'_>) -> Vec<DocRow> {
         None => ("off", Role::Good, say!(key_of(s, Do::KillSwitch), " stops all execution")),
     };
     rows.push(item(say!("kill switch"), say!(word), role, who));
+    for (what, at) in &s.facts.outside {
+        let how = say!(
+            "at ",
+            Clock(*at),
+            ": not by a request; see: watchfloor audit query --kind ",
+            *what,
+            ".changed_outside"
+        );
+        rows.push(item(say!(*what), say!("CHANGED"), Role::Critical, how));
+    }
     let dead = s.facts.dead_letters;
     let (word, role) = if dead == 0 { (say!("none"), Role::Good) } else { (say!(dead), Role::Warn) };
     let hint =

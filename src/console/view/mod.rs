@@ -109,6 +109,9 @@ fn header(c: &mut Canvas<'_>, panes: &Panes) {
     if let Some((who, _)) = &s.facts.kill {
         pieces.push((say!("KILL SWITCH by ", who), Role::Critical));
     }
+    for (what, _) in &s.facts.outside {
+        pieces.push((say!(*what, " CHANGED OUTSIDE"), Role::Critical));
+    }
     // The queue's own line says it where that is in front.
     if let Some((done, asked)) = s.bulk().filter(|_| s.tab != Tab::Queue) {
         pieces.push((say!("triage ", done, "/", asked), Role::Accent));

@@ -330,8 +330,16 @@ fn the_header_tells_stale_paused_kill_switch_and_a_drill() {
     s.exercise = Some(say!("EXERCISE ransomware-1  nothing here is real"));
     s.live = Live::Stale { since: now(), why: say!("the disk is gone") };
     s.facts.kill = Some((crate::model::ids::PersonId::new("bob").unwrap(), now()));
+    s.facts.outside = vec![("policy", now())];
     let t = text(&s);
-    for words in ["STALE since 09:00", "KILL SWITCH by bob", "EXERCISE ransomware-1", "the disk is gone", "PROD-EU"] {
+    for words in [
+        "STALE since 09:00",
+        "KILL SWITCH by bob",
+        "policy CHANGED OUTSIDE",
+        "EXERCISE ransomware-1",
+        "the disk is gone",
+        "PROD-EU",
+    ] {
         assert!(t.contains(words), "{words}: {t}");
     }
 }

@@ -24,6 +24,7 @@ pub fn happening(r: &AuditRecord) -> Option<Happening> {
         "action.escalated" => Happening::Escalated,
         "glass.overdue" => Happening::ReviewOverdue,
         "glass.reviewed" => Happening::Reviewed,
+        "policy.changed_outside" | "roster.changed_outside" => Happening::ChangedOutside,
         _ => return None,
     })
 }
@@ -42,6 +43,10 @@ pub fn bulletin(r: &AuditRecord, request: Option<&Request>, desk: &str) -> Optio
         Happening::Escalated => {
             let (rung, whom) = (&r.body["rung"], text("whom").unwrap_or_default());
             format!("Nobody has decided yet; rung {rung} of the ladder: {whom}")
+        }
+        Happening::ChangedOutside => {
+            let what = r.kind.split('.').next().unwrap_or_default();
+            format!("The {what} is no longer what people agreed on: {}", text("file").unwrap_or_default())
         }
         Happening::ReviewOverdue => {
             format!(

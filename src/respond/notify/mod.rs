@@ -238,6 +238,7 @@ fn headline(n: &Bulletin) -> String {
         Happening::Escalated => "still waits for a decision",
         Happening::ReviewOverdue => "was done alone, and its review is overdue",
         Happening::Reviewed => "was reviewed",
+        Happening::ChangedOutside => "POLICY OR ROSTER CHANGED past the desk",
         Happening::Test => "test",
         Happening::Expired => "expired: nobody decided in time",
         Happening::Approved | Happening::Denied | Happening::Withdrawn | Happening::Started => n.what.word(),
