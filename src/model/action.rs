@@ -90,6 +90,9 @@ pub enum Executor {
         inventory: String,
         #[serde(default)]
         extra_args: Vec<String>,
+        /// Of Ansible's vault; a secret reference.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vault_password: Option<String>,
         #[serde(default = "default_timeout")]
         timeout_seconds: u64,
     },

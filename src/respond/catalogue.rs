@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::execute::ansible::host_keys;
 use super::execute::http;
 use super::execute::opensearch::check_def as opensearch_check;
 use super::execute::ssh;
 use super::{digest, value};
 use crate::config::doc::{Doc, Table, Value};
 use crate::config::fault::{Faults, Place, nearest};
+use crate::config::secret::Reference;
 use crate::model::action::{ActionDef, Executor, Governed, Tier};
 
 /// Actions the desk can propose, with the file they came from.
@@ -169,12 +171,19 @@ fn check(def: &ActionDef, say: &mut dyn FnMut(&str, String)) {
         }
     }
     match &def.executor {
-        Executor::Ansible { playbook, inventory, extra_args, timeout_seconds } => {
+        Executor::Ansible { playbook, inventory, extra_args, vault_password, timeout_seconds } => {
             if playbook.is_empty() || inventory.is_empty() {
                 say("executor", "executor: playbook and inventory must not be empty".into());
             }
             if let Some(arg) = extra_args.iter().find(|a| takes_over(a)) {
                 say("executor", format!("executor: extra_args may not hold {arg:?}; watchfloor sets it itself"));
+            }
+            if let Some(off) = extra_args.iter().find_map(|a| host_keys::lets_any_pass(a)) {
+                say("executor", format!("executor: extra_args: {off} would let any host in; its key is checked"));
+            }
+            if vault_password.as_ref().is_some_and(|r| r.parse::<Reference>().is_err()) {
+                let expected = "expected a secret reference, such as keyring:ansible-vault";
+                say("executor", format!("executor: vault_password: {expected}"));
             }
             check_timeout(*timeout_seconds, say);
         }

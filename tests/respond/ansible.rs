@@ -261,3 +261,56 @@ async fn nothing_that_runs_can_reach_the_terminal() {
     let detail = receipt(&done, "web1").detail.expose();
     assert!(detail.contains("ok: ask") && detail.ends_with("asked"), "what it printed is the receipt: {detail}");
 }
+
+/// Variables in Ansible's vault: the password comes by reference, and is nowhere afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_a_vault_is_read_with_a_password_by_reference() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_) = ansible_desk(dir.path()) else { return };
+    let pb = dir.path().join("pb");
+    let (vars, word) = (pb.join("secret.yml"), dir.path().join("word"));
+    fs::write(&vars, "level: from-the-vault\n").unwrap();
+    fs::write(&word, "s3cr3t-t0ken-0042").unwrap();
+    let sealed =
+        Command::new("ansible-vault").args(["encrypt", "--vault-password-file"]).args([&word, &vars]).output().unwrap();
+    assert!(sealed.status.success(), "{}", String::from_utf8_lossy(&sealed.stderr));
+    assert!(fs::read_to_string(&vars).unwrap().starts_with("$ANSIBLE_VAULT"));
+    let play = format!(
+        "- hosts: all\n  gather_facts: false\n  vars_files: [secret.yml]\n  tasks:\n    - ansible.builtin.copy:\n        \
+         dest: \"{}/{{{{ inventory_hostname }}}}.conf\"\n        content: \"{{{{ level }}}}\"\n",
+        dir.path().display()
+    );
+    fs::write(pb.join("sealed.yml"), play).unwrap();
+    let action = |name: &str, more: &str| {
+        format!(
+            "[[actions]]\nname = \"{name}\"\ntitle = \"Sealed\"\ntier = \"T1\"\ntargets = {{ is = {{ type = \"host\" }} }}\n\
+             executor = {{ kind = \"ansible\", playbook = \"pb/sealed.yml\", inventory = \"pb/hosts.ini\"{more} }}\n"
+        )
+    };
+    let actions = action("opened", ", vault_password = \"keyring:soar\"") + &action("closed", "");
+    let d = desk(dir.path(), &actions, "");
+    let r = d.approved(draft("opened", &["web1"], &[])).await;
+    assert!(
+        r.body.commands[0].argv.contains(&"--vault-password-file=keyring:soar".to_owned()),
+        "{:?}",
+        r.body.commands
+    );
+    let done = d.execute(&r).await.unwrap();
+    assert_eq!(done.state, RequestState::Done, "{done:?}");
+    assert_eq!(fs::read_to_string(dir.path().join("web1.conf")).unwrap(), "from-the-vault");
+    let closed = d.propose(draft("closed", &["web1"], &[])).await;
+    let said = format!("{closed:?}");
+    assert!(said.contains("ault"), "without the password it says what is missing: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_of_hosts_are_checked_whatever_an_inventory_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(d) = ansible_desk(dir.path()) else { return };
+    let inventory = dir.path().join("pb/hosts.ini");
+    fs::write(&inventory, format!("{HOSTS}ansible_ssh_common_args=\"-o StrictHostKeyChecking=no\"\n")).unwrap();
+    refused(d.propose(draft("quarantine", &["web1"], &[])).await, "would let any host in");
+    fs::write(&inventory, HOSTS).unwrap();
+    fs::write(dir.path().join("pb/ansible.cfg"), "[defaults]\nhost_key_checking = False\n").unwrap();
+    refused(d.propose(draft("quarantine", &["web1"], &[])).await, "would let any host in");
+}

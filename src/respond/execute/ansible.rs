@@ -5,7 +5,9 @@
 //! Parameters are passed as one JSON `--extra-vars` argument. Ansible would expand `{{ }}` in it as a template that can
 //! run programs, so a value with template marks is refused.
 
+pub(in crate::respond) mod host_keys;
 mod result;
+mod vault;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,10 +18,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::process::{self, Output, Spec};
-use super::{DryRun, Job, Stop, bounded};
+use super::{DryRun, Job, Secrets, Stop, bounded};
 use crate::model::action::{Command, Finding, ReceiptState, RequestBody};
 use crate::respond::digest;
 use crate::text::clean;
+use vault::Vault;
 
 /// Longest result that is read; a run with larger diffs has unknown receipts.
 const RESULT_MAX: usize = 32 << 20;
@@ -31,7 +34,13 @@ const DRY_RUN_LIMIT: u64 = 180;
 const LIST_LIMIT: Duration = Duration::from_secs(60);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-pub fn render(body: &RequestBody, playbook: &str, inventory: &str, extra_args: &[String]) -> Result<Command, String> {
+pub fn render(
+    body: &RequestBody,
+    playbook: &str,
+    inventory: &str,
+    extra_args: &[String],
+    vault_password: Option<&str>,
+) -> Result<Command, String> {
     for (name, value) in &body.params {
         if ["{{", "{%", "{#"].iter().any(|mark| value.contains(mark)) {
             return Err(format!("parameter {name:?}: {{{{, {{% and {{# are not allowed, Ansible would expand them"));
@@ -51,6 +60,7 @@ pub fn render(body: &RequestBody, playbook: &str, inventory: &str, extra_args: &
     argv.push("--extra-vars".into());
     argv.push(extra_vars(body)?);
     argv.extend(extra_args.iter().cloned());
+    argv.extend(vault_password.map(vault::option));
     argv.push(playbook.into());
     Ok(Command { targets: body.targets.clone(), argv, files: files(Path::new(playbook), inventory)? })
 }
@@ -85,6 +95,7 @@ fn files(playbook: &Path, inventory: &str) -> Result<BTreeMap<String, String>, S
         paths.extend(beside.filter(|p| p.exists()));
     }
     paths.extend(config(folder));
+    paths.iter().try_for_each(|p| host_keys::look_through(p))?;
     paths.into_iter().map(|p| digest::of_path(&p).map(|d| (p.to_string_lossy().into_owned(), d))).collect()
 }
 
@@ -102,14 +113,14 @@ fn config(folder: &Path) -> Option<PathBuf> {
 }
 
 /// The command to start, with `more` options put in front.
-fn spec(body: &RequestBody, more: &[&str], home: &Path, limit: Duration) -> Result<Spec, String> {
+fn spec(body: &RequestBody, more: &[&str], home: &Path, vault: &Vault, limit: Duration) -> Result<Spec, String> {
     let command = body.commands.first().ok_or("there is no command")?;
     let (program, rest) = command.argv.split_first().ok_or("there is no command")?;
     let playbook = rest.last().map(PathBuf::from).unwrap_or_default();
     let folder = folder_of(&playbook).to_owned();
     let mut argv = vec![program.clone()];
     argv.extend(more.iter().map(|s| (*s).to_owned()));
-    argv.extend(rest.iter().cloned());
+    argv.extend(rest.iter().map(|a| vault.given(a)));
     let mut env: BTreeMap<String, String> = [
         ("PATH", PATH),
         ("LANG", "C.UTF-8"),
@@ -121,6 +132,7 @@ fn spec(body: &RequestBody, more: &[&str], home: &Path, limit: Duration) -> Resu
         ("ANSIBLE_DEPRECATION_WARNINGS", "0"),
         ("ANSIBLE_LOCALHOST_WARNING", "0"),
         ("ANSIBLE_INVENTORY_UNPARSED_FAILED", "1"),
+        host_keys::CHECKED,
         // Nobody is there to be asked for a passphrase.
         ("SSH_ASKPASS_REQUIRE", "force"),
         ("SSH_ASKPASS", "/bin/false"),
@@ -156,8 +168,9 @@ async fn play(make: impl Fn() -> Result<Spec, String>, stop: &Stop) -> Result<Ou
 }
 
 /// The hosts this command would touch must be exactly the targets: a name could be a group.
-pub async fn same_hosts(body: &RequestBody, home: PathBuf, stop: Stop) -> Result<(), String> {
-    let out = process::run(spec(body, &["--list-hosts"], &home, LIST_LIMIT)?, stop).await?;
+pub async fn same_hosts(body: &RequestBody, home: PathBuf, secrets: &Secrets, stop: Stop) -> Result<(), String> {
+    let vault = Vault::open(body, secrets).await?;
+    let out = process::run(spec(body, &["--list-hosts"], &home, &vault, LIST_LIMIT)?, stop).await?;
     if let Some(why) = out.stopped {
         return Err(why);
     }
@@ -209,15 +222,19 @@ fn complaint(out: &Output) -> String {
     }
 }
 
-pub async fn dry_run(body: &RequestBody, timeout_seconds: u64, home: PathBuf, stop: Stop) -> DryRun {
+pub async fn dry_run(body: &RequestBody, timeout_seconds: u64, home: PathBuf, secrets: &Secrets, stop: Stop) -> DryRun {
     let mut dry = DryRun::default();
     let mut add = |refuses: bool, text: String| dry.findings.push(Finding { refuses, text });
-    if let Err(why) = same_hosts(body, home.clone(), stop.clone()).await {
+    if let Err(why) = same_hosts(body, home.clone(), secrets, stop.clone()).await {
         add(true, why);
         return dry;
     }
     let limit = Duration::from_secs(timeout_seconds.min(DRY_RUN_LIMIT));
-    let out = match play(|| spec(body, &["--check"], &home, limit), &stop).await {
+    let tried = async {
+        let vault = Vault::open(body, secrets).await?;
+        play(|| spec(body, &["--check"], &home, &vault, limit), &stop).await
+    };
+    let out = match tried.await {
         Ok(out) => out,
         Err(why) => {
             add(false, format!("no dry run: {why}"));
@@ -249,12 +266,16 @@ pub async fn run(job: &Job, timeout_seconds: u64) {
     let body = job.approved.body();
     let limit = Duration::from_secs(timeout_seconds);
     let (live, rx) = mpsc::channel(64);
-    let make = || {
-        let (stdin, live) = (Some(Arc::clone(&job.lock)), Some(live.clone()));
-        spec(body, &[], &job.home, limit).map(|s| Spec { stdin, live, ..s })
+    let played = async {
+        let vault = Vault::open(body, &job.secrets).await?;
+        let make = || {
+            let (stdin, live) = (Some(Arc::clone(&job.lock)), Some(live.clone()));
+            spec(body, &[], &job.home, &vault, limit).map(|s| Spec { stdin, live, ..s })
+        };
+        play(make, &job.stop).await
     };
     let out = tokio::select! {
-        out = play(make, &job.stop) => out,
+        out = played => out,
         never = progress(job, rx) => match never {},
     };
     let out = match out {
@@ -315,9 +336,9 @@ mod tests {
         for value in ["{{ lookup('pipe','id') }}", "a{%b", "{#"] {
             let mut b = body(&["web1"]);
             b.params.insert("note".into(), value.into());
-            assert!(render(&b, "/p/p.yml", "h,", &[]).unwrap_err().contains("not allowed"));
+            assert!(render(&b, "/p/p.yml", "h,", &[], None).unwrap_err().contains("not allowed"));
         }
-        assert!(render(&body(&["ALL"]), "/p/p.yml", "h,", &[]).unwrap_err().contains("every host"));
+        assert!(render(&body(&["ALL"]), "/p/p.yml", "h,", &[], None).unwrap_err().contains("every host"));
     }
 
     /// A callback that is not there stands for a collection too old to have it.
@@ -331,10 +352,10 @@ mod tests {
         let playbook = dir.path().join("p.yml");
         std::fs::write(&playbook, "- hosts: all\n  gather_facts: false\n  tasks:\n    - meta: noop\n").unwrap();
         let mut b = body(&["localhost"]);
-        b.commands = vec![render(&b, playbook.to_str().unwrap(), "localhost,", &[]).unwrap()];
+        b.commands = vec![render(&b, playbook.to_str().unwrap(), "localhost,", &[], None).unwrap()];
         let (_tx, stop) = tokio::sync::watch::channel(None);
         let make = || {
-            let mut spec = spec(&b, &[], Path::new("/tmp"), LIST_LIMIT)?;
+            let mut spec = spec(&b, &[], Path::new("/tmp"), &Vault::default(), LIST_LIMIT)?;
             spec.env.insert("ANSIBLE_STDOUT_CALLBACK".into(), "ansible.posix.none".into());
             Ok(spec)
         };

@@ -118,8 +118,8 @@ pub async fn run(job: &Job) {
 /// The exact commands for a request. The same input always gives the same bytes.
 pub fn render(def: &ActionDef, body: &RequestBody) -> Result<Vec<Command>, String> {
     match &def.executor {
-        Executor::Ansible { playbook, inventory, extra_args, .. } => {
-            ansible::render(body, playbook, inventory, extra_args).map(|c| vec![c])
+        Executor::Ansible { playbook, inventory, extra_args, vault_password, .. } => {
+            ansible::render(body, playbook, inventory, extra_args, vault_password.as_deref()).map(|c| vec![c])
         }
         Executor::Http { url, headers, body: template, ca, sign, .. } => {
             http::render(def, body, &http::Template { url, headers, template, ca: ca.as_deref(), sign: sign.as_ref() })
@@ -171,7 +171,9 @@ pub struct DryRun {
 /// Finds out what it would do, changing nothing.
 pub async fn dry_run(def: &ActionDef, body: &RequestBody, home: PathBuf, ways: Ways<'_>, stop: Stop) -> DryRun {
     match &def.executor {
-        Executor::Ansible { timeout_seconds, .. } => ansible::dry_run(body, *timeout_seconds, home, stop).await,
+        Executor::Ansible { timeout_seconds, .. } => {
+            ansible::dry_run(body, *timeout_seconds, home, ways.secrets, stop).await
+        }
         Executor::Http { .. } => http::dry_run(body),
         Executor::Ssh(with) => ssh::dry_run(body, with, &home, stop).await,
         Executor::OpensearchSnapshot { verb, access } => opensearch::dry_run(body, *verb, access, ways.secrets).await,
@@ -192,7 +194,7 @@ pub async fn preflight(
     stop: Stop,
 ) -> Result<(), String> {
     match &def.executor {
-        Executor::Ansible { .. } => ansible::same_hosts(body, home, stop).await,
+        Executor::Ansible { .. } => ansible::same_hosts(body, home, ways.secrets, stop).await,
         Executor::OpensearchSnapshot { verb, access } => opensearch::preflight(body, *verb, access, ways.secrets).await,
         Executor::Restic { access } => restic::preflight(body, access, &home, ways.secrets, stop).await,
         Executor::Kubernetes { verb } => kubernetes::preflight(body, *verb, ways.clusters).await,
