@@ -1,4 +1,4 @@
-#![allow(
+#![expect(
     clippy::disallowed_methods,
     clippy::disallowed_macros,
     reason = "it runs the real ssh-keygen, and says what it skips"

@@ -625,6 +625,26 @@ pub struct Denial {
 }
 
 impl Request {
+    /// To which nothing has happened yet.
+    pub fn new(body: RequestBody, digest: impl Into<String>, state: RequestState) -> Self {
+        Self {
+            body,
+            digest: digest.into(),
+            state,
+            approvals: Vec::new(),
+            denied: None,
+            preview: Vec::new(),
+            findings: Vec::new(),
+            receipts: Vec::new(),
+            executor: None,
+            started: None,
+            finished: None,
+            note: None,
+            course: Course::default(),
+            rev: 0,
+        }
+    }
+
     /// Whether it may leave `Approved` for `Executing` now. `kill`: who set the kill switch, and when. The error names
     /// what is in the way.
     pub fn may_begin(&self, digest: &str, kill: Option<(&PersonId, Timestamp)>, now: Timestamp) -> Result<(), String> {

@@ -97,6 +97,9 @@ pub struct GlassReview {
     pub at: Timestamp,
     pub reason: Untrusted,
     pub due: Timestamp,
+    /// Everybody was told that it is overdue.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chased: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<GlassVerdict>,
 }

@@ -191,22 +191,8 @@ mod tests {
             detail: "".into(),
             at,
         };
-        Request {
-            receipts: receipts.iter().map(receipt).collect(),
-            body,
-            digest: String::new(),
-            state,
-            approvals: vec![],
-            denied: None,
-            preview: vec![],
-            findings: vec![],
-            executor: None,
-            started: None,
-            finished: None,
-            note: None,
-            course: Default::default(),
-            rev: 1,
-        }
+        let receipts = receipts.iter().map(receipt).collect();
+        Request { receipts, rev: 1, ..Request::new(body, "", state) }
     }
 
     use ReceiptState::{Done, Failed, Skipped, Unknown};

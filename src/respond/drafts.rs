@@ -49,23 +49,7 @@ impl Inner {
         });
         self.audit.append(Some(by), DRAFTED, Some(body.id.as_str()), record, now)?;
         let id = body.id.clone();
-        let request = Request {
-            body,
-            digest: String::new(),
-            state: RequestState::Draft,
-            approvals: Vec::new(),
-            denied: None,
-            preview: Vec::new(),
-            findings: Vec::new(),
-            receipts: Vec::new(),
-            executor: None,
-            started: None,
-            finished: None,
-            note: None,
-            course: Default::default(),
-            rev: 0,
-        };
-        self.store.add_request(&request)?;
+        self.store.add_request(&Request::new(body, "", RequestState::Draft))?;
         self.request(&id)
     }
 }

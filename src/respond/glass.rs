@@ -13,7 +13,7 @@ use crate::audit::AuditFilter;
 use crate::model::action::{Means, Request, Signed};
 use crate::model::course::{GlassReview, GlassVerdict};
 use crate::model::ids::{PersonId, RequestId};
-use crate::store::StoreError;
+use crate::store::{Doc, StoreError};
 use crate::text::Untrusted;
 
 /// Documents of the store: a review for each broken glass, by request.
@@ -76,8 +76,7 @@ impl Responder {
     pub fn reviews(&self, all: bool) -> Result<Vec<GlassReview>> {
         let mut out = Vec::new();
         for doc in self.inner.store.docs(REVIEW, 1000)? {
-            let review: GlassReview = serde_json::from_str(&doc.body)
-                .map_err(|e| RespondError::Unavailable(format!("the review of {} cannot be read: {e}", doc.key)))?;
+            let review = read(&doc)?;
             if all || review.closed.is_none() {
                 out.push(review);
             }
@@ -100,8 +99,7 @@ impl Responder {
         let person = rules.person(by)?;
         let doc = inner.store.doc(REVIEW, id.as_str())?;
         let doc = doc.ok_or_else(|| RespondError::Usage(format!("{id}: no glass was broken for it")))?;
-        let mut review: GlassReview = serde_json::from_str(&doc.body)
-            .map_err(|e| RespondError::Unavailable(format!("the review of {id} cannot be read: {e}")))?;
+        let mut review = read(&doc)?;
         if let Some(c) = &review.closed {
             return Err(RespondError::Conflict(format!("{} reviewed it already at {:.0}", c.by, c.at)));
         }
@@ -125,26 +123,33 @@ impl Responder {
         let record = json!({ "justified": justified, "text": text });
         inner.record(by, REVIEWED, &request, record, now)?;
         review.closed = Some(GlassVerdict { by: by.clone(), at: now, justified, text });
-        let body = serde_json::to_string(&review).map_err(|e| RespondError::Unavailable(e.to_string()))?;
-        inner.store.put_doc(REVIEW, id.as_str(), &body, doc.rev, now)?;
+        inner.store.put_doc(REVIEW, id.as_str(), &written(&review)?, doc.rev, now)?;
         Ok(review)
     }
 
     /// Records, once, the reviews that are overdue, for everybody to be told. Returns how many it recorded.
     pub fn chase_reviews(&self, now: Timestamp) -> Result<usize> {
         let mut n = 0;
-        for review in self.reviews(false)?.into_iter().filter(|r| r.overdue(now)) {
-            let id = review.request.as_str();
-            let body = json!({ "due": review.due, "by": review.by });
-            let filter = AuditFilter { kind: Some(OVERDUE.into()), ..AuditFilter::request(id) };
-            if !self.inner.audit.records(&filter, 1)?.is_empty() {
+        for doc in self.inner.store.docs(REVIEW, 1000)? {
+            let mut review = read(&doc)?;
+            if review.chased || !review.overdue(now) {
                 continue;
             }
+            let id = doc.key.as_str();
+            let body = json!({ "due": review.due, "by": review.by });
+            let filter = AuditFilter { kind: Some(OVERDUE.into()), ..AuditFilter::request(id) };
             let once = || {
                 let there = self.inner.audit.records(&filter, 1).map_err(|e| e.to_string())?;
                 if there.is_empty() { Ok(()) } else { Err("recorded".to_owned()) }
             };
             n += usize::from(self.inner.audit.append_if(None, OVERDUE, Some(id), body, now, once)?.is_ok());
+            // So that nobody reads the log for it every few seconds.
+            review.chased = true;
+            match self.inner.store.put_doc(REVIEW, id, &written(&review)?, doc.rev, now) {
+                // Closed meanwhile, or another process was here.
+                Ok(_) | Err(StoreError::Conflict(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
         Ok(n)
     }
@@ -178,13 +183,22 @@ impl Inner {
             at: g.at,
             reason: g.reason.clone(),
             due: g.review_due,
+            chased: false,
             closed: None,
         };
-        let body = serde_json::to_string(&review).map_err(|e| RespondError::Unavailable(e.to_string()))?;
-        match self.store.put_doc(REVIEW, id, &body, 0, now) {
+        match self.store.put_doc(REVIEW, id, &written(&review)?, 0, now) {
             Ok(_) => Ok(true),
             Err(StoreError::Conflict(_)) => Ok(false),
             Err(e) => Err(e.into()),
         }
     }
+}
+
+fn read(doc: &Doc) -> Result<GlassReview> {
+    serde_json::from_str(&doc.body)
+        .map_err(|e| RespondError::Unavailable(format!("the review of {} cannot be read: {e}", doc.key)))
+}
+
+fn written(review: &GlassReview) -> Result<String> {
+    serde_json::to_string(review).map_err(|e| RespondError::Unavailable(e.to_string()))
 }

@@ -207,22 +207,7 @@ fn finish(inner: &Inner, prepared: Prepared, dry: DryRun, now: Timestamp) -> Res
         return Ok(request);
     }
     inner.audit.append(Some(&body.requester), PROPOSED, Some(body.id.as_str()), record, now)?;
-    let request = Request {
-        digest,
-        state,
-        approvals: Vec::new(),
-        denied: None,
-        preview: dry.preview,
-        findings,
-        receipts: Vec::new(),
-        executor: None,
-        started: None,
-        finished: None,
-        note: None,
-        course: Default::default(),
-        rev: 0,
-        body,
-    };
+    let request = Request { preview: dry.preview, findings, ..Request::new(body, digest, state) };
     inner.store.add_request(&request)?;
     inner.note(&request, Some(&request.body.requester), now, "proposed");
     // As the store has it, with its own `rev`.

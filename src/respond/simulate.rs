@@ -253,17 +253,9 @@ mod tests {
             executor: Some(b.requester.clone()),
             started: Some(b.created),
             finished: Some(b.created),
-            digest: "d".into(),
-            state: RequestState::Done,
             approvals: vec![approval],
-            denied: None,
-            preview: vec![],
-            findings: vec![],
-            receipts: vec![],
-            note: None,
-            course: Default::default(),
             rev: 1,
-            body: b,
+            ..Request::new(b, "d", RequestState::Done)
         }
     }
 

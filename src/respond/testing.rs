@@ -5,6 +5,7 @@ use std::path::Path;
 use super::catalogue::Catalogue;
 use crate::model::action::{ActionDef, RequestBody, Suggested, Tier};
 use crate::model::ids::{PersonId, RequestId};
+use crate::model::person::{Person, Role};
 
 pub fn def(executor: &str, more: &str) -> ActionDef {
     let text = format!(
@@ -12,6 +13,17 @@ pub fn def(executor: &str, more: &str) -> ActionDef {
          executor = {{ {executor} }}\n"
     );
     Catalogue::parse(Path::new("/c/actions.toml"), &text).unwrap().get("act").unwrap().clone()
+}
+
+pub fn person(id: &str, roles: &[Role]) -> Person {
+    Person {
+        id: PersonId::new(id).unwrap(),
+        name: id.into(),
+        os_users: vec![],
+        uids: vec![],
+        keys: vec![],
+        roles: roles.to_vec(),
+    }
 }
 
 pub fn body(targets: &[&str]) -> RequestBody {

@@ -1,7 +1,7 @@
 //! The change board on a real socket, and requests that follow from others.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::sync::Mutex;
 
@@ -31,21 +31,8 @@ fn board(word: &str) -> (CabSettings, Arc<Mutex<State>>) {
     let kept = state.clone();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                    break;
-                }
-            }
-            let lower = head.to_lowercase();
-            let length = lower.lines().find_map(|l| l.strip_prefix("content-length: ").map(|n| n.parse().unwrap()));
-            let mut body = vec![0; length.unwrap_or(0)];
-            if reader.read_exact(&mut body).is_err() {
-                continue;
-            }
+            let Some((head, body)) = super::retry::read_request(&stream) else { continue };
             let mut s = kept.lock().unwrap();
-            let body = String::from_utf8(body).unwrap();
             s.seen.push((head.clone(), body));
             let (status, text) = if s.down.1 > 0 {
                 s.down.1 -= 1;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,22 @@ pub struct Scripted {
     pub got: Arc<Mutex<Vec<(Instant, String, String)>>>,
 }
 
+/// Head and body of what a client sends. `None`: it hung up before it had said all.
+pub fn read_request(stream: &TcpStream) -> Option<(String, String)> {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).unwrap_or(0) == 0 {
+            break;
+        }
+    }
+    let lower = head.to_lowercase();
+    let length = lower.lines().find_map(|l| l.strip_prefix("content-length: ").map(|n| n.parse().unwrap()));
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    Some((head, String::from_utf8(body).unwrap()))
+}
+
 /// Does one thing a request, in order; the last again and again.
 pub fn scripted(script: &[Do]) -> Scripted {
     scripted_with(script, "{}")
@@ -41,20 +57,8 @@ pub fn scripted_with(script: &[Do], text: &str) -> Scripted {
     std::thread::spawn(move || {
         let mut held = Vec::new();
         for stream in listener.incoming().flatten() {
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                    break;
-                }
-            }
-            let lower = head.to_lowercase();
-            let length = lower.lines().find_map(|l| l.strip_prefix("content-length: ").map(|n| n.parse().unwrap()));
-            let mut body = vec![0; length.unwrap_or(0)];
-            if reader.read_exact(&mut body).is_err() {
-                continue;
-            }
-            keep.lock().unwrap().push((Instant::now(), head, String::from_utf8(body).unwrap()));
+            let Some((head, body)) = read_request(&stream) else { continue };
+            keep.lock().unwrap().push((Instant::now(), head, body));
             let what = if script.len() > 1 { script.pop_front().unwrap() } else { script[0] };
             let mut stream = stream;
             let mut answer = |status: u16, more: &str| {

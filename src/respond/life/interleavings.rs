@@ -122,14 +122,7 @@ fn who(people: &[PersonId], p: Option<&PersonId>) -> Option<usize> {
 
 fn person(i: usize) -> Person {
     let (id, roles) = PEOPLE[i];
-    Person {
-        id: PersonId::new(id).unwrap(),
-        name: id.into(),
-        os_users: vec![],
-        uids: vec![],
-        keys: vec![],
-        roles: roles.to_vec(),
-    }
+    testing::person(id, roles)
 }
 
 fn rules() -> Rules {
@@ -146,22 +139,7 @@ fn draft_of(by: &PersonId, tier: Tier, now: Timestamp) -> Request {
     body.tier = tier;
     body.commands = vec![];
     (body.created, body.approve_by, body.execute_by) = (now, now, now);
-    Request {
-        body,
-        digest: String::new(),
-        state: S::Draft,
-        approvals: vec![],
-        denied: None,
-        preview: vec![],
-        findings: vec![],
-        receipts: vec![],
-        executor: None,
-        started: None,
-        finished: None,
-        note: None,
-        course: Default::default(),
-        rev: 0,
-    }
+    Request::new(body, "", S::Draft)
 }
 
 impl<'k> World<'k> {

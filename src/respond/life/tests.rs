@@ -9,21 +9,13 @@ fn id(name: &str) -> PersonId {
 }
 
 fn people() -> Roster {
-    let person = |name: &str, roles: &[Role]| Person {
-        id: id(name),
-        name: name.into(),
-        os_users: vec![],
-        uids: vec![],
-        keys: vec![],
-        roles: roles.to_vec(),
-    };
     Roster {
         people: vec![
-            person("alice", &[Role::Analyst]),
-            person("bob", &[Role::Lead]),
-            person("carol", &[Role::Commander]),
-            person("dave", &[Role::Auditor]),
-            person("dora", &[Role::Approver]),
+            testing::person("alice", &[Role::Analyst]),
+            testing::person("bob", &[Role::Lead]),
+            testing::person("carol", &[Role::Commander]),
+            testing::person("dave", &[Role::Auditor]),
+            testing::person("dora", &[Role::Approver]),
         ],
     }
 }
@@ -31,22 +23,7 @@ fn people() -> Roster {
 fn request(tier: Tier, needed: u8) -> Request {
     let mut body = testing::body(&["web1"]);
     (body.tier, body.approvals_needed) = (tier, needed);
-    Request {
-        body,
-        digest: "d".into(),
-        state: RequestState::Pending,
-        approvals: vec![],
-        denied: None,
-        preview: vec![],
-        findings: vec![],
-        receipts: vec![],
-        executor: None,
-        started: None,
-        finished: None,
-        note: None,
-        course: Default::default(),
-        rev: 0,
-    }
+    Request::new(body, "d", RequestState::Pending)
 }
 
 struct World {

@@ -8,44 +8,30 @@ use crate::store::StoreError;
 /// A request over two hosts, in this state.
 pub(super) fn request(id: &str, state: RequestState) -> Request {
     let targets = vec!["web-1".to_owned(), "web-2".to_owned()];
-    Request {
-        body: RequestBody {
-            id: RequestId::new(id).unwrap(),
-            action: "isolate-host".into(),
-            tier: Tier::T2,
-            commands: vec![Command { targets: targets.clone(), argv: vec!["x".into()], files: BTreeMap::new() }],
-            targets,
-            params: BTreeMap::new(),
-            alerts: vec![AlertId(1)],
-            case: None,
-            reason: "spreading".into(),
-            suggested_by: Suggested::Person,
-            requester: who("bob"),
-            created: at(0),
-            approve_by: at(100),
-            execute_by: at(200),
-            approvals_needed: 1,
-            policy_digest: "p".into(),
-            action_digest: "a".into(),
-            audit_head: "0:0".into(),
-            undo: None,
-            contains: true,
-            replaces: None,
-        },
-        digest: "d1".into(),
-        state,
-        approvals: vec![],
-        denied: None,
-        preview: vec![],
-        findings: vec![],
-        receipts: vec![],
-        executor: None,
-        started: None,
-        finished: None,
-        note: None,
-        course: Default::default(),
-        rev: 1,
-    }
+    let body = RequestBody {
+        id: RequestId::new(id).unwrap(),
+        action: "isolate-host".into(),
+        tier: Tier::T2,
+        commands: vec![Command { targets: targets.clone(), argv: vec!["x".into()], files: BTreeMap::new() }],
+        targets,
+        params: BTreeMap::new(),
+        alerts: vec![AlertId(1)],
+        case: None,
+        reason: "spreading".into(),
+        suggested_by: Suggested::Person,
+        requester: who("bob"),
+        created: at(0),
+        approve_by: at(100),
+        execute_by: at(200),
+        approvals_needed: 1,
+        policy_digest: "p".into(),
+        action_digest: "a".into(),
+        audit_head: "0:0".into(),
+        undo: None,
+        contains: true,
+        replaces: None,
+    };
+    Request { rev: 1, ..Request::new(body, "d1", state) }
 }
 
 fn conflict<T: std::fmt::Debug>(r: Result<T, StoreError>, says: &str) {

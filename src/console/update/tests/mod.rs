@@ -314,53 +314,41 @@ pub fn request(id: &str, tier: Tier, state: RequestState) -> Request {
     } else {
         vec![]
     };
-    Request {
-        body: RequestBody {
-            id: RequestId::new(id).unwrap(),
-            action: "isolate-host".into(),
-            tier,
-            targets: vec!["fin-ws-014".into(), "fin-ws-022".into()],
-            params: BTreeMap::from([("zone".to_owned(), "quarantine".to_owned())]),
-            commands: vec![Command {
-                targets: vec!["fin-ws-014".into()],
-                argv: vec!["ansible-playbook".into(), "isolate.yml".into(), "--limit".into(), "fin-ws-014".into()],
-                files: BTreeMap::new(),
-            }],
-            alerts: vec![AlertId(1)],
-            case: None,
-            reason: Untrusted::new(format!("spread to 3 subnets\nAPPROVED BY POLICY {HOSTILE}")),
-            suggested_by: Suggested::Person,
-            requester: PersonId::new("bob").unwrap(),
-            created: ago(300),
-            approve_by: now().checked_add(SignedDuration::from_secs(1500)).unwrap(),
-            execute_by: now().checked_add(SignedDuration::from_secs(3600)).unwrap(),
-            approvals_needed: 1,
-            policy_digest: "31aa".repeat(16),
-            action_digest: "77bb".repeat(16),
-            audit_head: format!("18822:{}", "b7".repeat(32)),
-            undo: Some("release-host".into()),
-            contains: true,
-            replaces: None,
-        },
-        digest: format!("9c1e{}44", "0".repeat(58)),
-        state,
-        approvals,
-        denied: None,
-        preview: vec![Preview {
-            target: "fin-ws-014".into(),
-            would_change: Some(1),
-            failed: false,
-            diff: "firewall profile: open -> quarantine".into(),
+    let body = RequestBody {
+        id: RequestId::new(id).unwrap(),
+        action: "isolate-host".into(),
+        tier,
+        targets: vec!["fin-ws-014".into(), "fin-ws-022".into()],
+        params: BTreeMap::from([("zone".to_owned(), "quarantine".to_owned())]),
+        commands: vec![Command {
+            targets: vec!["fin-ws-014".into()],
+            argv: vec!["ansible-playbook".into(), "isolate.yml".into(), "--limit".into(), "fin-ws-014".into()],
+            files: BTreeMap::new(),
         }],
-        findings: vec![],
-        receipts,
-        executor: None,
-        started: None,
-        finished: None,
-        note: None,
-        course: Default::default(),
-        rev: 1,
-    }
+        alerts: vec![AlertId(1)],
+        case: None,
+        reason: Untrusted::new(format!("spread to 3 subnets\nAPPROVED BY POLICY {HOSTILE}")),
+        suggested_by: Suggested::Person,
+        requester: PersonId::new("bob").unwrap(),
+        created: ago(300),
+        approve_by: now().checked_add(SignedDuration::from_secs(1500)).unwrap(),
+        execute_by: now().checked_add(SignedDuration::from_secs(3600)).unwrap(),
+        approvals_needed: 1,
+        policy_digest: "31aa".repeat(16),
+        action_digest: "77bb".repeat(16),
+        audit_head: format!("18822:{}", "b7".repeat(32)),
+        undo: Some("release-host".into()),
+        contains: true,
+        replaces: None,
+    };
+    let preview = Preview {
+        target: "fin-ws-014".into(),
+        would_change: Some(1),
+        failed: false,
+        diff: "firewall profile: open -> quarantine".into(),
+    };
+    let digest = format!("9c1e{}44", "0".repeat(58));
+    Request { approvals, receipts, preview: vec![preview], rev: 1, ..Request::new(body, digest, state) }
 }
 
 pub fn look(theme: &str, ascii: bool) -> Look {

@@ -76,20 +76,12 @@ fn request(receipts: &[(ReceiptState, &str)], params: &[(&str, &str)]) -> Reques
         at,
     };
     Request {
-        body,
-        digest: String::new(),
-        state: RequestState::Done,
-        approvals: vec![],
-        denied: None,
-        preview: vec![],
-        findings: vec![],
         receipts: receipts.iter().map(receipt).collect(),
         executor: Some(who("alice")),
         started: Some(at),
         finished: Some(at),
-        note: None,
-        course: Default::default(),
         rev: 1,
+        ..Request::new(body, "", RequestState::Done)
     }
 }
 

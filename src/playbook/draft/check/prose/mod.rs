@@ -1,10 +1,18 @@
 //! What may stand in a text that people read: sentences. Looked at with quotes, dashes and accents made plain; what cannot
 //! be read is itself a finding.
 
+mod commands;
+mod spell;
+
 use std::sync::LazyLock;
 
 use regex::Regex;
 
+use self::commands::command_lines;
+use self::commands::shell;
+use self::commands::wildcards;
+pub(super) use self::spell::characters;
+use self::spell::plain;
 use super::Out;
 use super::quoted;
 use super::tables;
@@ -70,119 +78,6 @@ fn value_of(text: &str, at: &str, scope: &Scope, out: &mut Out) {
     targets::check(&plain, at, scope, out);
 }
 
-/// Letters with accents that names of people and places need, and what they are without.
-const ACCENTS: [(char, char); 60] = [
-    ('\u{e0}', 'a'),
-    ('\u{e1}', 'a'),
-    ('\u{e2}', 'a'),
-    ('\u{e3}', 'a'),
-    ('\u{e4}', 'a'),
-    ('\u{e5}', 'a'),
-    ('\u{e6}', 'a'),
-    ('\u{e7}', 'c'),
-    ('\u{e8}', 'e'),
-    ('\u{e9}', 'e'),
-    ('\u{ea}', 'e'),
-    ('\u{eb}', 'e'),
-    ('\u{ec}', 'i'),
-    ('\u{ed}', 'i'),
-    ('\u{ee}', 'i'),
-    ('\u{ef}', 'i'),
-    ('\u{f1}', 'n'),
-    ('\u{f2}', 'o'),
-    ('\u{f3}', 'o'),
-    ('\u{f4}', 'o'),
-    ('\u{f5}', 'o'),
-    ('\u{f6}', 'o'),
-    ('\u{f8}', 'o'),
-    ('\u{f9}', 'u'),
-    ('\u{fa}', 'u'),
-    ('\u{fb}', 'u'),
-    ('\u{fc}', 'u'),
-    ('\u{fd}', 'y'),
-    ('\u{ff}', 'y'),
-    ('\u{df}', 's'),
-    ('\u{c0}', 'A'),
-    ('\u{c1}', 'A'),
-    ('\u{c2}', 'A'),
-    ('\u{c3}', 'A'),
-    ('\u{c4}', 'A'),
-    ('\u{c5}', 'A'),
-    ('\u{c7}', 'C'),
-    ('\u{c8}', 'E'),
-    ('\u{c9}', 'E'),
-    ('\u{ca}', 'E'),
-    ('\u{cb}', 'E'),
-    ('\u{cc}', 'I'),
-    ('\u{cd}', 'I'),
-    ('\u{d1}', 'N'),
-    ('\u{d2}', 'O'),
-    ('\u{d3}', 'O'),
-    ('\u{d4}', 'O'),
-    ('\u{d6}', 'O'),
-    ('\u{d8}', 'O'),
-    ('\u{d9}', 'U'),
-    ('\u{da}', 'U'),
-    ('\u{db}', 'U'),
-    ('\u{dc}', 'U'),
-    ('\u{105}', 'a'),
-    ('\u{107}', 'c'),
-    ('\u{119}', 'e'),
-    ('\u{142}', 'l'),
-    ('\u{15b}', 's'),
-    ('\u{161}', 's'),
-    ('\u{17e}', 'z'),
-];
-
-/// Marks of typesetting, and what they are in ASCII.
-const MARKS: [(char, char); 22] = [
-    ('\u{a0}', ' '),
-    ('\u{2010}', '-'),
-    ('\u{2011}', '-'),
-    ('\u{2012}', '-'),
-    ('\u{2013}', '-'),
-    ('\u{2014}', '-'),
-    ('\u{2018}', '\''),
-    ('\u{2019}', '\''),
-    ('\u{201c}', '"'),
-    ('\u{201d}', '"'),
-    ('\u{201e}', '"'),
-    ('\u{2026}', ' '),
-    ('\u{2022}', ' '),
-    ('\u{b7}', ' '),
-    ('\u{b0}', ' '),
-    ('\u{b1}', ' '),
-    ('\u{d7}', 'x'),
-    ('\u{a7}', ' '),
-    ('\u{20ac}', ' '),
-    ('\u{a3}', ' '),
-    ('\u{2192}', ' '),
-    ('\u{2265}', ' '),
-];
-
-fn plain_of(c: char) -> Option<char> {
-    if c.is_ascii() {
-        return (!c.is_ascii_control() || matches!(c, '\n' | '\t')).then_some(c);
-    }
-    ACCENTS.iter().chain(&MARKS).find(|m| m.0 == c).map(|m| m.1)
-}
-
-fn plain(text: &str) -> String {
-    text.chars().map(|c| plain_of(c).unwrap_or('\u{fffd}')).collect()
-}
-
-/// Characters that hide, turn text round, or are of a script the other checks cannot read.
-pub(super) fn characters(text: &str, at: &str, out: &mut Out) {
-    let bad = |c: &char| plain_of(*c).is_none();
-    if let Some(c) = text.chars().find(|c| bad(c) && text::is_hidden(*c)) {
-        out.error(at, "hidden-text", format!("U+{:04X}: nobody sees it, or it turns text round", u32::from(c)));
-    }
-    if let Some(c) = text.chars().find(|c| bad(c) && !text::is_hidden(*c)) {
-        let why = "a character the safety checks cannot read; it may look like another";
-        out.error(at, "unread-text", format!("U+{:04X}: {why}", u32::from(c)));
-    }
-}
-
 type Rules = LazyLock<Vec<Regex>>;
 
 fn all(patterns: &[&str]) -> Vec<Regex> {
@@ -197,210 +92,6 @@ fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
 fn rules(rules: &Rules, text: &str, at: &str, code: &str, what: &str, out: &mut Out) {
     if let Some(m) = rules.iter().find_map(|r| r.find(text)) {
         out.error(at, code, format!("{what}: {}", quoted(m.as_str())));
-    }
-}
-
-// --- what a shell would take ---------------------------------------------------------------------
-
-const SHELL_PATTERNS: [&str; 12] = [
-    r"\||`|\$\(|\$\{|&&|<<|>>|<\(|>\(|[0-9&]>|>&",
-    // A variable of a shell, of Windows, of PowerShell.
-    r"\$[A-Za-z_@?!]|%[A-Za-z_]{2,}%|\$env:",
-    // To or from a file.
-    r"[<>]\s*[A-Za-z0-9/\\._~$%-]*[A-Za-z/\\~]|[<>]\s*&",
-    r"\\\n|\^[A-Za-z]|[A-Za-z]\^",
-    r"&\s*$|\s&\s*[A-Za-z]+\s+[-/]",
-    // Pieces put together again.
-    r#"['"]\s*\+\s*['"]|\w\s*\+=\s*|\.replace\(|-join\b|-split\b"#,
-    r"(?i)\b(?:eval|exec|system|popen|spawn|passthru|subprocess|os|runtime|chr|char|fromcharcode|gzinflate|atob|btoa)\s*[(.]\s*\S",
-    r"(?i)\b(?:invoke|new|set|remove|stop|start|disable|enable|clear|add|restart|rename|move|copy|out|export|import|get)-(?:item\w*|process\w*|service|mp\w+|expression|web\w+|rest\w+|command|object|eventlog|computer|vm|ad\w+|net\w+|mailbox\w*|local\w+|scheduled\w+|wmi\w*|cim\w*|content|acl|executionpolicy|job|history|file|wbemobject|azure\w*|mg\w+)\b",
-    r"(?i)\b(?:drop\s+(?:table|database|schema|user|index)|truncate\s+table|delete\s+from|insert\s+into|alter\s+(?:table|user)|grant\s+all|xp_cmdshell|union\s+select|into\s+outfile)\b",
-    r"(?i)\biex\b|downloadstring|downloadfile|frombase64string|encodedcommand|-enc\b",
-    r"(?i)\b(?:fork bomb|reverse shell|bind shell|web ?shell)\b.{0,20}\b(?:open|start|run|set up|listen)|\b(?:open|start|run|set up) an? (?:reverse|bind|web) ?shell\b",
-    r"!!|!\$|\bsu -|\bsudo\b",
-];
-static SHELL: Rules = LazyLock::new(|| all(&SHELL_PATTERNS));
-
-fn shell(plain: &str, at: &str, out: &mut Out) {
-    // An arrow and a comparison with a number are no redirection.
-    static HARMLESS: Rules =
-        LazyLock::new(|| all(&[r"[-=]>\s", r"[<>]=?\s*[0-9]+(?:[.,][0-9]+)?\s?(?:%|[a-z]+\b)?(?:\s|$|[.,)])"]));
-    let mut text = plain.to_owned();
-    for r in HARMLESS.iter() {
-        text = r.replace_all(&text, " ").into_owned();
-    }
-    rules(&SHELL, &text, at, "shell", "that is for a shell, not for people", out);
-    semicolons(plain, at, out);
-    ampersands(plain, at, out);
-}
-
-/// A program after an ampersand is the next command.
-fn ampersands(plain: &str, at: &str, out: &mut Out) {
-    for (i, _) in plain.match_indices('&') {
-        let word = plain[i + 1..].split_whitespace().next().unwrap_or_default();
-        if is_program(&word.to_lowercase()) {
-            out.error(at, "shell", "an ampersand between commands");
-            return;
-        }
-    }
-}
-
-/// In prose another half of the sentence follows a semicolon; in a command line, another command.
-fn semicolons(plain: &str, at: &str, out: &mut Out) {
-    for (i, _) in plain.match_indices(';') {
-        let after = &plain[i + 1..];
-        let before = plain[..i].chars().next_back();
-        let word: String = after.trim_start().chars().take_while(|c| !c.is_whitespace()).collect();
-        let prose = after.starts_with(' ')
-            && before.is_some_and(char::is_alphanumeric)
-            && word.chars().all(|c| c.is_ascii_alphabetic() || ",.'".contains(c))
-            && !is_program(&word.to_lowercase());
-        let last = after.trim().is_empty() && before.is_some_and(char::is_alphabetic);
-        if !prose && !last {
-            out.error(at, "shell", "a semicolon between commands");
-            return;
-        }
-    }
-}
-
-fn is_program(word: &str) -> bool {
-    let bare = word.strip_suffix(".exe").unwrap_or(word);
-    tables::PROGRAMS.contains(&bare) || tables::PROGRAMS.contains(&word) || tables::SHELLS.contains(&bare)
-}
-
-const TOLD_TO: [&str; 22] = [
-    "run",
-    "execute",
-    "launch",
-    "type",
-    "enter",
-    "issue",
-    "invoke",
-    "paste",
-    "start",
-    "use",
-    "using",
-    "via",
-    "with",
-    "through",
-    "call",
-    "running",
-    "executing",
-    "open",
-    "by",
-    "typing",
-    "into",
-    "command",
-];
-const SUBCOMMANDS: [&str; 42] = [
-    "user",
-    "users",
-    "stop",
-    "start",
-    "delete",
-    "add",
-    "import",
-    "eval",
-    "get",
-    "set",
-    "exec",
-    "apply",
-    "query",
-    "export",
-    "save",
-    "cat",
-    "push",
-    "config",
-    "group",
-    "localgroup",
-    "share",
-    "use",
-    "view",
-    "process",
-    "shadows",
-    "shadow",
-    "service",
-    "sl",
-    "cl",
-    "install",
-    "remove",
-    "scale",
-    "drain",
-    "cordon",
-    "run",
-    "rmi",
-    "kill",
-    "create",
-    "change",
-    "send",
-    "put",
-    "daemon-reload",
-];
-
-/// Options, paths of programs, programs with arguments.
-fn command_lines(plain: &str, at: &str, out: &mut Out) {
-    let words: Vec<&str> = plain.split_whitespace().collect();
-    let bare = |w: &str| w.trim_matches(|c: char| "\"'(),:;.!?[]".contains(c)).to_lowercase();
-    let mut windows = false;
-    for (i, word) in words.iter().enumerate() {
-        let w = bare(word);
-        let option = w
-            .strip_prefix("--")
-            .or_else(|| w.strip_prefix('-'))
-            .is_some_and(|o| o.starts_with(|c: char| c.is_ascii_alphabetic()) && !o.ends_with('-'));
-        if option {
-            out.error(at, "command-line", format!("{} is an option of a command", quoted(word)));
-            return;
-        }
-        let path = ["/bin/", "/sbin/", "\\system32\\", "\\syswow64\\"].iter().any(|p| w.contains(p));
-        if path || w.starts_with("./") || w.starts_with("~/") || w.starts_with("/dev/") {
-            out.error(at, "command-line", format!("{} is the path of a program or a device", quoted(word)));
-            return;
-        }
-        let switch = windows
-            && w.strip_prefix('/').is_some_and(|s| {
-                !s.is_empty() && s.len() <= 20 && s.chars().all(|c| c.is_ascii_alphanumeric() || "?:=*".contains(c))
-            });
-        if switch {
-            out.error(at, "command-line", format!("{} is a switch of a command", quoted(word)));
-            return;
-        }
-        if !is_program(&w) {
-            continue;
-        }
-        windows = true;
-        let before = i.checked_sub(1).and_then(|i| words.get(i)).map(|w| bare(w)).unwrap_or_default();
-        let next = words.get(i + 1).copied().unwrap_or_default();
-        let told = TOLD_TO.contains(&before.as_str());
-        if told || is_argument(next) {
-            out.error(at, "command-line", format!("{} {} is a command line", quoted(word), quoted(next)));
-            return;
-        }
-    }
-}
-
-fn is_argument(word: &str) -> bool {
-    let bare = word.trim_end_matches([',', '.', ':', ')']).to_lowercase();
-    let Some(first) = bare.chars().next() else { return false };
-    "-/~.\"'\\$%@*".contains(first)
-        || bare.contains(['=', '\\', '/', '@', ':'])
-        || bare.chars().any(|c| c.is_ascii_digit())
-        || SUBCOMMANDS.contains(&bare.as_str())
-        || bare.rsplit_once('.').is_some_and(|(_, e)| !e.is_empty() && e.len() <= 5)
-}
-
-/// A pattern that stands for many names.
-fn wildcards(plain: &str, at: &str, out: &mut Out) {
-    for word in plain.split_whitespace() {
-        let word = word.trim_matches(|c: char| "\"'(),.:;".contains(c));
-        let strong =
-            word.len() > 2 && word.starts_with('*') && word.ends_with('*') && !word[1..word.len() - 1].is_empty();
-        let star = word.contains('*') && (!strong || word.trim_matches('*').contains('*'));
-        let mark = word.contains("??") || word.trim_end_matches('?').contains('?') && !word.contains("://");
-        if star || mark {
-            out.error(at, "wildcard", format!("{} stands for more than one name", quoted(word)));
-            return;
-        }
     }
 }
 
@@ -666,7 +357,7 @@ fn excused(clause: &Clause<'_>, at: usize, word: &str) -> bool {
 #[cfg(test)]
 pub(super) fn broken_patterns() -> Vec<&'static str> {
     let lists: [&[&'static str]; 7] = [
-        &SHELL_PATTERNS,
+        &commands::SHELL_PATTERNS,
         &ENCODED_PATTERNS,
         &SECRET_PATTERNS,
         &LEAK_PATTERNS,
