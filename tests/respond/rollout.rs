@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kube::api::{Patch, PatchParams};
@@ -80,7 +81,7 @@ async fn aborted(cluster: &Cluster, desk: &Desk) {
     let promote = desk.approved(act("rollout-promote", &[])).await;
     let abort = desk.approved(act("rollout-abort", &[])).await;
     let done = desk.execute(&abort).await.unwrap();
-    assert_eq!(states(&done), [ReceiptState::Done]);
+    assert_eq!(states(&done), [ReceiptState::Done], "{done:?}");
     let r = cluster.until("degraded", |r| r["status"]["phase"] == "Degraded").await;
     assert!(r["status"]["message"].as_str().unwrap().contains("RolloutAborted"), "{:#}", r["status"]);
     let start = Instant::now();
@@ -93,11 +94,13 @@ async fn aborted(cluster: &Cluster, desk: &Desk) {
 
     // Retried, it is where it was; undone, it is the revision before.
     let retry = desk.approved(act("rollout-retry", &[])).await;
-    assert_eq!(states(&desk.execute(&retry).await.unwrap()), [ReceiptState::Done]);
+    let done = desk.execute(&retry).await.unwrap();
+    assert_eq!(states(&done), [ReceiptState::Done], "{done:?}");
     cluster.until("paused again", paused_at(1)).await;
     let undo = desk.approved(act("rollout-undo", &[])).await;
     assert!(undo.preview[0].diff.expose().contains("web:2"), "{:?}", undo.preview);
-    assert_eq!(states(&desk.execute(&undo).await.unwrap()), [ReceiptState::Done]);
+    let done = desk.execute(&undo).await.unwrap();
+    assert_eq!(states(&done), [ReceiptState::Done], "{done:?}");
     let r = cluster.until("healthy", healthy).await;
     assert_eq!(r["spec"]["template"]["spec"]["containers"][0]["image"], "web:2");
 }
@@ -120,37 +123,53 @@ async fn switched(cluster: &Cluster, desk: &Desk) {
     assert!(matches!(e, kube::Error::Api(s) if s.code == 409), "the precondition that every patch carries");
 }
 
-/// Between the last look and the patch somebody else is faster: the server refuses the patch (409) and nothing is done.
-/// What they changed is nothing that was looked at, so only the `resourceVersion` can tell.
-async fn overtaken(cluster: &Cluster, dir: &Path) {
-    let writer = connect("prod", &settings(cluster, "writer"), As::Writer).await.unwrap();
-    let rollouts = cluster.rollouts();
-    let hurried = tower::service_fn(move |request: ::http::Request<kube::client::Body>| {
-        let (writer, rollouts) = (writer.clone(), rollouts.clone());
+/// Between the last look and the patch somebody else is faster, so often: the server refuses the patch (409), and only
+/// the `resourceVersion` can tell it. What they write is `note`, with the count of the times for `N`.
+fn hurried(cluster: &Cluster, dir: &Path, writer: kube::Client, times: usize, note: &'static str) -> Desk {
+    let (rollouts, left) = (cluster.rollouts(), Arc::new(AtomicUsize::new(times)));
+    let service = tower::service_fn(move |request: ::http::Request<kube::client::Body>| {
+        let (writer, rollouts, left) = (writer.clone(), rollouts.clone(), left.clone());
         async move {
             let real = request.method() == "PATCH" && !request.uri().to_string().contains("dryRun");
-            if real {
-                let note = json!({ "metadata": { "annotations": { "seen-by": "somebody else" } } });
+            let now = left.load(Ordering::SeqCst);
+            if real && now > 0 {
+                left.store(now - 1, Ordering::SeqCst);
+                let note: serde_json::Value = serde_json::from_str(&note.replace('N', &now.to_string())).unwrap();
                 rollouts.patch("web", &PatchParams::default(), &Patch::Merge(note)).await?;
             }
             writer.send(request).await
         }
     });
-    let client = kube::Client::new(hurried, "demo");
-    let desk = prepared(
+    let client = kube::Client::new(service, "demo");
+    prepared(
         dir,
         Arc::new(move |_| {
             let client = client.clone();
             Box::pin(async move { Ok(client) })
         }),
-    );
-    let scale = desk.approved(act("rollout-scale", &[("replicas", "7")])).await;
-    let done = desk.execute(&scale).await.unwrap();
-    assert_eq!(states(&done), [ReceiptState::Failed], "{done:?}");
-    let said = done.receipts[0].detail.expose();
-    assert!(said.contains("it changed meanwhile, nothing was done (409"), "{said}");
-    assert_eq!(cluster.rollout().await["spec"]["replicas"], 20);
-    desk.verify();
+    )
+}
+
+/// A patch that was overtaken is sent again while all that was looked at holds, and not for ever; when what was looked at
+/// changed, nothing is done.
+async fn overtaken(cluster: &Cluster, dir: &Path) {
+    const NOTE: &str = r#"{ "metadata": { "annotations": { "counted": "N times" } } }"#;
+    const SIZE: &str = r#"{ "spec": { "replicas": 20, "progressDeadlineSeconds": 60N } }"#;
+    let writer = connect("prod", &settings(cluster, "writer"), As::Writer).await.unwrap();
+    for (n, times, note, replicas, said) in [
+        (0, usize::MAX, NOTE, "7", "it changed meanwhile, nothing was done (409"),
+        (1, 1, SIZE, "8", "it changed meanwhile, nothing was done: its generation was"),
+        (2, 2, NOTE, "19", ""),
+    ] {
+        let desk = hurried(cluster, &dir.join(n.to_string()), writer.clone(), times, note);
+        let scale = desk.approved(act("rollout-scale", &[("replicas", replicas)])).await;
+        let done = desk.execute(&scale).await.unwrap();
+        let (state, size) = if said.is_empty() { (ReceiptState::Done, 19) } else { (ReceiptState::Failed, 20) };
+        assert_eq!(states(&done), [state], "{done:?}");
+        assert!(done.receipts[0].detail.expose().contains(said), "{done:?}");
+        assert_eq!(cluster.rollout().await["spec"]["replicas"], size);
+        desk.verify();
+    }
 }
 
 /// Identities that may not, clusters that are not there, names that are none.

@@ -2,9 +2,12 @@
 //!
 //! What is approved is the patch together with what was seen of the object (`["PATCH", PATH, PATCH, SEEN]`). Before it
 //! is sent the object is read again; if what was seen no longer holds, nothing is sent. The patch carries the
-//! `resourceVersion` of that last reading, so that a change in between is a conflict (409) and not a surprise.
+//! `resourceVersion` of that last reading, so that a change in between is a conflict (409) and not a surprise. After a
+//! conflict the object is read once more: while all that was seen still holds (a controller counted its pods), the same
+//! patch is sent on that reading; otherwise nothing is done, and the difference is told.
 
 mod heed;
+mod look;
 mod patch;
 
 use std::collections::BTreeMap;
@@ -12,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use kube::api::{Api, DynamicObject, ListParams, PatchParams};
+use kube::api::{Api, DynamicObject, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
@@ -23,7 +26,8 @@ use crate::model::action::{
 use crate::model::rollout::{Rollout, RolloutKind, RolloutPhase, RolloutVerb};
 use crate::text::{Untrusted, clean};
 use heed::Heed;
-use patch::{Earlier, Kind, Patch, Seen};
+use look::look;
+use patch::{Kind, Patch, Seen};
 
 /// Connects to a cluster by its name in the settings, with the identity that may write. The error says in words why not.
 pub type Clusters = Arc<dyn Fn(&str) -> BoxFuture<'static, Result<kube::Client, String>> + Send + Sync>;
@@ -31,6 +35,10 @@ pub type Clusters = Arc<dyn Fn(&str) -> BoxFuture<'static, Result<kube::Client, 
 const LIMIT: Duration = Duration::from_secs(20);
 /// Shown of what a dry run would change.
 const DIFF_LINES: usize = 200;
+/// How often a patch is sent that others' writes overtake.
+const CONFLICTS: usize = 5;
+/// Before it is sent again, once for each time it was overtaken.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How often an abort is looked after that the controller overwrote.
 const ABORTS: usize = 3;
 /// Who the cluster's audit log says it was.
@@ -180,123 +188,31 @@ pub(super) async fn in_time<T>(what: impl Future<Output = Result<T, kube::Error>
     match tokio::time::timeout(LIMIT, what).await {
         Ok(Ok(t)) => Ok(t),
         Ok(Err(e)) => {
-            Err(Failure { answered: matches!(e, kube::Error::Api(_)), missing: missing(&e), words: words(&e) })
+            let is = |code| matches!(&e, kube::Error::Api(s) if s.code == code);
+            let answered = matches!(e, kube::Error::Api(_));
+            Err(Failure { answered, missing: is(404), overtaken: is(409), words: words(&e) })
         }
         Err(_) => {
             let words = format!("no answer within {} s", LIMIT.as_secs());
-            Err(Failure { answered: false, missing: false, words })
+            Err(Failure { answered: false, missing: false, overtaken: false, words })
         }
     }
-}
-
-fn missing(e: &kube::Error) -> bool {
-    matches!(e, kube::Error::Api(s) if s.code == 404)
 }
 
 pub(super) struct Failure {
     /// The server said no; otherwise it is not known whether it did it.
     pub answered: bool,
     pub missing: bool,
+    /// Somebody wrote it after our reading.
+    pub overtaken: bool,
     pub words: String,
 }
 
 impl Failure {
     /// Before anything was sent.
     pub fn ours(words: String) -> Self {
-        Self { answered: true, missing: false, words }
+        Self { answered: true, missing: false, overtaken: false, words }
     }
-}
-
-/// The object of a target with what matters of it.
-async fn look(
-    client: &kube::Client,
-    at: &Place<'_>,
-    verb: RolloutVerb,
-    params: &BTreeMap<String, String>,
-) -> Result<(Seen, Value), String> {
-    let kinds: &[Kind] =
-        if verb == RolloutVerb::SwitchSelector { &[Kind::Service] } else { &[Kind::Rollout, Kind::Deployment] };
-    for kind in kinds {
-        match in_time(api(client, at.namespace, *kind).get(at.name)).await {
-            Ok(object) => {
-                let object = serde_json::to_value(&object).map_err(|e| e.to_string())?;
-                let mut seen = see(*kind, &object);
-                if verb == RolloutVerb::Undo {
-                    seen.earlier =
-                        earlier(client, at, &object, patch::number(params, "revision")?.unwrap_or(0)).await?;
-                }
-                return Ok((seen, object));
-            }
-            Err(f) if f.missing => {}
-            Err(f) => return Err(f.words),
-        }
-    }
-    let kinds: Vec<&str> = kinds.iter().map(|k| k.word()).collect();
-    Err(format!("there is no {} {} in {} of {}", kinds.join(" or "), at.name, at.namespace, at.cluster))
-}
-
-fn see(kind: Kind, o: &Value) -> Seen {
-    let text = |at: &str| o.pointer(at).and_then(Value::as_str).map(str::to_owned);
-    let on = |at: &str| o.pointer(at).and_then(Value::as_bool).unwrap_or(false);
-    let number = |at: &str| o.pointer(at).and_then(Value::as_i64);
-    let list = |at: &str| o.pointer(at).and_then(Value::as_array).map_or(0, Vec::len);
-    let selector = o.pointer("/spec/selector").and_then(Value::as_object).filter(|_| kind == Kind::Service);
-    Seen {
-        kind,
-        uid: text("/metadata/uid").unwrap_or_default(),
-        generation: number("/metadata/generation").unwrap_or(0),
-        hash: text("/status/currentPodHash"),
-        stable: text("/status/stableRS"),
-        step: number("/status/currentStepIndex"),
-        steps: list("/spec/strategy/canary/steps"),
-        aborted: on("/status/abort"),
-        paused: on("/spec/paused"),
-        holds: list("/status/pauseConditions") > 0,
-        replicas: number("/spec/replicas"),
-        selector: selector
-            .into_iter()
-            .flatten()
-            .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-            .collect(),
-        earlier: None,
-    }
-}
-
-/// The template of an earlier revision, from the ReplicaSet that still has it.
-async fn earlier(
-    client: &kube::Client,
-    at: &Place<'_>,
-    object: &Value,
-    wanted: i64,
-) -> Result<Option<Earlier>, String> {
-    let sets = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apps", "v1", "ReplicaSet"), "replicasets");
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), at.namespace, &sets);
-    let list = in_time(api.list(&ListParams::default().limit(1000))).await.map_err(|f| f.words)?;
-    let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
-    let mut found: Vec<(i64, Value)> = Vec::new();
-    for set in list {
-        let owned = set.metadata.owner_references.iter().flatten().any(|o| o.uid == uid);
-        let annotations = set.metadata.annotations.clone().unwrap_or_default();
-        let revision = ["rollout.argoproj.io/revision", "deployment.kubernetes.io/revision"]
-            .iter()
-            .find_map(|k| annotations.get(*k)?.parse().ok());
-        if let (true, Some(n), Some(template)) = (owned, revision, set.data.pointer("/spec/template")) {
-            found.push((n, template.clone()));
-        }
-    }
-    found.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
-    let pick = if wanted == 0 { found.into_iter().nth(1) } else { found.into_iter().find(|(n, _)| *n == wanted) };
-    let Some((revision, mut template)) = pick else { return Ok(None) };
-    // The controllers add these labels to the ReplicaSet's copy.
-    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-        labels.retain(|k, _| k != "pod-template-hash" && k != "rollouts-pod-template-hash");
-    }
-    let now = object.pointer("/spec/template").cloned().unwrap_or(Value::Null);
-    let template = patch::merge_diff(&now, &template);
-    if template.is_null() {
-        return Err(format!("revision {revision} has the template it has now"));
-    }
-    Ok(Some(Earlier { revision, template }))
 }
 
 /// The exact patches, from what the objects are now.
@@ -398,6 +314,31 @@ impl Ready<'_> {
         };
         sent.map(|o| serde_json::to_value(&o).unwrap_or(Value::Null))
     }
+
+    /// Reads, checks and sends; answers with the object before and after.
+    async fn apply(
+        &self,
+        client: &kube::Client,
+        verb: RolloutVerb,
+        params: &BTreeMap<String, String>,
+        dry_run: bool,
+    ) -> Result<(Value, Value), Failure> {
+        let none = if dry_run { "" } else { "nothing was sent: " };
+        let checked = self.check(client, verb, params).await;
+        let (mut patch, mut before) = checked.map_err(|why| Failure::ours(format!("{none}{why}")))?;
+        let mut overtaken = 0;
+        loop {
+            match self.send(client, &patch, dry_run).await {
+                Ok(after) => return Ok((before, after)),
+                Err(f) if f.overtaken && overtaken + 1 < CONFLICTS => overtaken += 1,
+                Err(f) => return Err(f),
+            }
+            tokio::time::sleep(PAUSE * u32::try_from(overtaken).unwrap_or(1)).await;
+            let checked = self.check(client, verb, params).await;
+            (patch, before) =
+                checked.map_err(|why| Failure::ours(format!("it changed meanwhile, nothing was done: {why}")))?;
+        }
+    }
 }
 
 /// What the cluster itself says it would change.
@@ -408,8 +349,7 @@ pub async fn dry_run(body: &RequestBody, verb: RolloutVerb, clusters: &Clusters)
         let tried = async {
             let r = ready(c)?;
             let client = clusters(r.at.cluster).await?;
-            let (patch, before) = r.check(&client, verb, &body.params).await?;
-            let after = r.send(&client, &patch, true).await.map_err(|f| f.words)?;
+            let (before, after) = r.apply(&client, verb, &body.params, true).await.map_err(|f| f.words)?;
             Ok::<_, String>(patch::diff(&before, &after, DIFF_LINES))
         };
         out.preview.push(match tried.await {
@@ -446,21 +386,20 @@ pub async fn run(job: &Job, verb: RolloutVerb) {
             job.tell(target, ReceiptState::Skipped, Some(0), format!("not started: {why}")).await;
             continue;
         }
-        let checked = async {
+        let place = async {
             let r = ready(c)?;
             let client = (job.clusters)(r.at.cluster).await?;
-            let (patch, before) = r.check(&client, verb, &job.approved.body().params).await?;
-            Ok::<_, String>((r, client, patch, before))
+            Ok::<_, String>((r, client))
         };
-        let (r, client, patch, before) = match checked.await {
+        let (r, client) = match place.await {
             Ok(all) => all,
             Err(why) => {
                 job.tell(target, ReceiptState::Failed, Some(0), format!("nothing was sent: {why}")).await;
                 continue;
             }
         };
-        match r.send(&client, &patch, false).await {
-            Ok(after) => {
+        match r.apply(&client, verb, &job.approved.body().params, false).await {
+            Ok((before, after)) => {
                 let lines = patch::diff(&before, &after, DIFF_LINES);
                 let changed = u32::from(!lines.is_empty());
                 let (state, detail) = match verb {
@@ -484,12 +423,8 @@ async fn heeded(job: &Job, r: &Ready<'_>, client: &kube::Client, diff: String) -
             Heed::Waits => break,
             Heed::Lost => {}
         }
-        let again = async {
-            let (patch, _) = r.check(client, RolloutVerb::Abort, &job.approved.body().params).await?;
-            r.send(client, &patch, false).await.map_err(|f| f.words)
-        };
-        if let Err(why) = again.await {
-            return (ReceiptState::Unknown, format!("{diff}\nthe controller overwrote the abort: {why}"));
+        if let Err(f) = r.apply(client, RolloutVerb::Abort, &job.approved.body().params, false).await {
+            return (ReceiptState::Unknown, format!("{diff}\nthe controller overwrote the abort: {}", f.words));
         }
     }
     let why = "the cluster took it, but its rollouts controller has not acted on it: look at the rollout (the \
