@@ -136,6 +136,10 @@ fn before_the_intrusion_nothing_burns_and_one_backup_lies() {
         let done = run.ticks.iter().filter(|t| t.by.is_some()).count();
         assert!(done > 0 && done < run.list.items.len(), "{}: {done}", run.list.name);
     }
+    let picture = |theme: &str| watchfloor::console::screenshot(desk, 80, 24, "6", Some(theme.into()));
+    let (safe, mono) = (picture("deuteranopia").unwrap(), picture("mono").unwrap());
+    assert!(safe.contains("#e69f00") && !mono.contains("#e69f00"), "vermilion for bad where colours are told apart");
+    assert!(picture("mauve").unwrap_err().to_string().contains("mauve"));
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub struct DemoArgs {
     /// Scenario seconds that have already passed when it opens.
     #[arg(long, default_value_t = 45.0, value_name = "S")]
     skip: f64,
+    /// One of `watchfloor themes`: the demo reads no settings.
+    #[arg(long, value_name = "NAME")]
+    theme: Option<String>,
 }
 
 /// Opens the console on a throwaway desk with the bundled scenario running. With --data-dir the desk stays there, and
@@ -44,7 +47,7 @@ pub fn demo(ctx: &Ctx, args: DemoArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     let _live = demo.desk.start_live(Some(demo.replay(args.skip, args.speed)))?;
-    super::console::open(ctx, &demo.desk)
+    super::console::open(ctx, &demo.desk, args.theme)
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,6 +99,9 @@ pub struct ScreenshotArgs {
     /// Keys pressed before the picture is taken, as in a keymap: `j j enter`.
     #[arg(long, default_value = "")]
     keys: String,
+    /// One of `watchfloor themes`.
+    #[arg(long, value_name = "NAME")]
+    theme: Option<String>,
 }
 
 /// The platform's panes are filled by background work; a picture waits for its first round.
@@ -124,7 +130,7 @@ pub fn screenshot(ctx: &Ctx, args: ScreenshotArgs) -> Result<Exit, CliError> {
             (Arc::clone(&demo.desk), Some(demo))
         }
     };
-    let svg = crate::console::screenshot(&desk, args.width, args.height, &args.keys)
+    let svg = crate::console::screenshot(&desk, args.width, args.height, &args.keys, args.theme)
         .map_err(|e| super::console::failed(&e))?;
     std::fs::write(&args.out, svg)
         .map_err(|e| CliError::unreachable(format!("{}: cannot be written: {e}", args.out.display())))?;

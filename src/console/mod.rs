@@ -44,6 +44,8 @@ pub struct ConsoleOptions {
     pub read_only: bool,
     /// The `mono` theme, whatever the settings say.
     pub no_color: bool,
+    /// Instead of the theme of the settings.
+    pub theme: Option<String>,
     /// ASCII only, whatever the settings say.
     pub ascii: bool,
     /// Where a person's own `themes/*.toml` and `keymaps/*.toml` lie.
@@ -99,7 +101,8 @@ fn new_state(
     let dir = options.config_dir.as_deref();
     let themes = own_files(dir, "themes")?;
     let keymaps = own_files(dir, "keymaps")?;
-    let name = if options.no_color || caps.no_color { "mono" } else { set.theme.as_str() };
+    let chosen = options.theme.as_deref().unwrap_or(&set.theme);
+    let name = if options.no_color || caps.no_color { "mono" } else { chosen };
     let theme = theme::Theme::load(name, &themes).map_err(|e| usage(&e))?.at_depth(caps.depth);
     let keymap = keymap::Keymap::load(&set.keymap, &keymaps).map_err(|e| usage(&e))?;
     let (columns, unknown) = columns::by_names(&set.columns);

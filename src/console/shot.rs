@@ -29,15 +29,26 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// `keys` are key names with spaces between, as in a keymap; text to type stands in double quotes:
 /// `/ "sev>=high" enter j j`.
-pub fn screenshot(desk: &Arc<Desk>, width: u16, height: u16, keys: &str) -> Result<String, ConsoleError> {
-    let state = state(desk, width, height, keys)?;
+pub fn screenshot(
+    desk: &Arc<Desk>,
+    width: u16,
+    height: u16,
+    keys: &str,
+    theme: Option<String>,
+) -> Result<String, ConsoleError> {
+    let state = state_in(desk, (width, height), keys, theme)?;
     Ok(svg(&buffer(&state), &state.look.theme))
 }
 
 /// The state of a console of this size on the desk, after these keys.
 pub fn state(desk: &Arc<Desk>, width: u16, height: u16, keys: &str) -> Result<State, ConsoleError> {
+    state_in(desk, (width, height), keys, None)
+}
+
+fn state_in(desk: &Arc<Desk>, size: (u16, u16), keys: &str, theme: Option<String>) -> Result<State, ConsoleError> {
     let caps = term::Caps { depth: Depth::True, no_color: false, ascii: false, remote: false };
-    let state = new_state(desk, &ConsoleOptions::default(), &caps, (width, height))?;
+    let options = ConsoleOptions { theme, ..ConsoleOptions::default() };
+    let state = new_state(desk, &options, &caps, size)?;
     play(desk, state, &script(keys)?)
 }
 
