@@ -16,6 +16,8 @@ use watchfloor::text::Untrusted;
 
 #[path = "backup/desk.rs"]
 mod desk;
+#[path = "backup/fresh.rs"]
+mod fresh;
 #[path = "backup/postgres.rs"]
 mod postgres;
 #[path = "backup/prune.rs"]

@@ -35,6 +35,8 @@ mod approvals;
 mod board;
 #[path = "respond/crash.rs"]
 mod crash;
+#[path = "respond/from_step.rs"]
+mod from_step;
 #[path = "respond/hostile.rs"]
 mod hostile;
 #[path = "respond/http.rs"]

@@ -13,12 +13,12 @@ use super::desk;
 
 pub const PASSWORD: &str = "quiet-harbour-19";
 
-struct Repo {
-    dir: tempfile::TempDir,
+pub struct Repo {
+    pub dir: tempfile::TempDir,
 }
 
 impl Repo {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         if !Path::new("/usr/bin/restic").is_file() {
             println!("skipped: /usr/bin/restic is not installed");
             return None;
@@ -29,7 +29,7 @@ impl Repo {
         Some(repo)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -51,7 +51,7 @@ impl Repo {
     }
 
     /// One of so many days ago, each with data of its own.
-    fn backup(&self, days: i64) {
+    pub fn backup(&self, days: i64) {
         // No power of two bytes of one letter: it must not compress away into the tree.
         let noise: String = (0..4000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9 + days as u64))).collect();
         std::fs::write(self.path("soc").join(format!("{days}.txt")), noise).unwrap();
@@ -61,14 +61,14 @@ impl Repo {
     }
 
     /// What the job beside the repository writes, see `assets/backups.sample.toml`.
-    fn list(&self) -> Vec<String> {
+    pub fn list(&self) -> Vec<String> {
         let list = self.must(&["snapshots", "--json"]);
         std::fs::write(self.path("snapshots.json"), &list).unwrap();
         let list: Vec<serde_json::Value> = serde_json::from_slice(&list).unwrap();
         list.iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn check(&self, password: &str) -> i32 {
+    pub fn check(&self, password: &str) -> i32 {
         let out = self.run(password, &["check", "--read-data"]);
         let code = out.status.code().unwrap();
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
@@ -77,7 +77,7 @@ impl Repo {
         code
     }
 
-    fn describe(&self) {
+    pub fn describe(&self) {
         let soc = self.path("soc");
         let backups = format!(
             "[[sources]]\nname = \"files\"\nkind = \"restic\"\npath = \"snapshots.json\"\ncheck = \"check.json\"\n\
