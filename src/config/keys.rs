@@ -105,6 +105,7 @@ pub const SECTIONS: &[Section] = &[
         about: "A pool of such servers, one table each, named as you like: the least busy is asked.",
     },
     Section { path: "triage.local", about: "A model inside this program, for backend = \"local\"." },
+    Section { path: "playbooks", about: "Playbooks that people follow, and those a model drafted." },
     Section { path: "respond", about: "What may be done, and who must agree." },
     Section { path: "respond.cab", about: "The change board: asked for a ticket where the policy wants one." },
     Section { path: "operate", about: "The platform this desk depends on: objectives, rollouts, backups." },
@@ -328,6 +329,11 @@ pub const KEYS: &[Key] = &[
         .like("\"/usr/lib/watchfloor\""),
     key("triage.local.hub", Kind::Url, "Hub that `model pull ORG/NAME:FILE` asks."),
     key("triage.local.hub_token", Kind::Secret, "Where the hub's token is, if it wants one.").like("\"keyring:hub\""),
+    key(
+        "playbooks.second_person",
+        Kind::Bool,
+        "Who asked the model for a playbook, or edited its draft, does not approve it. false: for a desk of one person.",
+    ),
     key("respond.catalogue", Kind::Path, "TOML file of actions. Left out: actions.toml beside this file, if there.")
         .like("\"actions.toml\""),
     key("respond.policy", Kind::Path, "TOML file of the policy. Left out: policy.toml beside this file, if there.")

@@ -15,6 +15,7 @@ pub struct Settings {
     pub console: ConsoleSettings,
     pub intake: IntakeSettings,
     pub triage: TriageSettings,
+    pub playbooks: PlaybookSettings,
     pub respond: RespondSettings,
     pub operate: OperateSettings,
     /// Who else is told of what happens to requests, by name.
@@ -224,6 +225,19 @@ impl Default for TriageSettings {
             openai: OpenaiSettings::default(),
             local: LocalSettings::default(),
         }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlaybookSettings {
+    /// Who asked the model for a playbook, or edited its draft, does not approve it.
+    pub second_person: bool,
+}
+
+impl Default for PlaybookSettings {
+    fn default() -> Self {
+        Self { second_person: true }
     }
 }
 

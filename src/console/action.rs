@@ -5,7 +5,7 @@ use super::health;
 use super::state::overlay::Deciding;
 use super::state::playbook;
 use super::state::{Overlay, State, Tab};
-use super::update::{cases, steps};
+use super::update::{cases, kept, steps};
 use super::words::{Said, say};
 use crate::model::action::ReceiptState;
 use crate::model::action::RequestState;
@@ -242,7 +242,7 @@ actions! {
     Detach "detach" Alert Changes on_alert "out of case" "Take it out of its case.";
     Triage "triage" Alert Changes on_alert "triage" "Ask the backend for an opinion; marked alerts go into the triage queue. It can only raise the priority.";
     TriageRules "triage-rules" Alert Changes on_alert "triage by rules" "The same, without a model.";
-    CancelTriage "cancel-triage" Alert Reads triage_runs "stop triage" "Stop the opinion or answer that is being formed; with none, the triage queue.";
+    CancelTriage "cancel-triage" Alert Reads triage_runs "stop triage" "Stop the opinion or answer that is being formed; with none, a draft that is being written, then the triage queue.";
     Ask "ask" Alert Changes on_alert_reading "ask" "Ask the model a question about the alert. Its answer is checked like an opinion.";
     Accept "accept" Alert Changes has_opinion "agree" "Agree with the opinion. It closes nothing.";
     Disagree "override" Alert Changes has_opinion "disagree" "Say what it is instead, with a reason. It closes nothing.";
@@ -298,6 +298,7 @@ actions! {
     RunCase "run-case" Playbooks Reads has_case "its case" "Open the case this playbook is worked in: alerts, evidence, requests.";
     CancelPlaybook "cancel-playbook" Playbooks Changes on_running "cancel" "Give this playbook up as a whole, with a reason.";
     StepAsk "step-ask" Playbooks Changes asks_model "ask model" "Ask the model the question this step carries; its answer is kept with the step as advice and decides nothing.";
+    CancelDraft "cancel-draft" Global Reads drafts_written "stop draft" "Stop the playbook draft the model is writing.";
     Drafts "drafts" Global Reads always "drafts" "Playbooks the model drafted that wait for a review.";
     StepDown "step-text-down" Playbooks Reads on_run "scroll" "Half a page down in the text of the step.";
     StepUp "step-text-up" Playbooks Reads on_run "scroll back" "Half a page up in the text of the step.";
@@ -309,6 +310,8 @@ actions! {
     BreakGlass "break-glass" Decide Acts can_break_glass "break glass" "In an emergency: let it run on your word alone. Everybody is told, and somebody else reviews it.";
     GlassReview "review-glass" Approvals Acts can_review "review" "Say whether it was right that one person ran this alone.";
     Withdraw "withdraw" Decide Acts can_withdraw "withdraw" "Take your own request back.";
+    EditRequest "edit-request" Decide Changes can_edit "edit" "Change your own request. One that waits or is approved is taken back into a draft: its approvals are void.";
+    SubmitRequest "submit-request" Decide Acts can_submit "submit" "Ask others for what your draft says: policy and dry run first; then it waits for approval.";
     RetryFailed "retry-failed" Decide Acts can_retry "ask again" "Ask again for the targets where it failed or never began: a new request that names this one.";
     UndoRequest "undo-request" Decide Acts can_take_back "take back" "Ask for what undoes it, where it was done: a new request that names this one.";
     Reread "reread" Decide Reads has_changed "read anew" "Show the request as it is now, after it changed.";
@@ -332,6 +335,7 @@ actions! {
     FormNext "form-next" Form Reads always "next field" "To the next field.";
     FormPrevious "form-previous" Form Reads always "previous field" "To the field before.";
     FormSubmit "form-submit" Form Reads always "submit" "Send the whole form.";
+    FormKeep "form-keep" Form Changes can_keep "keep as draft" "Keep the proposal as a draft of yours: nobody is asked until you submit it.";
     FormEnter "form-enter" Form Reads always "go on" "To the next field; on the last one, send the form.";
     FormNewline "form-newline" Form Reads always "new line" "A new line in a field of several lines.";
     FormOlder "form-older" Form Reads always "older" "An older entry of this field, or the choice before.";
@@ -508,8 +512,11 @@ fn may_approve_draft(s: &State) -> Result<(), Said> {
     if !s.me.as_ref().is_some_and(|p| mine.iter().any(|r| p.has(*r))) {
         return Err(say!("a lead, a commander or an approver approves it"));
     }
-    match s.overlays.last() {
-        Some(Overlay::Review(r)) if r.page.blocking() > 0 => {
+    match (s.overlays.last(), s.my_id()) {
+        (Some(Overlay::Review(r)), Some(me)) if r.page.not_by(me).is_some() => {
+            Err(Said::of(&r.page.not_by(me).unwrap_or_default()))
+        }
+        (Some(Overlay::Review(r)), _) if r.page.blocking() > 0 => {
             Err(say!(r.page.blocking(), " findings stand in the way: edit it first"))
         }
         _ => Ok(()),
@@ -576,7 +583,14 @@ fn has_opinion(s: &State) -> Result<(), Said> {
 }
 
 fn triage_runs(s: &State) -> Result<(), Said> {
-    if s.runs.is_empty() { queue_works(s) } else { Ok(()) }
+    if s.runs.is_empty() && drafts_written(s).is_err() { queue_works(s) } else { Ok(()) }
+}
+
+fn drafts_written(s: &State) -> Result<(), Said> {
+    match s.drafting.iter().any(|d| !d.stopping) {
+        true => Ok(()),
+        false => Err(say!("no draft is being written")),
+    }
 }
 
 fn queue_works(s: &State) -> Result<(), Said> {
@@ -649,6 +663,33 @@ fn can_withdraw(s: &State) -> Result<(), Said> {
         }
         (Some(r), Some(me)) if r.body.requester != me.id => Err(say!("only ", r.body.requester, " can withdraw it")),
         _ => Ok(()),
+    }
+}
+
+fn can_edit(s: &State) -> Result<(), Said> {
+    match (s.request_in_hand(), &s.me) {
+        (None, _) => Err(say!("no request is under the cursor")),
+        (Some(r), _) if !matches!(r.state, RequestState::Draft | RequestState::Pending | RequestState::Approved) => {
+            Err(say!("it is ", r.state.word(), " already"))
+        }
+        (Some(r), Some(me)) if r.body.requester != me.id => Err(say!("only ", r.body.requester, " can edit it")),
+        (Some(r), _) => kept::not_edited_here(s, r).map_or(Ok(()), Err),
+    }
+}
+
+fn can_submit(s: &State) -> Result<(), Said> {
+    match (s.request_in_hand(), &s.me) {
+        (None, _) => Err(say!("no request is under the cursor")),
+        (Some(r), _) if r.state != RequestState::Draft => Err(say!("it is ", r.state.word(), ", not a draft")),
+        (Some(r), Some(me)) if r.body.requester != me.id => Err(say!("only ", r.body.requester, " can submit it")),
+        _ => Ok(()),
+    }
+}
+
+fn can_keep(s: &State) -> Result<(), Said> {
+    match s.overlays.last() {
+        Some(Overlay::Form(f)) if kept::keeps(f) => Ok(()),
+        _ => Err(say!("this form proposes nothing")),
     }
 }
 

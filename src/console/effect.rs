@@ -40,6 +40,8 @@ pub const STATS_HOURS: u32 = 24;
 
 /// By alert, and whether it is a question.
 type Cancels = Arc<Mutex<BTreeMap<(AlertId, bool), Cancel>>>;
+/// Drafts of playbooks that are being written.
+type Writing = Arc<Mutex<Vec<(For, Cancel)>>>;
 
 #[derive(Clone)]
 pub struct Runner {
@@ -47,6 +49,7 @@ pub struct Runner {
     handle: Handle,
     to: mpsc::Sender<Msg>,
     cancels: Cancels,
+    writing: Writing,
     in_flight: Arc<AtomicUsize>,
 }
 
@@ -68,7 +71,7 @@ async fn propose(desk: &Desk, by: &PersonId, draft: Draft, then: Vec<Draft>) -> 
 
 impl Runner {
     pub fn new(desk: Arc<Desk>, handle: Handle, to: mpsc::Sender<Msg>) -> Self {
-        Self { desk, handle, to, cancels: Cancels::default(), in_flight: Arc::default() }
+        Self { desk, handle, to, cancels: Cancels::default(), writing: Writing::default(), in_flight: Arc::default() }
     }
 
     /// Nothing is being done.
@@ -134,14 +137,26 @@ impl Runner {
             }
             Effect::Draft { by, of } => {
                 let desk = Arc::clone(&self.desk);
+                let cancel = Cancel::new();
+                let writing = Arc::clone(&self.writing);
+                writing.lock().unwrap_or_else(PoisonError::into_inner).push((of, cancel.clone()));
                 self.spawn(async move {
                     let what = match of {
                         For::Alert(id) => DraftFor::Alert(id),
                         For::Case(id) => DraftFor::Case(id),
                     };
-                    let result = desk.draft_playbook(&by, what, &Cancel::new()).await;
+                    let result = desk.draft_playbook(&by, what, &cancel).await;
+                    writing.lock().unwrap_or_else(PoisonError::into_inner).retain(|(f, _)| *f != of);
                     Msg::Drafted { of, result: result.map(Box::new).map_err(|e| said(&e)) }
                 });
+            }
+            Effect::CancelDraft(of) => {
+                let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+                writing.iter().filter(|(f, _)| *f == of).for_each(|(_, c)| c.cancel());
+            }
+            Effect::SubmitRequest { by, id } => {
+                let desk = Arc::clone(&self.desk);
+                self.spawn(async move { decided("submitted", desk.submit(&by, &id).await) });
             }
             Effect::AskStep { by, run, visit } => {
                 let desk = Arc::clone(&self.desk);
@@ -430,12 +445,42 @@ fn perform_more(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
         }
         Effect::Deny { by, id, reason } => decided("denied", desk.deny(&by, &id, reason)),
         Effect::Withdraw { by, id } => decided("withdrawn", desk.withdraw(&by, &id)),
+        Effect::KeepDraft { by, draft, then, step } => {
+            let result = keep(desk, &by, draft, then, step.as_ref()).map(Box::new);
+            Msg::Kept { run: step.map(|s| s.0), result }
+        }
+        Effect::EditRequest { by, id, draft } => {
+            let result = desk.edit_request(&by, &id, draft).map(Box::new).map_err(|e| said(&e));
+            Msg::Kept { run: None, result }
+        }
         Effect::KillSwitch { by, on } => {
             let what = if on { say!("KILL SWITCH ON: nothing is executed") } else { say!("the kill switch is off") };
             done(desk.set_kill_switch(&by, on), what)
         }
         other => perform_playbook(desk, me, other),
     }
+}
+
+/// Keeps them in this order; the answer is the first one.
+fn keep(
+    desk: &Desk,
+    by: &PersonId,
+    draft: Draft,
+    then: Vec<Draft>,
+    step: Option<&(String, u32)>,
+) -> Result<Request, Said> {
+    let first = match step {
+        Some((run, visit)) => desk.keep_from_step(by, run, *visit, draft),
+        None => desk.keep_request(by, draft),
+    };
+    let first = first.map_err(|e| said(&e))?;
+    for next in then {
+        let what = Said::of(&next.action);
+        if let Err(e) = desk.keep_request(by, next) {
+            return Err(say!("only the first was kept; ", what, " was not: ", said(&e)));
+        }
+    }
+    Ok(first)
 }
 
 fn perform_playbook(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {

@@ -19,6 +19,7 @@ use crate::model::ids::CaseId;
 use crate::model::ids::PersonId;
 use crate::model::opinion::Exchange;
 use crate::model::opinion::Purpose;
+use crate::model::person::Person;
 use crate::model::person::Role;
 use crate::model::playbook::Finding;
 use crate::model::playbook::Grade;
@@ -65,12 +66,24 @@ pub struct DraftPage {
     pub nearest: Option<(String, Untrusted)>,
     /// What it has else than that one, line by line of the short form.
     pub diff: Vec<Change>,
+    /// Who asked for it or edited it does not approve it (`playbooks.second_person`).
+    pub second_person: bool,
 }
 
 impl DraftPage {
     /// Findings that stand in the way of approving it.
     pub fn blocking(&self) -> usize {
         self.findings.iter().filter(|f| f.grade == Grade::Error).count()
+    }
+
+    /// Why this person cannot be the one who approves it, by what they did to it.
+    pub fn not_by(&self, who: &PersonId) -> Option<String> {
+        let d = &self.draft;
+        match self.second_person {
+            true if d.asked_by == *who => Some(format!("{who} asked for it: somebody else approves it")),
+            true if d.edits.iter().any(|e| e.by == *who) => Some(format!("{who} edited it: somebody else approves it")),
+            _ => None,
+        }
     }
 }
 
@@ -228,6 +241,9 @@ impl Desk {
             return Err(DeskError::Refused(format!("a draft is approved by somebody who is one of: {words}")));
         }
         let page = self.open_draft(word, hash)?;
+        if let Some(why) = page.not_by(by) {
+            return Err(DeskError::Refused(format!("{why}: {}", self.who_may_approve(&page))));
+        }
         if page.blocking() > 0 {
             let first = page.findings.first().map(|f| f.message.expose().to_owned()).unwrap_or_default();
             let n = page.blocking();
@@ -239,6 +255,17 @@ impl Desk {
             return Err(DeskError::Refused(format!("there is a playbook {} already", page.draft.key)));
         }
         self.decide_draft(by, page, DraftState::Approved, None, "playbook_approved")
+    }
+
+    /// Those who can approve a draft that some cannot, for a refusal.
+    fn who_may_approve(&self, page: &DraftPage) -> String {
+        let people = self.responder.people();
+        let may = |p: &&Person| APPROVERS.iter().any(|r| p.has(*r)) && page.not_by(&p.id).is_none();
+        let names: Vec<&str> = people.people.iter().filter(may).map(|p| p.id.as_str()).collect();
+        match names.is_empty() {
+            true => "nobody on the roster may (playbooks.second_person = false lets one person do both)".into(),
+            false => names.join(" or "),
+        }
     }
 
     /// Ends a draft, with a reason.
@@ -358,7 +385,8 @@ impl Desk {
         let theirs = near.and_then(|n| library.get(&n.key)).and_then(|i| short::to_toml(&i.document).ok());
         let diff = draft::diff(&theirs.unwrap_or_default(), &toml);
         let nearest = near.map(|n| (n.key.clone(), n.title.clone()));
-        Ok(DraftPage { draft, book, findings, toml: toml.into(), nearest, diff })
+        let second_person = self.settings.playbooks.second_person;
+        Ok(DraftPage { draft, book, findings, toml: toml.into(), nearest, diff, second_person })
     }
 
     /// The alerts a draft is for, the riskiest first, and what it may speak of.

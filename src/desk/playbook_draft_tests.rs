@@ -191,7 +191,10 @@ async fn a_flagged_draft_is_edited_before_anybody_can_approve_it() {
     assert_eq!(edited.book.generated.as_ref().unwrap().edited_by, ["bob".into()]);
     assert!(edited.toml.expose().contains("GENERATED"));
     assert!(matches!(desk.approve_draft(&who("bob"), &d.id, &d.hash), Err(DeskError::No(_))), "the one before");
-    desk.approve_draft(&who("bob"), &d.id, &edited.draft.hash).unwrap();
+    // Who edited it does not approve it, and is told who may.
+    let refused = desk.approve_draft(&who("bob"), &d.id, &edited.draft.hash);
+    assert!(matches!(&refused, Err(DeskError::Refused(m)) if m.contains("bob edited it") && m.contains("carol")), "{refused:?}");
+    desk.approve_draft(&who("carol"), &d.id, &edited.draft.hash).unwrap();
     // What a model wrote that is no answer is no draft.
     assert!(matches!(place.draft().await, Drafted::Nearest { .. }));
 }

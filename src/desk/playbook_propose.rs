@@ -18,11 +18,13 @@ use crate::model::action::Suggested;
 use crate::model::ids::AlertId;
 use crate::model::ids::CaseId;
 use crate::model::ids::PersonId;
+use crate::model::ids::RequestId;
 use crate::model::playbook::ACTION;
 use crate::model::playbook::ANSIBLE;
 use crate::model::playbook::Step;
 use crate::model::playbook_run::Event;
 use crate::model::playbook_run::Run;
+use crate::model::playbook_run::RunState;
 use crate::store::Store;
 use crate::text::Untrusted;
 
@@ -76,7 +78,33 @@ impl Desk {
     }
 
     /// Proposes it, and keeps in the step which request it became.
-    pub async fn propose_from_step(&self, by: &PersonId, run: &str, visit: u32, mut draft: Draft) -> Result<Request> {
+    pub async fn propose_from_step(&self, by: &PersonId, run: &str, visit: u32, draft: Draft) -> Result<Request> {
+        let (run, draft) = self.from_step(by, run, visit, draft)?;
+        let request = self.propose(by, draft).await?;
+        self.playbook_event(by, &run.id, &Event::Proposed { visit, request: request.body.id.clone() })?;
+        Ok(request)
+    }
+
+    /// Keeps it as a draft that is asked of nobody yet; the step keeps its number all the same.
+    pub fn keep_from_step(&self, by: &PersonId, run: &str, visit: u32, draft: Draft) -> Result<Request> {
+        let (run, draft) = self.from_step(by, run, visit, draft)?;
+        let request = self.keep_request(by, draft)?;
+        self.playbook_event(by, &run.id, &Event::Proposed { visit, request: request.body.id.clone() })?;
+        Ok(request)
+    }
+
+    /// The open steps from which a request was proposed keep the number of the one that takes its place, too.
+    pub(super) fn replace_in_steps(&self, by: &PersonId, old: &RequestId, new: &RequestId) -> Result<()> {
+        for run in self.playbook_runs(Some(by))?.into_iter().filter(|r| r.state == RunState::Running) {
+            for v in run.visits.iter().filter(|v| !v.state.over() && v.requests.contains(old)) {
+                self.playbook_event(by, &run.id, &Event::Proposed { visit: v.n, request: new.clone() })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a proposal from this step says besides what a person says.
+    fn from_step(&self, by: &PersonId, run: &str, visit: u32, mut draft: Draft) -> Result<(Run, Draft)> {
         self.authorise(by)?;
         let (run, book) = self.playbook_run(Some(by), run)?;
         let v =
@@ -95,9 +123,7 @@ impl Desk {
         if !draft.reason.expose().starts_with(&reason(&run, step, "")) {
             draft.reason = Untrusted::new(reason(&run, step, draft.reason.expose()));
         }
-        let request = self.propose(by, draft).await?;
-        self.playbook_event(by, &run.id, &Event::Proposed { visit, request: request.body.id.clone() })?;
-        Ok(request)
+        Ok((run, draft))
     }
 
     /// The requests that were proposed from a run, by its steps, oldest first. Those that are gone are left out.

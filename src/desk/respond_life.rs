@@ -25,7 +25,14 @@ impl Desk {
     /// New contents of one's own request. What waits or is approved is withdrawn, and a draft made that names it.
     pub fn edit_request(&self, by: &PersonId, id: &RequestId, draft: Draft) -> Result<Request> {
         self.authorise(by)?;
-        Ok(self.responder.edit(by, id, draft, Timestamp::now())?)
+        let kept = self.responder.edit(by, id, draft, Timestamp::now())?;
+        if kept.body.id != *id
+            && let Err(e) = self.replace_in_steps(by, id, &kept.body.id)
+        {
+            // It was kept all the same, and names the one it replaces.
+            tracing::warn!(error = %e, request = %kept.body.id, "a step does not know the draft that replaces its request");
+        }
+        Ok(kept)
     }
 
     /// Asks a draft of others: as [`Desk::propose`] from here on.

@@ -663,6 +663,11 @@ impl Request {
         Ok(())
     }
 
+    /// Whether it was ever more than a draft: only what was asked of others has a digest.
+    pub fn was_asked(&self) -> bool {
+        self.state != RequestState::Draft && !self.digest.is_empty()
+    }
+
     /// What its author would propose again.
     pub fn as_draft(&self) -> Draft {
         let b = &self.body;

@@ -117,11 +117,13 @@ impl Responder {
         Ok(gone)
     }
 
-    /// Ends what nobody approved, or nobody started, in time: the default is no. Returns how many.
+    /// Ends what nobody approved, nobody started, or its author never submitted, in time: the default is no. Returns how
+    /// many.
     pub fn sweep(&self, now: Timestamp) -> Result<usize> {
         let inner = &self.inner;
         let mut n = 0;
-        for request in inner.store.requests(&[RequestState::Pending, RequestState::Approved], 1000)? {
+        let waiting = [RequestState::Draft, RequestState::Pending, RequestState::Approved];
+        for request in inner.store.requests(&waiting, 1000)? {
             if !life::is_late(&request, now) {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! Requests kept before anybody is asked: written, changed and dropped by their author alone. Values are checked as they
 //! are kept; policy and dry run come with the submission ([`Responder::submit`]).
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::approve::DRAFTED;
@@ -92,7 +92,8 @@ fn body(
         suggested_by: draft.suggested_by,
         requester: by.clone(),
         created: now,
-        approve_by: now,
+        // Until when it can be submitted; its other times begin then.
+        approve_by: now + SignedDuration::from_hours(24 * i64::from(rules.policy.rules.draft_days)),
         execute_by: now,
         approvals_needed: 0,
         policy_digest: String::new(),

@@ -366,6 +366,10 @@ impl Inner {
     /// A line on the timelines of the request's alerts. One that cannot be written is no reason to fail: the audit log
     /// has it.
     fn note(&self, request: &Request, by: Option<&PersonId>, at: Timestamp, what: &str) {
+        // What happens to a draft is its author's alone.
+        if !request.was_asked() {
+            return;
+        }
         for alert in &request.body.alerts {
             let text = format!("{} {} for {}", request.body.action, what, request.body.targets.join(", "));
             let event = TimelineEvent {

@@ -3,6 +3,7 @@
 //! ```toml
 //! time_zone = "Europe/Berlin"      # for hours; default UTC
 //! max_targets = 20                 # of any one request
+//! draft_days = 7                   # a draft nobody touched for so long expires
 //!
 //! [roles]
 //! propose = ["analyst", "lead", "commander", "approver"]
@@ -94,6 +95,8 @@ pub struct Rules {
     /// IANA name.
     pub time_zone: String,
     pub max_targets: usize,
+    /// Days from its last edit until a draft that was not submitted expires: 1 to 365.
+    pub draft_days: u16,
     pub roles: Roles,
     pub tiers: BTreeMap<Tier, TierRule>,
     pub protect: Vec<Protect>,
@@ -236,6 +239,7 @@ impl Default for Rules {
         Self {
             time_zone: "UTC".into(),
             max_targets: 50,
+            draft_days: 7,
             roles: Roles::default(),
             tiers: BTreeMap::new(),
             protect: Vec::new(),
@@ -318,6 +322,10 @@ impl Policy {
             say(value_at(&doc.root, "time_zone"), format!("time_zone: expected a name such as Europe/Berlin: {e}"));
             TimeZone::UTC
         });
+        if !(1..=365).contains(&rules.draft_days) {
+            let found = rules.draft_days;
+            say(value_at(&doc.root, "draft_days"), format!("draft_days: expected 1 to 365 days, found {found}"));
+        }
         for (h, t) in rules.hours.iter().zip(tables(&doc, "hours")) {
             for (key, clock) in [("from", &h.from), ("to", &h.to)] {
                 if minutes(clock).is_none() {
@@ -420,6 +428,8 @@ mod tests {
         for (text, start) in [
             ("time_zone = \"Mars/Base\"", "p:1:13: time_zone: expected"),
             ("max_target = 3", "p:1:1: unknown field `max_target`"),
+            ("draft_days = 0", "p:1:14: draft_days: expected 1 to 365 days, found 0"),
+            ("draft_days = 366", "p:1:14: draft_days: expected 1 to 365"),
             ("[[hours]]\nfrom = \"7:00\"\nto = \"20:00\"", "p:2:8: from: expected a time"),
             ("[[hours]]\nfrom = \"07:00\"\nto = \"07:00\"", "p:3:6: to: expected another"),
             ("[[protect]]\ntargets = [\"10.0.0.0/99\"]\nwhy = \"x\"", "p:2:11: targets: expected a network"),

@@ -61,6 +61,7 @@ pub fn next(state: RequestState, event: Event) -> Option<RequestState> {
         (S::Draft, Event::Submit { free: false }) => Some(S::Pending),
         (S::Draft, Event::Submit { free: true }) => Some(S::Approved),
         (S::Draft, Event::Withdraw) => Some(S::Withdrawn),
+        (S::Draft, Event::Expire) => Some(S::Expired),
         (S::Pending, Event::Approve { enough: false }) => Some(S::Pending),
         (S::Pending, Event::Approve { enough: true } | Event::BreakGlass) => Some(S::Approved),
         (S::Pending | S::Approved, Event::Remark) => Some(state),
@@ -105,7 +106,7 @@ mod tests {
             ("denied", ". . . . . . . . . . . . . ."),
             ("withdrawn", ". . . . . . . . . . . . . ."),
             ("stale", ". . . . . . . . . . . . . ."),
-            ("draft", "draft pending approved . . . . withdrawn . . . . . ."),
+            ("draft", "draft pending approved . . . . withdrawn expired . . . . ."),
         ];
         for (state, (name, row)) in RequestState::ALL.into_iter().zip(table) {
             assert_eq!(state.word(), name);

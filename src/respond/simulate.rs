@@ -92,7 +92,7 @@ impl Responder {
 }
 
 fn counts(r: &Request, since: Timestamp) -> bool {
-    r.body.created >= since && r.state != RequestState::Draft
+    r.body.created >= since && r.was_asked()
 }
 
 /// `old`: `None` stands for what happened. `past`: oldest first; those before `since` count for rate caps only.

@@ -334,6 +334,8 @@ pub struct State {
     pub notice: Option<Notice>,
     /// Opinions and answers being formed, oldest first.
     pub runs: Vec<Run>,
+    /// Drafts of playbooks the model is writing, oldest first.
+    pub drafting: Vec<playbook::Drafting>,
     pub unanswered: Option<Unanswered>,
     /// A beat is on its way: once a second while something on screen counts seconds.
     pub beating: bool,
@@ -416,6 +418,7 @@ impl State {
             which_keys: false,
             notice: None,
             runs: Vec::new(),
+            drafting: Vec::new(),
             unanswered: None,
             beating: false,
             triage: TriagePage::new(now),

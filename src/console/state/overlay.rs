@@ -15,7 +15,7 @@ use super::playbook::For;
 use crate::desk::playbook_draft::DraftPage;
 use crate::desk::{Asked, OfferedAct, StepOffer};
 use crate::model::act::Act;
-use crate::model::action::{Draft, Finding, Request, Tried};
+use crate::model::action::{Draft, Finding, Request, Suggested, Tried};
 use crate::model::alert::AlertRow;
 use crate::model::course::Rung;
 use crate::model::ids::{AlertId, CaseId, PersonId, RequestId};
@@ -142,6 +142,13 @@ pub enum Purpose {
         run: String,
         visit: u32,
         action: String,
+        case: Option<CaseId>,
+    },
+    /// New contents of one's own request; its origin stays what it is.
+    EditRequest {
+        id: RequestId,
+        action: String,
+        suggested: Suggested,
         case: Option<CaseId>,
     },
     /// Where the run sheet is written.

@@ -27,6 +27,13 @@ impl For {
     }
 }
 
+/// A draft the model is writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drafting {
+    pub of: For,
+    pub stopping: bool,
+}
+
 /// The open run.
 #[derive(Clone, Debug)]
 pub struct RunPage {

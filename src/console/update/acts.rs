@@ -246,7 +246,12 @@ pub fn try_form(state: &mut State, out: &mut Out) {
     let by = state.my_id().cloned();
     let now = state.now;
     let (Some(form), Some(by)) = (trial_form(state), by) else { return };
-    let (Purpose::Propose { action } | Purpose::ProposeStep { action, .. }) = &form.purpose else { return };
+    let (Purpose::Propose { action }
+    | Purpose::ProposeStep { action, .. }
+    | Purpose::EditRequest { action, .. }) = &form.purpose
+    else {
+        return;
+    };
     let draft = submit::draft(form, action.clone(), "");
     let complete = form.fields.iter().all(|f| f.label == "reason" || !f.required || !is_empty(&f.kind));
     let Some(trial) = &mut form.trial else { return };

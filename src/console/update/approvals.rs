@@ -8,7 +8,7 @@ use super::super::state::overlay::{Decide, Deciding};
 use super::super::state::{Overlay, State, own_words};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
-use super::{Effect, Out, forms};
+use super::{Effect, Out, forms, kept};
 use crate::model::action::{Finding, Request, RequestState, Tier};
 use crate::model::course::Rung;
 use crate::model::ids::RequestId;
@@ -216,6 +216,8 @@ pub fn loaded(state: &mut State, result: Result<Vec<Request>, Said>) {
             return;
         }
     };
+    let me = state.my_id();
+    let rows: Vec<Request> = rows.into_iter().filter(|r| kept::seen_by(me, r)).collect();
     for overlay in &mut state.overlays {
         if let Overlay::Decide(d) = overlay
             && let Some(new) = rows.iter().find(|r| r.body.id == d.request.body.id)
@@ -317,6 +319,8 @@ pub fn decided(state: &mut State, what: &'static str, result: Result<Box<Request
                 RequestState::Pending if left > 0 && what == "approved" => {
                     say!(what, "; ", left, " more approval(s) needed")
                 }
+                RequestState::Pending if what == "submitted" => say!("submitted; it needs ", left, " approval(s)"),
+                RequestState::Approved if what == "submitted" => say!("submitted; it needs no approval and can be run"),
                 RequestState::Failed => {
                     say!("it failed: ", Said::of(request.note.as_deref().unwrap_or("see the receipts")))
                 }
@@ -338,6 +342,7 @@ pub fn decided(state: &mut State, what: &'static str, result: Result<Box<Request
                 d.what = Deciding::Look;
                 d.error = None;
                 d.request = *request;
+                ask_standing(state, out);
             }
             state.tell(role, said);
         }

@@ -1,11 +1,11 @@
 //! Playbooks the model drafts: asking for one, reading it with its findings, approving, editing, rejecting.
 
-use super::super::action::Do;
+use super::super::action::{Do, Scope};
 use super::super::drafts as words;
 use super::super::layout;
 use super::super::state::input::Input;
 use super::super::state::overlay::{Form, Pick, Purpose, Review};
-use super::super::state::playbook::{For, step_in_hand};
+use super::super::state::playbook::{Drafting, For, step_in_hand};
 use super::super::state::{Overlay, State, Tab, own_words};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
@@ -20,6 +20,7 @@ const EDITED_HERE: usize = 12 << 10;
 pub fn act(state: &mut State, what: Do, out: &mut Out) {
     match what {
         Do::Draft | Do::CaseDraft => ask(state, out),
+        Do::CancelDraft => drop(cancel(state, out)),
         Do::Drafts => out.push(Effect::Drafts),
         Do::ApproveDraft => approve(state, out),
         Do::EditDraft => edit(state),
@@ -36,12 +37,31 @@ fn ask(state: &mut State, out: &mut Out) {
         _ => state.alerts_in_hand().first().copied().map(For::Alert),
     };
     let (Some(of), Some(by)) = (of, state.my_id().cloned()) else { return };
-    state.tell(Role::Info, say!("asking the model for a draft; go on, you are told when it is there"));
+    if state.drafting.iter().any(|d| d.of == of) {
+        return state.tell(Role::Warn, say!("a draft for it is being written already"));
+    }
+    state.drafting.push(Drafting { of, stopping: false });
+    let scope = if state.tab == Tab::Cases { Scope::Cases } else { Scope::Alert };
+    let act = if state.tab == Tab::Cases { Do::CancelDraft } else { Do::CancelTriage };
+    let stops = state.look.keymap.hint(act, &[scope, Scope::Global]);
+    let stops = stops.map_or_else(Said::new, |k| say!("; ", Said::of(&k), " stops it"));
+    state.tell(Role::Info, say!("asking the model for a draft; go on, you are told when it is there", stops));
     out.push(Effect::Draft { by, of });
 }
 
+/// Stops the newest draft that is being written. False: none is.
+pub fn cancel(state: &mut State, out: &mut Out) -> bool {
+    let Some(d) = state.drafting.iter_mut().rev().find(|d| !d.stopping) else { return false };
+    d.stopping = true;
+    out.push(Effect::CancelDraft(d.of));
+    true
+}
+
 pub fn drafted(state: &mut State, of: For, result: Result<Box<Drafted>, Said>, out: &mut Out) {
+    let at = state.drafting.iter().position(|d| d.of == of);
+    let stopped = at.is_some_and(|at| state.drafting.remove(at).stopping);
     match result.map(|d| *d) {
+        Err(_) if stopped => state.tell(Role::Info, say!("stopped: no draft was written")),
         Err(e) => state.tell(Role::Bad, e),
         Ok(Drafted::Draft(page)) => {
             if state.overlays.is_empty() {
@@ -71,7 +91,7 @@ pub fn listed(state: &mut State, result: Result<Vec<(PlaybookDraft, usize)>, Sai
         return;
     }
     if all.is_empty() {
-        let key = state.look.keymap.hint(Do::Draft, &[super::super::action::Scope::Alert]).unwrap_or_default();
+        let key = state.look.keymap.hint(Do::Draft, &[Scope::Alert]).unwrap_or_default();
         state
             .tell(Role::Dim, say!("no draft waits; on an alert or a case ", Said::of(&key), " asks the model for one"));
         return;

@@ -11,8 +11,8 @@ use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{
-    Effect, Out, acts, approvals, cases, drafts, forms, go_to, lists, open, platform, playbooks, queue, refresh,
-    submit, triage,
+    Effect, Out, acts, approvals, cases, drafts, forms, go_to, kept, lists, open, platform, playbooks, queue,
+    refresh, submit, triage,
 };
 use crate::model::act::Act;
 
@@ -238,7 +238,8 @@ fn perform_more(state: &mut State, act: Do, out: &mut Out) {
         Do::Disagree => triage::disagree(state),
         Do::Exchanges => out.extend(state.alert_in_hand().map(Effect::Exchanges)),
         Do::Propose => open::propose(state),
-        Do::Draft | Do::CaseDraft | Do::Drafts | Do::ApproveDraft | Do::EditDraft | Do::RejectDraft | Do::StepAsk => {
+        Do::Draft | Do::CaseDraft | Do::Drafts | Do::ApproveDraft | Do::EditDraft | Do::RejectDraft | Do::StepAsk
+        | Do::CancelDraft => {
             drafts::act(state, act, out);
         }
         Do::Playbook | Do::CasePlaybook => playbooks::offer(state, out),
@@ -304,6 +305,8 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
         Do::BreakGlass => open::break_glass(state),
         Do::GlassReview => open::review_glass(state),
         Do::Withdraw => approvals::withdraw(state, out),
+        Do::EditRequest => kept::edit(state, out),
+        Do::SubmitRequest => kept::submit(state, out),
         Do::RetryFailed => approvals::follow(state, false, out),
         Do::UndoRequest => approvals::follow(state, true, out),
         Do::Reread => approvals::reread(state, out),
@@ -324,6 +327,7 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
         Do::FormNext => forms::focus(state, 1),
         Do::FormPrevious => forms::focus(state, -1),
         Do::FormSubmit => submit::submit(state, out),
+        Do::FormKeep => kept::keep(state, out),
         Do::FormEnter => submit::enter(state, out),
         Do::FormNewline => forms::newline(state),
         Do::FormOlder => forms::older(state, -1, out),

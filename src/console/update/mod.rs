@@ -5,6 +5,7 @@ mod approvals;
 pub mod cases;
 mod drafts;
 mod forms;
+pub mod kept;
 mod keys;
 mod lists;
 mod msg;
@@ -122,6 +123,7 @@ fn take(state: &mut State, msg: Msg, out: &mut Out) {
         Msg::Preview { query, result } => forms::preview(state, query, result),
         Msg::Done(r) => forms::done(state, r, out),
         Msg::Proposed(r) => approvals::proposed(state, r, out),
+        Msg::Kept { run, result } => kept::kept(state, run.as_deref(), result, out),
         Msg::Tried { draft, result } => acts::tried(state, &draft, result, out),
         Msg::Standing { id, result, ladder } => approvals::standing(state, &id, result, &ladder),
         Msg::Decided { what, result } => approvals::decided(state, what, result, out),

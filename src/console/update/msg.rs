@@ -101,6 +101,11 @@ pub enum Msg {
     /// A small write was done, or refused.
     Done(Result<Said, Said>),
     Proposed(Result<Box<Request>, Said>),
+    /// Kept as a draft, new or changed; `run`: of the step it was kept from.
+    Kept {
+        run: Option<String>,
+        result: Result<Box<Request>, Said>,
+    },
     /// What a draft would become.
     Tried {
         draft: Draft,
@@ -253,6 +258,24 @@ pub enum Effect {
         draft: Draft,
         /// What belongs to it, filed after it, in this order.
         then: Vec<Draft>,
+    },
+    /// Keeps drafts that are asked of nobody yet; `step`: the run and the step they are from.
+    KeepDraft {
+        by: PersonId,
+        draft: Draft,
+        then: Vec<Draft>,
+        step: Option<(String, u32)>,
+    },
+    /// New contents of one's own request; what waits is taken back into a draft.
+    EditRequest {
+        by: PersonId,
+        id: RequestId,
+        draft: Draft,
+    },
+    /// A draft is asked of others.
+    SubmitRequest {
+        by: PersonId,
+        id: RequestId,
     },
     /// Finds out what a draft would become; files nothing.
     TryOut {
@@ -418,6 +441,8 @@ pub enum Effect {
         by: PersonId,
         of: For,
     },
+    /// Stops the draft that is being written for it.
+    CancelDraft(For),
     Drafts,
     DraftOf(String),
     ApproveDraft {

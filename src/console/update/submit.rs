@@ -9,11 +9,12 @@ use super::super::state::overlay::{FieldKind, Form, Pick, Purpose};
 use super::super::state::{Overlay, State, own_words};
 use super::super::theme::{Role, Theme};
 use super::super::words::{Said, say};
-use super::{Effect, Out, acts, approvals, cases, drafts, forms, keys, open, playbooks, queue, steps, triage};
+use super::{Effect, Out, acts, approvals, cases, drafts, forms, kept, keys, open, playbooks, queue, steps, triage};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Suggested};
 use crate::model::alert::Disposition;
 use crate::model::case::SavedView;
+use crate::model::ids::CaseId;
 use crate::model::priority::Priority;
 
 /// Enter: on, or away with it when nothing that is needed is missing after this field.
@@ -44,7 +45,7 @@ pub fn enter(state: &mut State, out: &mut Out) {
     }
 }
 
-fn empty(kind: &FieldKind) -> bool {
+pub fn empty(kind: &FieldKind) -> bool {
     match kind {
         FieldKind::Text(i) => i.text().trim().is_empty(),
         FieldKind::Choice { chosen, .. } => chosen.is_none(),
@@ -63,10 +64,7 @@ pub fn submit(state: &mut State, out: &mut Out) {
         return;
     }
     if let Some(at) = form.fields.iter().position(|f| f.required && empty(&f.kind)) {
-        form.focus = at;
-        let field = &form.fields[at];
-        let name = field.name.as_ref().map_or_else(|| say!(field.label), |n| Said::of(n));
-        form.error = Some(say!(name, " is needed"));
+        lacks(form, at);
         return;
     }
     let form = form.clone();
@@ -86,6 +84,14 @@ pub fn submit(state: &mut State, out: &mut Out) {
             }
         }
     }
+}
+
+/// Says that a field is needed, and goes there.
+pub fn lacks(form: &mut Form, at: usize) {
+    form.focus = at;
+    let Some(field) = form.fields.get(at) else { return };
+    let name = field.name.as_ref().map_or_else(|| say!(field.label), |n| Said::of(n));
+    form.error = Some(say!(name, " is needed"));
 }
 
 /// True: an answer is awaited.
@@ -171,12 +177,7 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
             if let Some(why) = form.trial.as_ref().and_then(acts::not_tried) {
                 return Err(why);
             }
-            let mut draft = draft(form, action.clone(), &reason);
-            if open::suggested_by_model(state, action) {
-                draft.suggested_by = Suggested::Model;
-            }
-            let mut then: Vec<_> = form.then.iter().map(|a| a.draft(draft.reason.clone())).collect();
-            acts::number(&mut draft, &mut then);
+            let (draft, then) = proposal(state, form, action);
             out.push(Effect::Propose { by, draft, then });
         }
         Purpose::Review { request, .. } => {
@@ -198,9 +199,12 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
             if let Some(why) = form.trial.as_ref().and_then(acts::not_tried) {
                 return Err(why);
             }
-            let mut draft = draft(form, action.clone(), &reason);
-            (draft.suggested_by, draft.case) = (Suggested::Playbook, *case);
+            let draft = step_proposal(form, action, *case);
             out.push(Effect::ProposeStep { by, run: run.clone(), visit: *visit, draft });
+        }
+        Purpose::EditRequest { .. } => {
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            out.push(kept::sent(state, form, by)?);
         }
         Purpose::RunSheet { run } => {
             out.push(Effect::RunSheet { run: run.clone(), path: form.text_of("file").trim().to_owned() });
@@ -232,6 +236,23 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
         }
     }
     Ok(true)
+}
+
+/// What a form proposes, and what is proposed with it.
+pub fn proposal(state: &State, form: &Form, action: &str) -> (Draft, Vec<Draft>) {
+    let mut draft = draft(form, action.to_owned(), &form.text_of("reason"));
+    if open::suggested_by_model(state, action) {
+        draft.suggested_by = Suggested::Model;
+    }
+    let mut then: Vec<_> = form.then.iter().map(|a| a.draft(draft.reason.clone())).collect();
+    acts::number(&mut draft, &mut then);
+    (draft, then)
+}
+
+/// The same from a step of a playbook.
+pub fn step_proposal(form: &Form, action: &str, case: Option<CaseId>) -> Draft {
+    let draft = draft(form, action.to_owned(), &form.text_of("reason"));
+    Draft { suggested_by: Suggested::Playbook, case, ..draft }
 }
 
 pub fn draft(form: &Form, action: String, reason: &str) -> Draft {
@@ -325,6 +346,10 @@ pub fn take(state: &mut State, out: &mut Out) {
                 let text = state.queue.text.clone();
                 out.push(Effect::Parse { text, apply: true });
                 out.push(Effect::Views);
+                // Drafts are their authors' alone.
+                out.push(Effect::Requests);
+                let me = state.my_id().cloned();
+                state.requests.rows.retain(|r| kept::seen_by(me.as_ref(), r));
             }
         }
         Pick::Theme(name) => {

@@ -94,6 +94,8 @@ pub fn cancel(state: &mut State, out: &mut Out) {
     if let Some(run) = run {
         run.stopping = true;
         out.push(Effect::CancelRun { id: run.alert, question: run.what.is_question() });
+    } else if super::drafts::cancel(state, out) {
+        state.tell(Role::Info, say!("stopping the draft"));
     } else if let Some(by) = state.my_id().cloned() {
         out.push(Effect::CancelQueue { by });
     }

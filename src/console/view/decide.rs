@@ -29,6 +29,7 @@ pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
         (Deciding::Approve, _) => "APPROVE?",
         (Deciding::Execute, _) => "RUN NOW?",
         (Deciding::Look, RequestState::Pending) => "WAITING",
+        (Deciding::Look, RequestState::Draft) => "DRAFT",
         (Deciding::Look, _) => "REQUEST",
     };
     let text = say!(word, "  ", Said::of(tail(r.body.id.as_str())), "  ", r.body.tier.word(), "  ", r.state.word());
@@ -47,6 +48,9 @@ pub fn draw(c: &mut Canvas<'_>, d: &Decide) {
         have.push(&say!(" (", signers, ")"));
     }
     have.push(&expires);
+    if r.state == RequestState::Draft {
+        have = say!("kept until ", Said::minute(r.body.approve_by), " UTC");
+    }
     let gap = usize::from(band.width).saturating_sub(text.width() + have.width() + 3).max(2);
     c.band(band, role, &say!(text, Said::repeat(" ", gap), have));
 
@@ -79,7 +83,8 @@ fn lay_out(d: &Decide, now: Timestamp, width: usize) -> Doc {
         Suggested::Playbook => "from a playbook",
         Suggested::Model => "SUGGESTED BY THE MODEL",
     };
-    doc.pair(say!("WHO"), &say!(b.requester, " asked at ", Clock(b.created), ", ", by), Role::Text);
+    let verb = if r.was_asked() { " asked at " } else { " kept it at " };
+    doc.pair(say!("WHO"), &say!(b.requester, verb, Clock(b.created), ", ", by), Role::Text);
     let n = b.targets.len();
     let what = say!(Said::of(&b.action), " on ", n, if n == 1 { " target" } else { " targets" });
     doc.pair(say!("WHAT"), &what, Role::Heading);
@@ -113,7 +118,9 @@ fn lay_out(d: &Decide, now: Timestamp, width: usize) -> Doc {
         "   audit record ",
         Said::of(head)
     );
-    doc.pair(say!("DIGEST"), &digest, Role::Dim);
+    if r.was_asked() {
+        doc.pair(say!("DIGEST"), &digest, Role::Dim);
+    }
     for a in &r.approvals {
         doc.pair(say!("APPROVED"), &say!("by ", a.by, " at ", Clock(a.at), ", ", a.means.word()), Role::Good);
     }
@@ -173,6 +180,10 @@ fn time_left(doc: &mut Doc, d: &Decide, now: Timestamp) {
             let hurry = b.approve_by.as_second() - now.as_second() < 300;
             doc.pair(say!("TIME"), &text, if hurry { Role::Warn } else { Role::Text });
         }
+        RequestState::Draft => {
+            let left = Said::span(b.approve_by.as_second() - now.as_second());
+            doc.pair(say!("TIME"), &say!("to submit within ", left, "; an edit begins that time anew"), Role::Text);
+        }
         RequestState::Approved => doc.pair(say!("TIME"), &say!("to start until ", until(b.execute_by)), Role::Text),
         _ => {}
     }
@@ -231,6 +242,10 @@ fn standing(doc: &mut Doc, d: &Decide) {
 }
 
 fn changes(doc: &mut Doc, r: &Request) {
+    if !r.was_asked() {
+        doc.pair(say!("CHANGES"), &say!("not tried yet: policy and dry run are asked when it is submitted"), Role::Dim);
+        return;
+    }
     if r.preview.is_empty() {
         doc.pair(say!("CHANGES"), &say!("no dry run: the executor cannot tell beforehand"), Role::Warn);
         return;
@@ -369,10 +384,13 @@ fn look_words(c: &Canvas<'_>, r: &Request) -> Said {
     let signed = s.my_id().is_some_and(|me| r.approvals.iter().any(|a| a.by == *me));
     match r.state {
         RequestState::Pending if mine => {
-            say!("you asked for this: somebody else must approve it. ", key_of(s, Do::Withdraw), " withdraws it")
+            let (w, e) = (key_of(s, Do::Withdraw), key_of(s, Do::EditRequest));
+            say!("you asked for this: somebody else must approve it. ", w, " withdraws it, ", e, " edits it")
         }
         RequestState::Draft => {
-            say!("a draft, asked of nobody yet: watchfloor draft submit ", Said::of(r.body.id.as_str()))
+            let (submits, edits) = (key_of(s, Do::SubmitRequest), key_of(s, Do::EditRequest));
+            let drops = key_of(s, Do::Withdraw);
+            say!("asked of nobody yet: ", submits, " submits it, ", edits, " edits it, ", drops, " drops it")
         }
         RequestState::Pending if signed => say!("you have approved it; another person is needed"),
         RequestState::Pending => say!("it waits for approval"),

@@ -66,6 +66,7 @@ fn page(hostile: bool) -> DraftPage {
             document: doc.into_json(),
         },
         book,
+        second_person: true,
     }
 }
 
@@ -92,9 +93,8 @@ fn lead(s: &mut State) {
 fn pictures() {
     each_of(&LOOKS, "draft_flagged", |s| drafted(s, true));
     each_of(&LOOKS[..1], "draft_clean", |s| {
-        lead(s);
-        s.me.as_mut().unwrap().id = who("alice");
         drafted(s, false);
+        lead(s);
     });
     each_of(&LOOKS[..1], "draft_diff", |s| {
         drafted(s, true);

@@ -139,7 +139,10 @@ fn next_step(s: &super::State, r: &Request) -> Said {
         return if mine { say!("ANSWER ", q.by) } else { say!("asked by ", q.by) };
     }
     match r.state {
-        RequestState::Draft => say!("not asked yet"),
+        RequestState::Draft => {
+            let left = r.body.approve_by.as_second() - s.now.as_second();
+            say!(key_of(s, Do::SubmitRequest), " submits, ", Said::span(left), " left")
+        }
         RequestState::Pending if !r.course.rungs.is_empty() && !mine => {
             let left = Said::span(r.body.approve_by.as_second() - s.now.as_second());
             say!("rung ", r.course.rungs.len(), ", ", left, " left")

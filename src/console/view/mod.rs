@@ -314,13 +314,16 @@ fn hints(s: &State) -> &'static [Do] {
     match s.overlays.last() {
         Some(Overlay::Filter(_)) => &[Do::FormEnter, Do::Back, Do::FormOlder],
         Some(Overlay::Form(f)) if matches!(f.purpose, Purpose::EditDraft { .. }) => &[Do::FormSubmit, Do::Back],
+        Some(Overlay::Form(f)) if matches!(f.purpose, Purpose::EditRequest { .. }) => {
+            &[Do::FormEnter, Do::FormNext, Do::FormKeep, Do::Back, Do::FormOlder]
+        }
         Some(Overlay::Form(f)) => {
             let field = f.fields.get(f.focus).map(|f| &f.kind);
             match (f.fields.len() > 1, matches!(field, Some(FieldKind::Text(i)) if i.many)) {
                 (true, true) => {
                     &[Do::FormEnter, Do::FormNext, Do::FormSubmit, Do::FormNewline, Do::Back, Do::FormOlder]
                 }
-                (true, false) => &[Do::FormEnter, Do::FormNext, Do::FormSubmit, Do::Back, Do::FormOlder],
+                (true, false) => &[Do::FormEnter, Do::FormNext, Do::FormSubmit, Do::FormKeep, Do::Back, Do::FormOlder],
                 (false, true) => &[Do::FormEnter, Do::FormNewline, Do::FormOlder, Do::Back],
                 (false, false) => &[Do::FormEnter, Do::FormOlder, Do::Back],
             }
@@ -332,6 +335,8 @@ fn hints(s: &State) -> &'static [Do] {
             Do::Deny,
             Do::AskBack,
             Do::OverBudget,
+            Do::SubmitRequest,
+            Do::EditRequest,
             Do::Withdraw,
             Do::RetryFailed,
             Do::UndoRequest,
@@ -427,7 +432,17 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::Help,
             ],
             Tab::Playbooks => &[Do::Open, Do::Drafts, Do::NextPage, Do::Refresh, Do::Palette, Do::Help, Do::Back],
-            Tab::Approvals => &[Do::Open, Do::Execute, Do::Deny, Do::Withdraw, Do::KillSwitch, Do::Palette, Do::Help],
+            Tab::Approvals => &[
+                Do::Open,
+                Do::Execute,
+                Do::Deny,
+                Do::SubmitRequest,
+                Do::EditRequest,
+                Do::Withdraw,
+                Do::KillSwitch,
+                Do::Palette,
+                Do::Help,
+            ],
             Tab::Rollouts if s.full => &[
                 Do::Back,
                 Do::RolloutPropose,

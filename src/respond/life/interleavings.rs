@@ -138,7 +138,8 @@ fn draft_of(by: &PersonId, tier: Tier, now: Timestamp) -> Request {
     body.requester = by.clone();
     body.tier = tier;
     body.commands = vec![];
-    (body.created, body.approve_by, body.execute_by) = (now, now, now);
+    // A draft lives as long as what is asked may wait.
+    (body.created, body.approve_by, body.execute_by) = (now, now + SignedDuration::from_mins(20), now);
     Request::new(body, "", S::Draft)
 }
 
@@ -258,10 +259,11 @@ impl<'k> World<'k> {
 }
 
 /// Every transition there is, written down and not computed.
-const LEGAL: [(&str, &str, &str); 22] = [
+const LEGAL: [(&str, &str, &str); 23] = [
     ("draft", "edit", "draft"),
     ("draft", "submit", "pending"),
     ("draft", "withdraw", "withdrawn"),
+    ("draft", "expire", "expired"),
     ("pending", "approve", "pending"),
     ("pending", "approve", "approved"),
     ("pending", "glass", "approved"),

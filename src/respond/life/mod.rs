@@ -141,12 +141,14 @@ pub fn decide(r: &Request, wish: &Wish, f: &Facts<'_>) -> Result<RequestState, N
         Wish::Edit { by, .. } => {
             reaches(r, Event::Edit)?;
             theirs(r, by, f)?;
+            in_time(r, f)?;
             Event::Edit
         }
         Wish::Submit { by, filed } => {
             let event = Event::Submit { free: filed.body.approvals_needed == 0 };
             reaches(r, event)?;
             theirs(r, by, f)?;
+            in_time(r, f)?;
             event
         }
         Wish::Approve { by, digest, .. } => Event::Approve { enough: may_approve(r, by, digest, f)? },
@@ -156,9 +158,7 @@ pub fn decide(r: &Request, wish: &Wish, f: &Facts<'_>) -> Result<RequestState, N
             if r.digest != *digest {
                 return Err(No::OtherDigest);
             }
-            if is_late(r, f.now) {
-                return Err(No::Late);
-            }
+            in_time(r, f)?;
             may_break(&r.body, by, f)?;
             Event::BreakGlass
         }
@@ -270,9 +270,7 @@ fn may_approve(r: &Request, by: &PersonId, digest: &str, f: &Facts<'_>) -> Resul
     if r.digest != digest {
         return Err(No::OtherDigest);
     }
-    if is_late(r, f.now) {
-        return Err(No::Late);
-    }
+    in_time(r, f)?;
     if !has_any(person, &f.rules.tier(r.body.tier).approve) {
         return Err(No::Role);
     }
@@ -292,9 +290,14 @@ fn may_break(body: &RequestBody, by: &PersonId, f: &Facts<'_>) -> Result<(), No>
     if has_any(person, &glass.roles) { Ok(()) } else { Err(No::Role) }
 }
 
-/// Whether the time it had in this state is over.
+fn in_time(r: &Request, f: &Facts<'_>) -> Result<(), No> {
+    if is_late(r, f.now) { Err(No::Late) } else { Ok(()) }
+}
+
+/// Whether the time it had in this state is over. A draft kept before drafts had an end has none.
 pub fn is_late(r: &Request, now: Timestamp) -> bool {
     match r.state {
+        RequestState::Draft => r.body.approve_by > r.body.created && now > r.body.approve_by,
         RequestState::Pending => now > r.body.approve_by,
         RequestState::Approved => now > r.body.execute_by,
         _ => false,

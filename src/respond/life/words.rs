@@ -6,6 +6,9 @@ use crate::model::person::Role;
 
 /// Which of its times has run out, for a state that has one. Read after the state changed it says the same.
 pub(super) fn too_late(r: &Request) -> Option<String> {
+    if !r.was_asked() {
+        return Some(format!("{} did not submit the draft by {}", r.body.requester, r.body.approve_by));
+    }
     // Approvals given in time are what tells the two apart once it has expired.
     let waited_for_approval = r.state == RequestState::Pending
         || (r.approvals.len() < usize::from(r.body.approvals_needed) && r.course.glass.is_none());

@@ -10,7 +10,10 @@ use crate::text::Untrusted;
 
 /// Which happening a record is. An approval counts when with it there are enough.
 pub fn happening(r: &AuditRecord) -> Option<Happening> {
+    // A draft was asked of nobody; nobody hears of its end either.
+    let draft = r.body["digest"] == "";
     Some(match r.kind.as_str() {
+        "action.withdrawn" | "action.expired" if draft => return None,
         "action.proposed" => Happening::Proposed,
         "action.approved" if r.body["enough"] == true => Happening::Approved,
         "action.denied" => Happening::Denied,
