@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{BIN, Term, check_grammar, code_on, demo_desk, open_demo, run};
+use common::{BIN, Term, check_grammar, code_on, demo_desk, json, open_demo, run};
 use portable_pty::PtySize;
 
 const HOSTILE: &str = "evil \\u001b]52;c;ZXZpbA==\\u0007 \\u202egnp.exe \\u009b2J \\u200b end";
@@ -229,4 +229,68 @@ fn two_people_propose_approve_and_run_an_action() {
     assert!(screen.contains("done") && screen.contains("changed=1"), "{screen}");
     // Alice's screen followed.
     t.wait_for("RECEIPTS");
+}
+
+/// Types the code that is shown, once keys count.
+fn type_code(t: &mut Term) {
+    std::thread::sleep(Duration::from_millis(900));
+    for c in code_on(&t.screen()).chars() {
+        t.send(&c.to_string());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_draft_is_kept_edited_submitted_approved_and_run_by_keys_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = demo_desk(dir.path());
+    let mut alice = open_demo(&data, "alice", (80, 24));
+    alice.send("/\u{15}host:fin-ws-014\r");
+    alice.wait_for("host:fin-ws-014");
+    alice.settle();
+    alice.send("p");
+    alice.wait_for("Propose for");
+    alice.send("isolate\r");
+    alice.wait_for("ctrl-o keep as draft");
+    // No reason yet: it can come later.
+    alice.send("\u{f}");
+    alice.wait_for("kept as a draft");
+    let kept = &json(&data, &["actions", "--requests", "draft"])[0];
+    assert_eq!((&kept["body"]["requester"], &kept["body"]["reason"]), (&"alice".into(), &"".into()));
+
+    // It is hers alone.
+    let mut bob = open_demo(&data, "bob", (80, 24));
+    bob.send("3");
+    bob.wait_for("no requests");
+    alice.send("3");
+    alice.wait_for("s submits");
+    // Without a reason it is refused, and stays.
+    alice.send("s");
+    alice.wait_for("a reason is needed");
+    assert!(alice.screen().contains("DRAFT"), "{}", alice.screen());
+    std::thread::sleep(Duration::from_millis(900));
+    alice.send("e");
+    alice.wait_for("nobody is asked until you submit it");
+    alice.press("spreads to the file server");
+    alice.send("\u{f}");
+    alice.wait_for("kept as a draft");
+    alice.wait_for("spreads to the file server");
+    std::thread::sleep(Duration::from_millis(900));
+    alice.send("s");
+    alice.wait_for("somebody else must approve");
+
+    bob.wait_for("isolate-host");
+    bob.send("\r");
+    bob.wait_for("to sign");
+    type_code(&mut bob);
+    bob.wait_for("runs it, once");
+    bob.send("\u{1b}");
+    bob.wait_for("NEXT");
+    bob.send("x");
+    bob.wait_for("to run");
+    type_code(&mut bob);
+    bob.wait_for("RECEIPTS");
+    let done = &json(&data, &["actions", "--requests", "done"])[0];
+    assert_eq!((&done["body"]["id"], &done["approvals"][0]["by"]), (&kept["body"]["id"], &"bob".into()));
+    run(&["--data-dir", &data, "audit", "verify"]);
 }

@@ -193,10 +193,35 @@ async fn a_flagged_draft_is_edited_before_anybody_can_approve_it() {
     assert!(matches!(desk.approve_draft(&who("bob"), &d.id, &d.hash), Err(DeskError::No(_))), "the one before");
     // Who edited it does not approve it, and is told who may.
     let refused = desk.approve_draft(&who("bob"), &d.id, &edited.draft.hash);
-    assert!(matches!(&refused, Err(DeskError::Refused(m)) if m.contains("bob edited it") && m.contains("carol")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(DeskError::Refused(m)) if m.contains("bob edited it") && m.contains("carol")),
+        "{refused:?}"
+    );
     desk.approve_draft(&who("carol"), &d.id, &edited.draft.hash).unwrap();
     // What a model wrote that is no answer is no draft.
     assert!(matches!(place.draft().await, Drafted::Nearest { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asked_for_it_approves_it_only_where_the_settings_say_so() {
+    let place = Place::new();
+    let desk = place.desk();
+    place.script(&[&place.good()]);
+    let of = DraftFor::Alert(place.alert);
+    let made = page(desk.draft_playbook(&who("bob"), of, &Cancel::new()).await.unwrap());
+    let d = &made.draft;
+    let refused = desk.approve_draft(&who("bob"), &d.id, &d.hash);
+    let Err(DeskError::Refused(why)) = &refused else { panic!("{refused:?}") };
+    assert!(why.contains("bob asked for it") && why.contains("carol"), "{why}");
+    assert!(!why.ends_with("bob") && !why.contains("alice"), "only who may is named: {why}");
+    assert_eq!(desk.playbook_draft(&d.id).unwrap().draft.state, DraftState::Open);
+    // A refusal leaves no decision in the log.
+    let records = desk.audit.records(&AuditFilter::request(&d.id), 50).unwrap();
+    assert!(records.iter().all(|r| r.kind != "playbook_approved"));
+    let alone = DraftPage { second_person: false, ..made.clone() };
+    assert!(alone.not_by(&who("bob")).is_none() && made.not_by(&who("bob")).is_some());
+    assert!(crate::config::Settings::default().playbooks.second_person);
+    desk.approve_draft(&who("carol"), &d.id, &d.hash).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,42 @@ async fn a_draft_is_its_authors_until_it_is_submitted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_draft_nobody_submits_expires_and_nobody_else_hears_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = desk(dir.path(), DEMO, "draft_days = 2\n");
+    let (r, at) = (&d.responder, now());
+    let day = |n: i64| at + SignedDuration::from_hours(24 * n);
+    let kept = r.keep_draft(&id("alice"), draft("isolate", &["web1"], &[]), at).unwrap();
+    assert_eq!(kept.body.approve_by, day(2));
+    assert_eq!(r.sweep(day(2)).unwrap(), 0, "to the end of its time");
+    // An edit begins it anew.
+    let edited = r.edit(&id("alice"), &kept.body.id, draft("isolate", &["web2"], &[]), day(1)).unwrap();
+    assert_eq!((edited.body.approve_by, r.sweep(day(3)).unwrap()), (day(3), 0));
+    // After it, not even its author goes on with it, swept or not.
+    let late = day(3) + SignedDuration::from_secs(1);
+    let again = draft("isolate", &["web3"], &[]);
+    refused(r.edit(&id("alice"), &kept.body.id, again.clone(), late), "alice did not submit the draft by");
+    refused(r.submit(&id("alice"), &kept.body.id, late).await, "too late");
+    assert_eq!((r.sweep(late).unwrap(), r.sweep(late).unwrap()), (1, 0), "once");
+    let gone = d.store.request(&kept.body.id).unwrap().unwrap();
+    assert_eq!(gone.state, RequestState::Expired);
+    assert!(gone.note.as_ref().is_some_and(|n| n.contains("did not submit")), "{:?}", gone.note);
+    assert!(!gone.was_asked() && gone.finished == Some(late));
+    assert!(matches!(r.edit(&id("alice"), &kept.body.id, again, late), Err(RespondError::Conflict(_))));
+    assert!(matches!(r.submit(&id("alice"), &kept.body.id, late).await, Err(RespondError::Conflict(_))));
+    assert_eq!(d.kinds(&kept.body.id), ["action.drafted", "action.edited", "action.expired"]);
+    let records = d.audit.records(&AuditFilter::request(kept.body.id.as_str()), 10).unwrap();
+    assert!(records.iter().all(|r| bulletin(r, Some(&gone), "desk").is_none()), "it was asked of nobody");
+    // What was asked keeps its own, shorter times.
+    let waits = r.propose(&id("alice"), draft("isolate", &["web1"], &[]), at).await.unwrap();
+    assert_eq!(r.sweep(day(1)).unwrap(), 1);
+    assert_eq!(d.state(&waits), RequestState::Expired);
+    let of = AuditFilter::request(waits.body.id.as_str());
+    assert!(d.audit.records(&of, 10).unwrap().iter().filter_map(|r| bulletin(r, None, "desk")).count() >= 2);
+    d.verify();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn broken_glass_runs_on_one_word_pages_everybody_and_is_reviewed_by_another() {
     let dir = tempfile::tempdir().unwrap();
     let d = desk(dir.path(), DEMO, "[tiers.T2]\napprovals = 2\n[[protect]]\ntargets = [\"dc*\"]\nwhy = \"by hand\"\n");

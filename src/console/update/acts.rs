@@ -246,9 +246,8 @@ pub fn try_form(state: &mut State, out: &mut Out) {
     let by = state.my_id().cloned();
     let now = state.now;
     let (Some(form), Some(by)) = (trial_form(state), by) else { return };
-    let (Purpose::Propose { action }
-    | Purpose::ProposeStep { action, .. }
-    | Purpose::EditRequest { action, .. }) = &form.purpose
+    let (Purpose::Propose { action } | Purpose::ProposeStep { action, .. } | Purpose::EditRequest { action, .. }) =
+        &form.purpose
     else {
         return;
     };

@@ -73,12 +73,8 @@ pub fn edit(state: &mut State, out: &mut Out) {
     let Some(r) = state.request_in_hand().cloned() else { return };
     let Some(def) = state.catalogue.iter().find(|a| a.name == r.body.action).cloned() else { return };
     let b = &r.body;
-    let purpose = Purpose::EditRequest {
-        id: b.id.clone(),
-        action: b.action.clone(),
-        suggested: b.suggested_by,
-        case: b.case,
-    };
+    let purpose =
+        Purpose::EditRequest { id: b.id.clone(), action: b.action.clone(), suggested: b.suggested_by, case: b.case };
     let targets = b.targets.join(" ");
     let mut f = open::proposal_for(purpose, &def, &targets, open::many(&def), &b.params, b.reason.expose());
     f.title = say!("Edit: ", Said::of(&def.title));

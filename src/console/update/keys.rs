@@ -11,8 +11,8 @@ use super::super::state::{Live, Overlay, State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{
-    Effect, Out, acts, approvals, cases, drafts, forms, go_to, kept, lists, open, platform, playbooks, queue,
-    refresh, submit, triage,
+    Effect, Out, acts, approvals, cases, drafts, forms, go_to, kept, lists, open, platform, playbooks, queue, refresh,
+    submit, triage,
 };
 use crate::model::act::Act;
 
@@ -238,7 +238,13 @@ fn perform_more(state: &mut State, act: Do, out: &mut Out) {
         Do::Disagree => triage::disagree(state),
         Do::Exchanges => out.extend(state.alert_in_hand().map(Effect::Exchanges)),
         Do::Propose => open::propose(state),
-        Do::Draft | Do::CaseDraft | Do::Drafts | Do::ApproveDraft | Do::EditDraft | Do::RejectDraft | Do::StepAsk
+        Do::Draft
+        | Do::CaseDraft
+        | Do::Drafts
+        | Do::ApproveDraft
+        | Do::EditDraft
+        | Do::RejectDraft
+        | Do::StepAsk
         | Do::CancelDraft => {
             drafts::act(state, act, out);
         }

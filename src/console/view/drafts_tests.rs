@@ -78,6 +78,51 @@ fn drafted(s: &mut State, hostile: bool) {
     s.notice = None;
 }
 
+#[test]
+fn a_draft_that_is_being_written_is_stopped() {
+    let mut s = loaded((80, 24), look("dark", false));
+    let of = For::Alert(AlertId(1));
+    assert!(press(&mut s, "T").is_empty(), "nothing is being written");
+    assert_eq!(press(&mut s, "B").len(), 1);
+    assert!(text(&s).contains("T stops it"), "{}", text(&s));
+    assert!(press(&mut s, "B").is_empty(), "one at a time");
+    assert_eq!(press(&mut s, "T"), [Effect::CancelDraft(of)]);
+    assert!(press(&mut s, "T").is_empty(), "once");
+    update(&mut s, now(), Msg::Drafted { of, result: Err(say!("cancelled")) });
+    assert!(text(&s).contains("stopped: no draft was written"), "{}", text(&s));
+    // From the cases, where no alert is in hand.
+    press(&mut s, "2");
+    let of = For::Case(crate::model::ids::CaseId(118));
+    assert_eq!(press(&mut s, "B"), [Effect::Draft { by: who("alice"), of }]);
+    assert_eq!(press(&mut s, "T"), [Effect::CancelDraft(of)]);
+    // It was there before it was stopped: it is not thrown away.
+    let result = Ok(Box::new(Drafted::Draft(Box::new(page(false)))));
+    update(&mut s, now(), Msg::Drafted { of, result });
+    assert!(matches!(s.overlays.last(), Some(Overlay::Review(_))) && s.drafting.is_empty());
+}
+
+#[test]
+fn who_asked_or_edited_does_not_approve() {
+    let mut s = loaded((80, 24), look("dark", false));
+    drafted(&mut s, false);
+    lead(&mut s);
+    let approves = |s: &mut State| press(s, "a").iter().any(|e| matches!(e, Effect::ApproveDraft { .. }));
+    assert!(approves(&mut s));
+    s.me.as_mut().unwrap().id = who("alice");
+    assert!(!approves(&mut s));
+    assert!(text(&s).contains("alice asked for it: somebody else approves it"), "{}", text(&s));
+    s.me.as_mut().unwrap().id = who("bob");
+    let mut edited = page(false);
+    edited.draft.edits.push(crate::model::playbook_draft::DraftEdit { by: who("bob"), at: now(), hash: "x".into() });
+    update(&mut s, now(), Msg::DraftDecided { what: "changed", result: Ok(Box::new(edited.clone())) });
+    assert!(!approves(&mut s));
+    assert!(text(&s).contains("bob edited it"), "{}", text(&s));
+    // A desk of one person says otherwise in its settings.
+    edited.second_person = false;
+    update(&mut s, now(), Msg::DraftDecided { what: "changed", result: Ok(Box::new(edited)) });
+    assert!(approves(&mut s));
+}
+
 fn lead(s: &mut State) {
     s.me = Some(Person {
         id: who("bob"),

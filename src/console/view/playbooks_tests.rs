@@ -387,6 +387,15 @@ fn a_step_proposes_its_action_and_shows_what_became_of_it() {
     for wanted in ["Propose: Isolate a host", "fin-ws-014", "from host of alert 2", "fin-ws-022", "playbook phishing"] {
         assert!(shown.contains(wanted), "{wanted}: {shown}");
     }
+    // Kept first: the step is told, and the draft says where it is from.
+    let mut later = s.clone();
+    let out = press(&mut later, "ctrl-o");
+    let Some(Effect::KeepDraft { draft, then, step: Some(step), .. }) = out.first() else { panic!("{out:?}") };
+    assert_eq!((step, then.len(), draft.suggested_by), (&(RUN.to_owned(), 5), 0, Suggested::Playbook));
+    assert_eq!((draft.case, draft.alerts.as_slice()), (Some(CaseId(118)), &[AlertId(2)][..]));
+    let draft = Box::new(request("01REQUEST", Tier::T2, RequestState::Draft));
+    let out = update(&mut later, now(), Msg::Kept { run: Some(RUN.into()), result: Ok(draft) });
+    assert!(later.overlays.is_empty() && out.contains(&Effect::RunOf(RUN.into())), "{out:?}");
     let out = press(&mut s, "ctrl-s");
     let Some(Effect::ProposeStep { run: of, visit: 5, draft, .. }) = out.first() else { panic!("{out:?}") };
     assert_eq!(

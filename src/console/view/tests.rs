@@ -151,7 +151,11 @@ fn inbox(s: &mut State) {
     let mut open = make("01JOPEN");
     (open.state, open.course.glass) = (RequestState::Failed, Some(glass(-7200)));
     let mut draft = make("01JDRAFT");
-    draft.state = RequestState::Draft;
+    (draft.state, draft.body.requester, draft.digest) = (RequestState::Draft, who("alice"), String::new());
+    (draft.preview, draft.findings) = (vec![], vec![]);
+    draft.body.commands.clear();
+    draft.body.approve_by = now().checked_add(jiff::SignedDuration::from_hours(6 * 24 + 3)).unwrap();
+    draft.body.reason = "spread to 3 subnets".into();
     let at = s.now;
     update(s, at, Msg::Requests(Ok(vec![asked, silent, overdue, open, draft])));
 }
@@ -161,6 +165,58 @@ fn inbox_list() {
     each("inbox", |s| {
         inbox(s);
         press(s, "3");
+    });
+}
+
+#[test]
+fn a_draft_of_ones_own_and_the_form_that_edits_it() {
+    let looks = [("dark", false), ("mono", true)];
+    let at = |s: &mut State| {
+        inbox(s);
+        press(s, "3");
+        s.requests.cursor = crate::model::ids::RequestId::new("01JDRAFT");
+    };
+    each_of(&looks, "kept_list", at);
+    let open = |s: &mut State| {
+        at(s);
+        press(s, "enter");
+        let later = s.now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+        update(s, later, Msg::Tick);
+    };
+    each_of(&looks, "kept_open", open);
+    each_of(&looks, "kept_refused", |s| {
+        open(s);
+        press(s, "s");
+        let why = say!("protected: fin-ws-014 (the till of the canteen: ask Finance first); 2 targets of at most 1");
+        update(s, s.now, Msg::Decided { what: "submitted", result: Err(why) });
+    });
+    each_of(&looks, "kept_edit", |s| {
+        open(s);
+        press(s, "e");
+    });
+    each_of(&looks, "kept_taken_back", |s| {
+        inbox(s);
+        press(s, "3");
+        let mine = crate::model::ids::RequestId::new("01JASKED");
+        for r in &mut s.requests.rows {
+            if Some(&r.body.id) == mine.as_ref() {
+                r.body.requester = crate::model::ids::PersonId::new("alice").unwrap();
+                r.body.reason = "spread to 3 subnets".into();
+                r.state = crate::model::action::RequestState::Approved;
+                r.approvals = vec![crate::model::action::Approval {
+                    by: crate::model::ids::PersonId::new("carol").unwrap(),
+                    at: now(),
+                    digest: r.digest.clone(),
+                    means: crate::model::action::Means::KeyPress,
+                    signed: None,
+                }];
+            }
+        }
+        s.requests.cursor = mine;
+        press(s, "e");
+    });
+    each_of(&looks, "kept_propose", |s| {
+        press(s, "p enter");
     });
 }
 

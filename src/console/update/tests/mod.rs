@@ -2,6 +2,7 @@
 
 mod acts;
 mod decide;
+mod kept;
 mod queue;
 mod triage;
 
