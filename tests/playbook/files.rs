@@ -105,3 +105,25 @@ fn the_desks_own_files_are_checked_with_file_and_line() {
     assert!(said.contains(&format!("stray.json:{line}:3: /workflow_start:")), "{line}: {said}");
     assert!(!said.contains("lost-phone"), "{said}");
 }
+
+/// What a bundled playbook asks for, the demo can do or is built in: a name that nothing answers to helps nobody.
+#[test]
+fn every_action_a_bundled_playbook_names_is_one_that_ships() {
+    use watchfloor::respond::Catalogue;
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let shipped = Catalogue::load(&assets.join("demo/actions.toml")).unwrap().with_rollouts();
+    let mut named = 0;
+    for entry in std::fs::read_dir(assets.join("playbooks")).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|e| e != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for action in text.lines().filter_map(|l| l.strip_prefix("action = ")) {
+            let found = shipped.get(action.trim_matches('"'));
+            assert!(found.is_ok(), "{}: {action}: {found:?}", path.display());
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named}");
+}
