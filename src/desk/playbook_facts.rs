@@ -45,7 +45,8 @@ fn fresh(assets: &[AssetStatus]) -> (Tri, String) {
     }
     let answer = bad.iter().fold(Tri::Pass, |all, (t, _)| all.and(*t));
     if bad.is_empty() {
-        return (Tri::Pass, format!("{} assets have a fresh and proven backup", assets.len()));
+        let have = if assets.len() == 1 { "1 asset has" } else { &format!("{} assets have", assets.len()) };
+        return (Tri::Pass, format!("{have} a fresh and proven backup"));
     }
     bad.sort_by_key(|(t, _)| *t != Tri::Fail);
     let more = bad.len().saturating_sub(NAMED);

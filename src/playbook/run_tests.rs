@@ -108,6 +108,11 @@ impl<'a> Play<'a> {
 
     /// Does whatever is open until it is over, giving these values; signs what wants signatures.
     fn finish(&mut self, people: &People, values: &BTreeMap<&str, &str>) {
+        self.finish_with(people, |name| values.get(name).copied());
+    }
+
+    /// The same, asked anew each time a step gives something.
+    fn finish_with<'v>(&mut self, people: &People, mut value: impl FnMut(&str) -> Option<&'v str>) {
         for _ in 0..200 {
             let Some(v) = self.run.open().next().cloned() else { break };
             let step = self.book.step(&v.step).unwrap().clone();
@@ -133,7 +138,7 @@ impl<'a> Play<'a> {
                 self.go(Event::Sign { visit: v.n, role: role.clone(), named }, &by);
             }
             let outputs: Vec<(&str, Option<&str>)> =
-                step.out_args.iter().map(|n| (n.as_str(), values.get(n.trim_matches('_')).copied())).collect();
+                step.out_args.iter().map(|n| (n.as_str(), value(n.trim_matches('_')))).collect();
             self.done(v.n, &outputs, &people.alice());
         }
     }
@@ -534,3 +539,6 @@ proptest! {
         }
     }
 }
+
+#[path = "ways_tests.rs"]
+mod ways;

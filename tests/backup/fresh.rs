@@ -117,6 +117,6 @@ async fn an_update_is_refused_over_a_stale_backup_and_starts_again_over_a_new_on
     assert_eq!(repo.check(PASSWORD), 0);
     desk.backups().await.unwrap();
     let (run, said, at) = asked(&desk);
-    assert!(said.contains("fresh is pass"), "{said}");
+    assert!(said.contains("fresh is pass: 1 asset has a fresh and proven backup"), "{said}");
     assert_eq!((at.as_str(), run.state), ("window", RunState::Running));
 }
