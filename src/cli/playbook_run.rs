@@ -65,6 +65,11 @@ enum StepAct {
         run: String,
         step: u32,
     },
+    /// Run the search the step carries, in the indices of `playbooks.query_indices`; what comes back is kept as evidence.
+    Query {
+        run: String,
+        step: u32,
+    },
     /// Begin a step.
     Take {
         run: String,
@@ -292,6 +297,9 @@ fn show(ctx: &Ctx, run: &Run, book: &Playbook) -> Result<(), CliError> {
             out.line(format!("[{}]", c.kind))?;
             out.block(fill(run, step, &c.text).expose())?;
         }
+        if step.commands.iter().any(|c| c.kind == crate::model::playbook::OPENSEARCH) {
+            out.line(format!("to search: `playbook step query {} {}`", run.id, v.n))?;
+        }
         for (label, text) in [("look at", &step.look_at), ("stop when", &step.stop_when)] {
             if let Some(t) = text {
                 out.line(format!("{label}: {}", fill(run, step, t).expose()))?;
@@ -380,6 +388,15 @@ pub fn step(ctx: &Ctx, args: StepArgs) -> Result<Exit, CliError> {
                 for (quote, founded) in &a.quotes {
                     ctx.out().line(format!("  {} {}", if *founded { '=' } else { 'x' }, quote.expose()))?;
                 }
+            }
+            return Ok(Exit::Done);
+        }
+        StepAct::Query { run, step } => {
+            let kept = super::block_on(desk.query_step(&me, &run, step))??;
+            ctx.out().value(&kept)?;
+            for (piece, found) in kept.iter().filter_map(|e| Some((e, e.found.as_ref()?))) {
+                ctx.out().line(format!("{}: {}", piece.name.expose(), found.words()))?;
+                found.first.iter().try_for_each(|line| ctx.out().line(format!("  {}", line.expose())))?;
             }
             return Ok(Exit::Done);
         }

@@ -334,6 +334,18 @@ pub const KEYS: &[Key] = &[
         Kind::Bool,
         "Who asked the model for a playbook, or edited its draft, does not approve it. false: for a desk of one person.",
     ),
+    key(
+        "playbooks.query_indices",
+        Kind::Texts,
+        "Indices and patterns that the search of a playbook's step may read, with the rights of that source. Empty: none.",
+    )
+    .like("[\"alerts-*\"]"),
+    key(
+        "playbooks.query_source",
+        Kind::Text,
+        "The OpenSearch source, by its name under intake.sources, that is asked. Left out: the only one there is.",
+    )
+    .like("\"cluster\""),
     key("respond.catalogue", Kind::Path, "TOML file of actions. Left out: actions.toml beside this file, if there.")
         .like("\"actions.toml\""),
     key("respond.policy", Kind::Path, "TOML file of the policy. Left out: policy.toml beside this file, if there.")

@@ -110,6 +110,7 @@ pub fn load(over: &Overrides, env: &Env) -> Result<Loaded, Faults> {
     environment(env, &mut values, &mut faults);
     flags(over, env, &mut values);
     check_sources(&values, &mut faults);
+    check_queries(&values, &mut faults);
     faults.sort();
     let settings = faults
         .or(())
@@ -250,6 +251,30 @@ fn check_sources(values: &Values, faults: &mut Faults) {
                 faults.add(place.clone(), message);
             }
         }
+    }
+}
+
+/// What steps of playbooks may search: patterns that mean nothing more, and a source there is.
+fn check_queries(values: &Values, faults: &mut Faults) {
+    let of = |name: &str| values.iter().find(|(p, _)| p.len() == 2 && p[0] == "playbooks" && p[1] == name);
+    let place = |path: &KeyPath, o: &Origin| o.place.clone().unwrap_or_else(|| Place::Env(dotted(path)));
+    if let Some((path, (value, origin))) = of("query_indices") {
+        for pattern in value.as_array().into_iter().flatten().filter_map(toml::Value::as_str) {
+            if let Err(why) = super::indices::check(pattern) {
+                faults.add(place(path, origin), format!("{}: {pattern:?}: {why}", dotted(path)));
+            }
+        }
+    }
+    let Some((path, (value, origin))) = of("query_source") else { return };
+    let Some(wanted) = value.as_str() else { return };
+    let is_one = |p: &KeyPath, v: &toml::Value| {
+        p.len() == 4 && p[0] == "intake" && p[1] == "sources" && p[3] == "kind" && v.as_str() == Some("opensearch")
+    };
+    let known: Vec<&str> = values.iter().filter(|(p, (v, _))| is_one(p, v)).map(|(p, _)| p[2].as_str()).collect();
+    if !known.contains(&wanted) {
+        let near = nearest(wanted, known.iter().copied()).map(|n| format!("; did you mean {n:?}?")).unwrap_or_default();
+        let message = format!("{}: there is no OpenSearch source {wanted:?} under intake.sources{near}", dotted(path));
+        faults.add(place(path, origin), message);
     }
 }
 

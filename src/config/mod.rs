@@ -5,6 +5,7 @@
 pub mod doc;
 pub mod explain;
 pub mod fault;
+pub mod indices;
 pub mod inventory;
 pub mod keys;
 pub mod layer;

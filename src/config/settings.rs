@@ -233,11 +233,15 @@ impl Default for TriageSettings {
 pub struct PlaybookSettings {
     /// Who asked the model for a playbook, or edited its draft, does not approve it.
     pub second_person: bool,
+    /// Indices and patterns that the search of a step may read. Empty: none.
+    pub query_indices: Vec<String>,
+    /// The OpenSearch source under `intake.sources` whose cluster is asked. Left out: the only one there is.
+    pub query_source: Option<String>,
 }
 
 impl Default for PlaybookSettings {
     fn default() -> Self {
-        Self { second_person: true }
+        Self { second_person: true, query_indices: Vec::new(), query_source: None }
     }
 }
 

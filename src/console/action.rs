@@ -299,6 +299,7 @@ actions! {
     CancelPlaybook "cancel-playbook" Playbooks Changes on_running "cancel" "Give this playbook up as a whole, with a reason.";
     StepAsk "step-ask" Playbooks Changes asks_model "ask model" "Ask the model the question this step carries; its answer is kept with the step as advice and decides nothing.";
     CancelDraft "cancel-draft" Global Reads drafts_written "stop draft" "Stop the playbook draft the model is writing.";
+    StepQuery "step-query" Playbooks Changes searches "search" "Run the search this step carries, in the indices the settings let; what comes back is kept as its evidence.";
     Drafts "drafts" Global Reads always "drafts" "Playbooks the model drafted that wait for a review.";
     StepDown "step-text-down" Playbooks Reads on_run "scroll" "Half a page down in the text of the step.";
     StepUp "step-text-up" Playbooks Reads on_run "scroll back" "Half a page up in the text of the step.";
@@ -494,6 +495,15 @@ fn asks_model(s: &State) -> Result<(), Said> {
     on_visit(s)?;
     match playbook::step_in_hand(s) {
         Some((_, _, step)) if step.prompt.is_none() => Err(say!("this step asks the model nothing")),
+        _ => Ok(()),
+    }
+}
+
+fn searches(s: &State) -> Result<(), Said> {
+    on_visit(s)?;
+    match (playbook::step_in_hand(s), &s.no_search) {
+        (Some((_, _, step)), _) if !playbook::searches(step) => Err(say!("this step searches nothing")),
+        (_, Some(why)) => Err(why.clone()),
         _ => Ok(()),
     }
 }

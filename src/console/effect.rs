@@ -166,6 +166,14 @@ impl Runner {
                     Msg::Stepped { run, result: result.map_err(|e| said(&e)) }
                 });
             }
+            Effect::QueryStep { by, run, visit } => {
+                let desk = Arc::clone(&self.desk);
+                self.spawn(async move {
+                    let kept = desk.query_step(&by, &run, visit).await;
+                    let result = kept.map(|all| searched(&all)).map_err(|e| said(&e));
+                    Msg::Stepped { run, result }
+                });
+            }
             Effect::CancelRun { id, question } => {
                 if let Some(c) = self.cancels.lock().unwrap_or_else(PoisonError::into_inner).get(&(id, question)) {
                     c.cancel();
@@ -553,6 +561,18 @@ fn drafts(desk: &Desk) -> Result<Vec<(PlaybookDraft, usize)>, DeskError> {
 }
 
 /// Keeps a file of this machine as evidence.
+/// What a step's searches found, on a line.
+fn searched(all: &[crate::model::playbook_run::Evidence]) -> Said {
+    let mut out = Said::new();
+    for found in all.iter().filter_map(|e| e.found.as_ref()) {
+        if !out.is_empty() {
+            out.push(&"; ");
+        }
+        out.push(&super::playbook::found(found));
+    }
+    out
+}
+
 fn attach(desk: &Desk, by: &PersonId, run: &str, visit: u32, path: &str) -> Result<Said, Said> {
     let file = std::path::Path::new(path);
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -133,6 +133,7 @@ fn new_state(
         roster: desk.roster(),
         switchable: desk.switchable_people(),
         catalogue: desk.catalogue(),
+        no_search: desk.may_search().err().map(|e| e.to_string()),
         velero: desk.velero_places(),
         snapshots: desk.snapshot_places(),
         environment: settings.desk.environment.clone(),

@@ -5,14 +5,14 @@ use jiff::Timestamp;
 
 use super::action::{Do, Scope};
 use super::state::doc::{Doc, DocRow, block};
-use super::state::playbook::At;
+use super::state::playbook::{At, searches};
 use super::state::{RunPage, State};
 use super::theme::Role;
 use super::words::{Clock, Said, say};
 use crate::desk::playbook_runs::fill;
 use crate::model::action::{ReceiptState, RequestState};
 use crate::model::playbook::{ACTION, ANSIBLE, OPENSEARCH, Playbook, Step, StepKind};
-use crate::model::playbook_run::{Run, RunState, Visit, VisitState};
+use crate::model::playbook_run::{Found, Run, RunState, Visit, VisitState};
 use crate::text::Untrusted;
 
 pub fn run_role(state: RunState) -> Role {
@@ -197,6 +197,10 @@ fn next(doc: &mut Doc, s: &State, book: &Playbook, step: &Step, visit: Option<&V
             if step.commands.iter().any(|c| c.kind == ACTION) && v.requests.is_empty() && !s.catalogue.is_empty() {
                 add(say!(key(s, Do::StepPropose), " proposes it"));
             }
+            let searched = v.evidence.iter().any(|e| e.found.is_some());
+            if searches(step) && s.no_search.is_none() && !searched {
+                add(say!(key(s, Do::StepQuery), " searches"));
+            }
             if !step.attach.is_empty() && v.evidence.is_empty() {
                 add(say!(key(s, Do::StepAttach), " attaches a file"));
             }
@@ -339,6 +343,10 @@ fn became(doc: &mut Doc, v: &Visit) {
         let hash = Said::of(e.sha256.get(..12).unwrap_or("?"));
         let text = say!(e.name, "  ", e.bytes, " bytes  sha256 ", hash, "  by ", e.by, " at ", Clock(e.at));
         doc.pair(say!("evidence"), &text, Role::Text);
+        if let Some(f) = &e.found {
+            doc.pair(say!("found"), &found(f), if f.partial.is_some() { Role::Warn } else { Role::Text });
+            quoted(doc, f);
+        }
     }
     for a in &v.advice {
         doc.pair(say!("advice"), &say!(a.model, ", a model, at ", Clock(a.at), ": ", block(&a.text)), Role::Info);
@@ -358,6 +366,25 @@ fn became(doc: &mut Doc, v: &Visit) {
         };
         doc.pair(say!("branch"), &say!(Said::of(&b.word), "  ", word), role);
     }
+}
+
+/// The first of what was found, in the box of what others wrote.
+fn quoted(doc: &mut Doc, f: &Found) {
+    let room = doc.width.saturating_sub(2);
+    for line in &f.first {
+        for part in say!(line).wrap(room) {
+            doc.rows.push(vec![(say!("| "), Role::Fence), (part, Role::Text)]);
+        }
+    }
+    let shown = f.first.len();
+    if f.kept > shown as u64 {
+        doc.rows.push(vec![(say!("| ", "the first ", shown, " of ", f.kept, " that are kept"), Role::Fence)]);
+    }
+}
+
+/// What the answer of a search says, on a line.
+pub fn found(f: &Found) -> Said {
+    Said::of(&f.words())
 }
 
 fn leads(doc: &mut Doc, book: &Playbook, step: &Step, visit: Option<&Visit>) {

@@ -38,6 +38,7 @@ mod playbook_facts;
 mod playbook_fill;
 mod playbook_offer;
 pub mod playbook_propose;
+mod playbook_query;
 pub mod playbook_runs;
 pub mod playbook_signature;
 mod read;

@@ -224,7 +224,7 @@ impl Desk {
                 evidence::keep(&self.evidence_folder(), &mut body.as_slice()).map_err(DeskError::No)?;
             let tail = id.as_str().get(id.as_str().len().saturating_sub(6)..).unwrap_or_default();
             let name = Untrusted::new(format!("receipts-{}-{tail}.json", request.body.action));
-            let piece = Evidence { sha256, bytes, name, by: by.clone(), at: Timestamp::now() };
+            let piece = Evidence { sha256, bytes, name, by: by.clone(), at: Timestamp::now(), found: None };
             self.step_run(Some(by), &run.id, &Event::Attach { visit, evidence: piece })?;
         }
         Ok(())
@@ -246,7 +246,7 @@ impl Desk {
         }
         let (sha256, bytes) = evidence::keep(&self.evidence_folder(), from).map_err(DeskError::No)?;
         let name = Untrusted::new(crate::text::front(name, 255));
-        let piece = Evidence { sha256, bytes, name, by: by.clone(), at: Timestamp::now() };
+        let piece = Evidence { sha256, bytes, name, by: by.clone(), at: Timestamp::now(), found: None };
         self.playbook_event(by, &found.id, &Event::Attach { visit, evidence: piece.clone() })?;
         Ok(piece)
     }

@@ -126,6 +126,48 @@ pub struct Evidence {
     pub name: Untrusted,
     pub by: PersonId,
     pub at: Timestamp,
+    /// What it says, where it is the answer of a search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Box<Found>>,
+}
+
+/// What the answer of a search says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Indices and patterns that were searched.
+    pub index: String,
+    /// Documents that match; `None`: the answer does not say.
+    pub hits: Option<u64>,
+    /// There may be more.
+    pub at_least: bool,
+    /// Documents asked for, and kept.
+    pub asked: u64,
+    pub kept: u64,
+    pub took_ms: Option<u64>,
+    /// Why not everything was looked at, or that this is not known.
+    pub partial: Option<Untrusted>,
+    /// The first of it, a line each.
+    pub first: Vec<Untrusted>,
+}
+
+impl Found {
+    /// On one line. Of a failure it tells what the server says, so it is shown cleaned.
+    pub fn words(&self) -> String {
+        let n = match (self.hits, self.at_least) {
+            (Some(n), false) => n.to_string(),
+            (Some(n), true) => format!("at least {n}"),
+            (None, _) => "an unknown number of".into(),
+        };
+        let whole = self.hits == Some(self.kept) && !self.at_least;
+        let kept = match whole {
+            true if self.kept == 0 => String::new(),
+            true => ", all kept".into(),
+            false => format!(", {} kept (TRUNCATED)", self.kept),
+        };
+        let took = self.took_ms.map_or_else(|| "in an unknown time".to_owned(), |ms| format!("in {ms} ms"));
+        let partial = self.partial.as_ref().map_or_else(String::new, |w| format!("; PARTIAL: {}", w.expose()));
+        format!("{n} hits in {}{kept}, {took}{partial}", self.index)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,6 +21,7 @@ mod library;
 pub mod lint;
 pub mod react;
 pub mod run;
+pub mod search;
 pub mod sheet;
 pub mod short;
 mod suggest;

@@ -296,6 +296,8 @@ pub struct State {
     pub roster: Arc<Roster>,
     pub switchable: Vec<Person>,
     pub catalogue: Arc<Vec<ActionDef>>,
+    /// Why no step's search can be run here.
+    pub no_search: Option<Said>,
     /// `CLUSTER/NAMESPACE` of Velero, by the name of the source that is read from it.
     pub velero: BTreeMap<String, String>,
     /// URL and repository of OpenSearch, by the name of the source that is read from it.
@@ -364,6 +366,7 @@ pub struct Start {
     pub roster: Arc<Roster>,
     pub switchable: Vec<Person>,
     pub catalogue: Arc<Vec<ActionDef>>,
+    pub no_search: Option<String>,
     pub velero: BTreeMap<String, String>,
     pub snapshots: BTreeMap<String, (String, String)>,
     pub environment: String,
@@ -387,6 +390,7 @@ impl State {
             roster: start.roster,
             switchable: start.switchable,
             catalogue: start.catalogue,
+            no_search: start.no_search.map(|why| Said::of(&why)),
             velero: start.velero,
             snapshots: start.snapshots,
             environment: Said::of(&start.environment),

@@ -12,6 +12,7 @@ use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{
     Effect, Out, acts, approvals, cases, drafts, forms, go_to, kept, lists, open, platform, playbooks, queue, refresh,
+    steps,
     submit, triage,
 };
 use crate::model::act::Act;
@@ -248,6 +249,7 @@ fn perform_more(state: &mut State, act: Do, out: &mut Out) {
         | Do::CancelDraft => {
             drafts::act(state, act, out);
         }
+        Do::StepQuery => steps::search(state, out),
         Do::Playbook | Do::CasePlaybook => playbooks::offer(state, out),
         Do::CaseAlerts => cases::alerts(state, out),
         Do::CaseRun => cases::its_run(state, out),

@@ -468,6 +468,12 @@ pub enum Effect {
         run: String,
         visit: u32,
     },
+    /// Runs the searches of a step.
+    QueryStep {
+        by: PersonId,
+        run: String,
+        visit: u32,
+    },
     /// A `Beat` after a second.
     Beat,
     /// To the terminal's clipboard; text that is safe to show.

@@ -19,6 +19,15 @@ pub fn propose(state: &mut State, out: &mut Out) {
     out.push(Effect::StepOffer { by, run: run.id.clone(), visit: v.n });
 }
 
+/// Runs the step's search. The screen goes on meanwhile.
+pub fn search(state: &mut State, out: &mut Out) {
+    let Some((run, v, _)) = step_in_hand(state) else { return };
+    let (run, visit) = (run.id.clone(), v.n);
+    let Some(by) = state.my_id().cloned() else { return };
+    state.tell(Role::Info, say!("searching; what comes back is kept as evidence of the step"));
+    out.push(Effect::QueryStep { by, run, visit });
+}
+
 /// The action it names, in its form at once; else those of the catalogue, those first for which a target is known.
 pub fn offered(state: &mut State, result: Result<Box<StepOffer>, Said>, out: &mut Out) {
     let offer = match result {

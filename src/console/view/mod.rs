@@ -415,6 +415,7 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::StepRetry,
                 Do::StepSign,
                 Do::StepDone,
+                Do::StepQuery,
                 Do::StepPropose,
                 Do::StepRequest,
                 Do::StepAttach,

@@ -75,6 +75,7 @@ fn run() -> Run {
         name: HOSTILE.into(),
         by: who("alice"),
         at: ago(1450),
+        found: None,
     });
     first.notes.push(Note { by: who("bob"), at: ago(1440), text: HOSTILE.into() });
     let mut second = visit(2, "judge", VisitState::Done, 1400);

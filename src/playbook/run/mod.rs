@@ -191,6 +191,12 @@ pub fn value_of(run: &Run, step: Option<&Step>, name: &str) -> Option<String> {
     value.map(|v| v.expose().to_owned())
 }
 
+/// The type a variable of a step is declared with.
+pub fn kind_of(run: &Run, step: &Step, name: &str) -> String {
+    let own = step.variables.get(name).map(|v| &v.kind);
+    own.or_else(|| run.variables.get(name).map(|h| &h.kind)).cloned().unwrap_or_else(|| "string".into())
+}
+
 /// A text of the playbook with the values that are known put in, and what is not known named so. Values come from people
 /// and alerts: so does the result.
 pub fn fill(run: &Run, step: &Step, text: &Untrusted) -> Untrusted {

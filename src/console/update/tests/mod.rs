@@ -390,6 +390,7 @@ pub fn bare(size: (u16, u16), look: Look) -> State {
         roster: Arc::new(Roster { people: vec![alice.clone(), bob.clone()] }),
         switchable: vec![alice, bob],
         catalogue: Arc::new(catalogue()),
+        no_search: None,
         velero: BTreeMap::new(),
         snapshots: BTreeMap::new(),
         environment: "PROD-EU".into(),

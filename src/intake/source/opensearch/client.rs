@@ -10,6 +10,7 @@ use opensearch::http::Url;
 use opensearch::http::headers::{ACCEPT_ENCODING, HeaderValue};
 use opensearch::http::response::Response;
 use opensearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
+use opensearch::params::ExpandWildcards;
 use opensearch::{CreatePitParts, GetParts, OpenSearch, SearchParts, UpdateParts};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -129,6 +130,22 @@ impl Client {
         let sent =
             self.inner.search(SearchParts::Index(&index)).allow_partial_search_results(false).body(body).send().await;
         self.read(sent, MAX_PAGE).await
+    }
+
+    /// A search that answers with what it has when its time is over, which the answer says.
+    pub async fn search_partly(&self, indices: &[&str], body: Value, limit: u64) -> Result<Vec<u8>, Fault> {
+        let sent = self
+            .inner
+            .search(SearchParts::Index(indices))
+            .expand_wildcards(&[ExpandWildcards::Open])
+            .allow_partial_search_results(true)
+            .body(body)
+            .send()
+            .await;
+        let answer = self.read(sent, limit).await?;
+        let bytes = answer.body.len() as u64;
+        // One that did not say before how long it is.
+        if bytes > limit { Err(Fault::TooLarge(bytes)) } else { Ok(answer.body) }
     }
 
     /// Merges `doc` into a document, if nobody changed it since.

@@ -22,6 +22,7 @@ mod client;
 mod core;
 mod fault;
 mod late;
+pub mod search;
 mod window;
 mod writeback;
 
