@@ -33,6 +33,8 @@ const PASSWORD: &str = "Kx7-quiet-Harbour-19";
 
 #[path = "common/opensearch.rs"]
 mod server;
+#[path = "opensearch/step_query.rs"]
+mod step_query;
 
 /// The node with what the tail is tested by.
 struct Node(server::Node);
