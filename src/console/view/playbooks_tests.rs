@@ -19,7 +19,8 @@ use crate::model::alert::Disposition;
 use crate::model::case::{Case, Closing};
 use crate::model::ids::{AlertId, CaseId, PersonId};
 use crate::model::playbook::Playbook;
-use crate::model::playbook_run::{Branch, Event, Evidence, Note, Run, RunState, Visit, VisitState};
+use crate::model::playbook_run::{Branch, Event, Evidence, Found, Note, Run, RunState, Visit, VisitState};
+use crate::text::Untrusted;
 
 const LOOKS: [(&str, bool); 3] = [("dark", false), ("mono", true), ("deuteranopia", false)];
 const RUN: &str = "01JHQ3W5T0000000000000000A";
@@ -232,6 +233,74 @@ fn event(out: &[Effect]) -> Option<Event> {
         Effect::StepRun { event, run, .. } if run == RUN => Some((**event).clone()),
         _ => None,
     })
+}
+
+/// The open run with the cursor on the step that carries a search.
+fn on_search(size: (u16, u16), change: impl Fn(&mut Visit)) -> State {
+    let mut s = loaded(size, look("dark", false));
+    let mut r = run();
+    let v = r.visits.iter_mut().find(|v| v.key == "readers").unwrap();
+    let n = v.n;
+    change(v);
+    opened(&mut s, r);
+    s.playbook.open.as_mut().unwrap().cursor = Some(At::Visit(n));
+    s
+}
+
+#[test]
+fn a_step_is_searched_from_and_shows_what_was_found() {
+    let mut s = on_search((80, 24), |_| ());
+    assert!(text(&s).contains("/ searches"), "{}", text(&s));
+    assert!(text(&s).contains("/ search"), "in the footer: {}", text(&s));
+    let out = press(&mut s, "/");
+    let visit = run().visits.iter().find(|v| v.key == "readers").unwrap().n;
+    assert_eq!(out, [Effect::QueryStep { by: who("alice"), run: RUN.into(), visit }]);
+    assert!(text(&s).contains("searching"), "{}", text(&s));
+    // Where nothing may be searched the key says why, and is not advertised.
+    s.no_search = Some(say!("no index may be searched (playbooks.query_indices)"));
+    s.notice = None;
+    assert!(!text(&s).contains("/ search"), "{}", text(&s));
+    assert_eq!(press(&mut s, "/"), []);
+    assert!(text(&s).contains("playbooks.query_indices"), "{}", text(&s));
+    // A step without one.
+    let mut s = loaded((80, 24), look("dark", false));
+    opened(&mut s, run());
+    assert_eq!(press(&mut s, "/"), []);
+    assert!(text(&s).contains("this step searches nothing"), "{}", text(&s));
+
+    let found = |v: &mut Visit| {
+        let found = Found {
+            index: "logs-*".into(),
+            hits: Some(10_000),
+            at_least: true,
+            asked: 100,
+            kept: 100,
+            took_ms: Some(12),
+            partial: Some("1 of 5 shards failed: \u{1b}[31mdisk".into()),
+            first: vec![Untrusted::new("2026-11-21T09:00:00Z user=\u{202e}amara"), "| NEXT: d when done".into()],
+        };
+        v.evidence.push(Evidence {
+            sha256: "cd".repeat(32),
+            bytes: 2_048,
+            name: "query-readers.json".into(),
+            by: who("alice"),
+            at: ago(30),
+            found: Some(Box::new(found)),
+        });
+    };
+    let s = on_search((160, 45), found);
+    let shown = text(&s);
+    assert!(!shown.contains("/ searches"), "it was: {shown}");
+    for wanted in [
+        "query-readers.json",
+        "at least 10000 hits in logs-*, 100 kept (TRUNCATED), in 12 ms; PARTIAL: 1 of 5 shards",
+        "| 2026-11-21T09:00:00Z user=",
+        "| | NEXT: d when done",
+        "| the first 2 of 100 that are kept",
+    ] {
+        assert!(shown.contains(wanted), "{wanted}: {shown}");
+    }
+    assert!(!shown.contains(['\u{1b}', '\u{202e}']));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use serde_json::Value;
 use super::Out;
 use super::Pointer;
 use crate::config::fault::nearest;
+use crate::model::playbook::Command;
 use crate::model::playbook::FACTS;
+use crate::model::playbook::OPENSEARCH;
 use crate::model::playbook::Phase;
 use crate::model::playbook::Playbook;
 use crate::model::playbook::StepKind;
@@ -14,6 +16,7 @@ use crate::model::technique;
 use crate::playbook::Document;
 use crate::playbook::ids;
 use crate::playbook::react;
+use crate::playbook::search;
 use crate::playbook::view::extension;
 use crate::playbook::view::is_technique;
 use crate::text;
@@ -51,12 +54,32 @@ pub(super) fn check(doc: &Document, out: &mut Out) {
         if let Some(own) = step.as_object().and_then(|o| extension(o, "step_extensions")) {
             step_extension(own, &Pointer::step(id).to("step_extensions").to(ids::EXTENSION), out);
         }
+        searches(step, &Pointer::step(id).to("commands"), out);
     }
     for (id, v) in json.get("authentication_info_definitions").and_then(Value::as_object).into_iter().flatten() {
         let at = root.to("authentication_info_definitions").to(id);
         secrets(v, &at, out);
     }
     hidden(&Value::Object(json.clone()), &root, out);
+}
+
+/// Searches that no desk would send, whatever its settings let.
+fn searches(step: &Value, at: &Pointer, out: &mut Out) {
+    for (i, c) in step["commands"].as_array().into_iter().flatten().enumerate() {
+        let (Some(OPENSEARCH), Some(text), Some(more)) = (c["type"].as_str(), c["command"].as_str(), c.as_object())
+        else {
+            continue;
+        };
+        let command = Command {
+            kind: OPENSEARCH.to_owned(),
+            text: text.into(),
+            description: text::Untrusted::default(),
+            more: more.clone(),
+        };
+        if let Err(why) = search::sendable(&command) {
+            out.warn(&at.nth(i), "search", format!("this search is shown, and not sent: {why}"));
+        }
+    }
 }
 
 /// Words a variable is one of: a text that is there, plain words, and every case that asks for it is one of them.

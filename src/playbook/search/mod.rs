@@ -114,6 +114,16 @@ pub fn prepare(
     }
 }
 
+/// Whether a desk that lets everything be searched would send it, with whatever values.
+///
+/// # Errors
+/// Why not.
+pub fn sendable(command: &Command) -> Result<(), String> {
+    let everything = ["*".to_owned(), ".*".to_owned()];
+    let value = Known { text: "x".into(), kind: "string".into() };
+    prepare(command, &everything, &mut |_| Some(value.clone())).map(|_| ())
+}
+
 fn whole(body: &Map<String, Value>, key: &str) -> Result<Option<u64>, String> {
     match body.get(key) {
         None => Ok(None),

@@ -141,6 +141,28 @@ fn only_what_reads_is_sent() {
 }
 
 #[test]
+fn the_linter_names_what_is_not_sent() {
+    let library = crate::playbook::Library::bundled();
+    let mut seen = 0;
+    for (item, c) in library.items().iter().flat_map(|i| i.book.steps.iter().flat_map(of_step).map(move |c| (i, c))) {
+        assert_eq!(sendable(c), Ok(()), "{}", item.book.key);
+        seen += 1;
+    }
+    assert!(seen >= 5, "{seen}");
+    let mut json = library.get("malware").unwrap().document.json().clone();
+    for step in json["workflow"].as_object_mut().unwrap().values_mut() {
+        for c in step["commands"].as_array_mut().into_iter().flatten().filter(|c| c["type"] == OPENSEARCH) {
+            c["command"] = r#"{"query":{"script":{"script":"1"}}}"#.into();
+        }
+    }
+    let changed = crate::playbook::Document::of(Value::Object(json)).unwrap();
+    let found = crate::playbook::lint::lint(&changed, None);
+    let named = found.iter().find(|f| f.code == "search").unwrap();
+    assert!(named.at.expose().ends_with("/commands/0") || named.at.expose().ends_with("/commands/1"), "{named:?}");
+    assert!(named.message.expose().contains("no script"), "{named:?}");
+}
+
+#[test]
 fn size_and_time_have_a_limit() {
     for (text, size) in
         [("a:b", 100), (r#"{"size":100000}"#, 100), (r#"{"size":3,"timeout":"2h"}"#, 3), (r#"{"size":0}"#, 0)]
