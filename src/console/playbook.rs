@@ -201,7 +201,7 @@ fn next(doc: &mut Doc, s: &State, book: &Playbook, step: &Step, visit: Option<&V
             if searches(step) && s.no_search.is_none() && !searched {
                 add(say!(key(s, Do::StepQuery), " searches"));
             }
-            if !step.attach.is_empty() && v.evidence.is_empty() {
+            if !step.attach.is_empty() && !v.evidence.iter().any(|e| e.found.is_none()) {
                 add(say!(key(s, Do::StepAttach), " attaches a file"));
             }
             if step.sign_off.iter().any(|r| !v.signed.iter().any(|x| x.role == *r)) {

@@ -166,7 +166,8 @@ impl Found {
         };
         let took = self.took_ms.map_or_else(|| "in an unknown time".to_owned(), |ms| format!("in {ms} ms"));
         let partial = self.partial.as_ref().map_or_else(String::new, |w| format!("; PARTIAL: {}", w.expose()));
-        format!("{n} hits in {}{kept}, {took}{partial}", self.index)
+        let hits = if self.hits == Some(1) && !self.at_least { "hit" } else { "hits" };
+        format!("{n} {hits} in {}{kept}, {took}{partial}", self.index)
     }
 }
 

@@ -223,7 +223,7 @@ async fn a_step_searches_and_keeps_what_it_found() {
             let found = kept[0].found.as_ref().unwrap();
             assert_eq!((found.hits, found.kept, &found.partial), (Some(1), 1, &None), "{user}: {found:?}");
             assert_eq!(users(&floor, &kept[0].sha256), [user]);
-            assert!(last_note(&floor, &r, visit).contains("1 hits in look-*, all kept"), "{user}");
+            assert!(last_note(&floor, &r, visit).contains("1 hit in look-*, all kept"), "{user}");
             next(&floor, &r, visit);
         }
         let now = run(&floor, &r);

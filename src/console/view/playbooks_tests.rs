@@ -293,7 +293,9 @@ fn a_step_is_searched_from_and_shows_what_was_found() {
     assert!(!shown.contains("/ searches"), "it was: {shown}");
     for wanted in [
         "query-readers.json",
-        "at least 10000 hits in logs-*, 100 kept (TRUNCATED), in 12 ms; PARTIAL: 1 of 5 shards",
+        "at least 10000 hits in logs-*, 100 kept (TRUNCATED), in 12 ms;",
+        "PARTIAL: 1 of 5 shards failed: ^[[31mdisk",
+        "e attaches a file",
         "| 2026-11-21T09:00:00Z user=",
         "| | NEXT: d when done",
         "| the first 2 of 100 that are kept",

@@ -214,7 +214,7 @@ fn an_answer_says_what_it_leaves_out() {
         read(v.to_string().as_bytes(), "alerts-*", 100)
     };
     let whole = answer(json!({})).unwrap();
-    assert_eq!(whole.words(), "1 hits in alerts-*, all kept, in 4 ms");
+    assert_eq!(whole.words(), "1 hit in alerts-*, all kept, in 4 ms");
     assert_eq!(whole.first, [Untrusted::new("2026-11-21T09:00:00Z user.name=a n=1,2")]);
     let late = answer(json!({ "timed_out": true })).unwrap();
     assert!(late.words().ends_with("PARTIAL: the server's time ran out"), "{}", late.words());
