@@ -12,8 +12,7 @@ use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{
     Effect, Out, acts, approvals, cases, drafts, forms, go_to, kept, lists, open, platform, playbooks, queue, refresh,
-    steps,
-    submit, triage,
+    steps, submit, triage,
 };
 use crate::model::act::Act;
 
