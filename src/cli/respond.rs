@@ -330,7 +330,8 @@ pub(super) fn show(ctx: &Ctx, r: &Request) -> Result<(), CliError> {
     out.value(r)?;
     let b = &r.body;
     out.line(format!("request {}  {}  {}", b.id, r.state.word(), b.tier.word()))?;
-    out.line(format!("  who      {} asked at {:.0}, suggested by {:?}", b.requester, b.created, b.suggested_by))?;
+    let verb = if r.was_asked() { "asked" } else { "kept it" };
+    out.line(format!("  who      {} {verb} at {:.0}, suggested by {:?}", b.requester, b.created, b.suggested_by))?;
     for c in &b.commands {
         out.line(format!("  what     {}", c.argv.join(" ")))?;
     }
@@ -348,13 +349,19 @@ pub(super) fn show(ctx: &Ctx, r: &Request) -> Result<(), CliError> {
     }
     out.line(format!("  undo     {}", b.undo.as_deref().unwrap_or("cannot be undone by an action")))?;
     out.line(format!("  reason   {}", b.reason.expose()))?;
-    out.line(format!("  needs    {} approvals, has {}", b.approvals_needed, r.approvals.len()))?;
+    if r.was_asked() {
+        out.line(format!("  needs    {} approvals, has {}", b.approvals_needed, r.approvals.len()))?;
+    }
     for a in &r.approvals {
         out.line(format!("  approved by {} at {:.0}, {}", a.by, a.at, a.means.word()))?;
     }
     course(ctx, r)?;
-    out.line(format!("  expires  {:.0}, to be started until {:.0}", b.approve_by, b.execute_by))?;
-    out.line(format!("  digest   {}", r.digest))?;
+    if r.was_asked() {
+        out.line(format!("  expires  {:.0}, to be started until {:.0}", b.approve_by, b.execute_by))?;
+        out.line(format!("  digest   {}", r.digest))?;
+    } else {
+        out.line(format!("  expires  {:.0} as a draft: nobody is asked until it is submitted", b.approve_by))?;
+    }
     if let Some(note) = &r.note {
         out.line(format!("  note     {note}"))?;
     }

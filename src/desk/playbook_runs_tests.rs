@@ -3,6 +3,9 @@ use std::io::BufRead as _;
 
 use super::*;
 use crate::desk::Demo;
+use crate::model::action::Draft;
+use crate::model::action::RequestState;
+use crate::model::action::Suggested;
 use crate::model::playbook_run::VisitState;
 
 const CHILD: &str = "WATCHFLOOR_PLAYBOOK_CHILD";
@@ -54,6 +57,45 @@ fn a_run_is_kept_recorded_and_pinned() {
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=run.seq).collect::<Vec<_>>());
     assert!(crate::audit::verify(&desk.data_dir.join("audit"), None).unwrap().ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_knows_the_draft_kept_from_it_and_the_one_that_replaces_its_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::open(Some(dir.path().join("d")), None).unwrap();
+    let desk = &demo.desk;
+    let alice = id("alice");
+    let run = desk.start_playbook(&alice, "malware", host()).unwrap();
+    let draft = || Draft {
+        action: "isolate-host".into(),
+        targets: vec!["fin-ws-014".into()],
+        params: BTreeMap::new(),
+        alerts: vec![],
+        case: None,
+        reason: "".into(),
+        suggested_by: Suggested::Person,
+    };
+    let of_step = || desk.playbook_run(Some(&alice), &run.id).unwrap().0.visits[0].requests.clone();
+    let kept = desk.keep_from_step(&alice, &run.id, 1, draft()).unwrap();
+    assert_eq!((kept.state, kept.body.suggested_by), (RequestState::Draft, Suggested::Playbook));
+    assert!(kept.body.reason.expose().starts_with("playbook malware"), "{:?}", kept.body.reason);
+    assert_eq!(of_step(), [kept.body.id.clone()]);
+    // It becomes the request; an edit of that one is another draft, and the step knows both.
+    let waits = desk.submit(&alice, &kept.body.id).await.unwrap();
+    assert_eq!((waits.state, &waits.body.id), (RequestState::Pending, &kept.body.id));
+    let new = desk.edit_request(&alice, &waits.body.id, waits.as_draft()).unwrap();
+    assert_eq!((new.state, new.body.replaces.as_ref()), (RequestState::Draft, Some(&waits.body.id)));
+    assert_eq!(of_step(), [waits.body.id.clone(), new.body.id.clone()]);
+    // A draft is changed in its place.
+    let same = desk.edit_request(&alice, &new.body.id, new.as_draft()).unwrap();
+    assert_eq!((&same.body.id, of_step().len()), (&new.body.id, 2));
+    // Of a step that is over nothing is kept, and an edit goes its way without it.
+    let outputs = outputs(&[("sha256", &"b".repeat(64)), ("ran", "true")]);
+    desk.playbook_event(&alice, &run.id, &Event::Done { visit: 1, outputs }).unwrap();
+    assert!(matches!(desk.keep_from_step(&alice, &run.id, 1, draft()), Err(DeskError::No(_))));
+    let waits = desk.submit(&alice, &new.body.id).await.unwrap();
+    assert!(desk.edit_request(&alice, &waits.body.id, waits.as_draft()).is_ok());
+    assert_eq!(of_step().len(), 2);
 }
 
 #[test]

@@ -88,6 +88,12 @@ pub fn edit(state: &mut State, out: &mut Out) {
         }
     };
     f.lead.insert(0, first);
+    // The catalogue may have changed since.
+    let gone: Vec<&str> =
+        b.params.keys().filter(|k| def.params.iter().all(|p| p.name != **k)).map(|k| k.as_str()).collect();
+    if !gone.is_empty() {
+        f.lead.insert(1, (say!("No longer a parameter of it, and left out: ", Said::of(&gone.join(", "))), Role::Warn));
+    }
     // A draft may lack it.
     if let Some(reason) = f.fields.last_mut() {
         reason.required = false;

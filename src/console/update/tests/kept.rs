@@ -118,6 +118,7 @@ fn a_draft_is_edited_in_the_form_it_was_made_with() {
         ("fin-ws-014 fin-ws-022", "spread to 3 subnets")
     );
     assert!(f.lead[0].0.as_str().contains("nobody is asked"), "{:?}", f.lead);
+    assert!(f.lead[1].0.as_str().contains("left out: zone"), "the catalogue has no such parameter: {:?}", f.lead);
     type_text(&mut s, " more");
     for keys in ["ctrl-o", "ctrl-s"] {
         let out = press(&mut s, keys);
