@@ -79,7 +79,7 @@ impl Desk {
 
     /// Proposes it, and keeps in the step which request it became.
     pub async fn propose_from_step(&self, by: &PersonId, run: &str, visit: u32, draft: Draft) -> Result<Request> {
-        let (run, draft) = self.from_step(by, run, visit, draft)?;
+        let (run, draft) = self.step_draft(by, run, visit, draft)?;
         let request = self.propose(by, draft).await?;
         self.playbook_event(by, &run.id, &Event::Proposed { visit, request: request.body.id.clone() })?;
         Ok(request)
@@ -87,7 +87,7 @@ impl Desk {
 
     /// Keeps it as a draft that is asked of nobody yet; the step keeps its number all the same.
     pub fn keep_from_step(&self, by: &PersonId, run: &str, visit: u32, draft: Draft) -> Result<Request> {
-        let (run, draft) = self.from_step(by, run, visit, draft)?;
+        let (run, draft) = self.step_draft(by, run, visit, draft)?;
         let request = self.keep_request(by, draft)?;
         self.playbook_event(by, &run.id, &Event::Proposed { visit, request: request.body.id.clone() })?;
         Ok(request)
@@ -104,7 +104,7 @@ impl Desk {
     }
 
     /// What a proposal from this step says besides what a person says.
-    fn from_step(&self, by: &PersonId, run: &str, visit: u32, mut draft: Draft) -> Result<(Run, Draft)> {
+    fn step_draft(&self, by: &PersonId, run: &str, visit: u32, mut draft: Draft) -> Result<(Run, Draft)> {
         self.authorise(by)?;
         let (run, book) = self.playbook_run(Some(by), run)?;
         let v =

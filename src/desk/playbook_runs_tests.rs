@@ -79,7 +79,7 @@ async fn a_step_knows_the_draft_kept_from_it_and_the_one_that_replaces_its_reque
     let kept = desk.keep_from_step(&alice, &run.id, 1, draft()).unwrap();
     assert_eq!((kept.state, kept.body.suggested_by), (RequestState::Draft, Suggested::Playbook));
     assert!(kept.body.reason.expose().starts_with("playbook malware"), "{:?}", kept.body.reason);
-    assert_eq!(of_step(), [kept.body.id.clone()]);
+    assert_eq!(of_step(), std::slice::from_ref(&kept.body.id));
     // It becomes the request; an edit of that one is another draft, and the step knows both.
     let waits = desk.submit(&alice, &kept.body.id).await.unwrap();
     assert_eq!((waits.state, &waits.body.id), (RequestState::Pending, &kept.body.id));

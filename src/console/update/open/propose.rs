@@ -1,5 +1,6 @@
 //! Proposing an action: which one, on what, why.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::super::super::state::State;
@@ -45,9 +46,16 @@ fn entities(f: &AlertFields, kind: &ParamType) -> Vec<String> {
     all
 }
 
-fn fields_in_hand(state: &State) -> Option<&AlertFields> {
+/// What is known of the alert in hand: all of it, or what its line says while the rest is still being loaded.
+fn fields_in_hand(state: &State) -> Option<Cow<'_, AlertFields>> {
     let id = state.alert_in_hand()?;
-    state.detail.shown.as_ref().filter(|d| d.alert.id == id).map(|d| &d.alert.fields)
+    if let Some(d) = state.detail.shown.as_ref().filter(|d| d.alert.id == id) {
+        return Some(Cow::Borrowed(&d.alert.fields));
+    }
+    let row = state.queue.rows.iter().find(|r| r.id == id)?;
+    let (host, user) = (row.host.clone(), row.user.clone());
+    let (src_ip, dst_ip) = (row.src_ip, row.dst_ip);
+    Some(Cow::Owned(AlertFields { host, user, src_ip, dst_ip, ..AlertFields::default() }))
 }
 
 /// Names of the actions that the newest opinion on the alert in hand suggests.
@@ -69,7 +77,7 @@ pub fn propose(state: &mut State) {
         .catalogue
         .iter()
         .map(|a| {
-            let targets = fields_in_hand(state).map(|f| entities(f, &a.targets.kind)).unwrap_or_default();
+            let targets = fields_in_hand(state).map(|f| entities(&f, &a.targets.kind)).unwrap_or_default();
             let fits = !targets.is_empty();
             let mut detail = say!(a.tier.word(), "  ", Said::of(&a.title));
             if suggested.contains(&a.name) {
@@ -88,7 +96,7 @@ pub fn propose(state: &mut State) {
 /// For the alerts in hand.
 pub fn propose_form(state: &mut State, name: &str, ids: Vec<AlertId>, out: &mut Out) {
     let Some(def) = state.catalogue.iter().find(|a| a.name == name).cloned() else { return };
-    let known = fields_in_hand(state).map(|f| entities(f, &def.targets.kind)).unwrap_or_default();
+    let known = fields_in_hand(state).map(|f| entities(&f, &def.targets.kind)).unwrap_or_default();
     // One target at first: a second one is a decision. Of an action that a model suggested, the first one is too.
     let first = match def.targets.kind {
         _ if suggested_by_model(state, name) => String::new(),

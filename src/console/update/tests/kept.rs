@@ -66,6 +66,14 @@ fn a_proposal_is_kept_without_its_reason_and_not_without_its_target() {
 }
 
 #[test]
+fn a_target_is_known_before_the_alert_is_loaded() {
+    let mut s = ready();
+    s.detail.shown = None;
+    press(&mut s, "p enter");
+    assert!(matches!(s.overlays.last(), Some(Overlay::Form(f)) if f.text_of("targets") == "fin-ws-014"));
+}
+
+#[test]
 fn only_a_proposal_can_be_kept() {
     let mut s = ready();
     press(&mut s, "x");
