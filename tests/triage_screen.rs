@@ -99,7 +99,7 @@ fn ask_read_jump_and_override_with_rules() {
         let dir = tempfile::tempdir().unwrap();
         let args = desk(dir.path(), "");
         let mut t = open(&args, size);
-        assert!(t.screen().contains("rules, no model"), "{}", t.screen());
+        t.wait_for("rules, no model");
         // Asked for: one key. Read: two more, from the list to the open alert, on its opinion.
         within_five(&mut t, &["g", "t"], None, "claims founded");
         within_five(&mut t, &["\r", "o"], None, "OPINION");

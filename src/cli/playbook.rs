@@ -23,6 +23,7 @@ use crate::model::playbook::Playbook;
 use crate::model::playbook::Signature;
 use crate::model::playbook::Step;
 use crate::model::playbook::StepKind;
+use crate::model::when;
 use crate::text::to_safe_json_pretty;
 
 #[derive(Debug, clap::Args)]
@@ -83,12 +84,14 @@ enum What {
     Admit(playbook_run::AdmitArgs),
     /// End a run before its end.
     Cancel(playbook_run::CancelArgs),
+    /// Who has to hear of this breach by when; or say that they were told, or need not be.
+    Deadlines(playbook_run::DeadlinesArgs),
     /// Who has to hear of a data breach by when.
     Clocks {
-        /// When somebody here became aware (RFC 3339).
+        /// When somebody here became aware: `now`, `20m ago`, `14:30` or a date with a time, UTC.
         #[arg(long, value_name = "TIME")]
-        from: Option<Timestamp>,
-        /// A file of the desk's own instead of the bundled clocks.
+        from: Option<String>,
+        /// Another file instead of the settings' (`desk.breach_clocks`) or the bundled clocks.
         #[arg(long)]
         file: Option<PathBuf>,
     },
@@ -139,6 +142,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         What::Set(args) => playbook_run::set(ctx, args),
         What::Admit(args) => playbook_run::admit(ctx, args),
         What::Cancel(args) => playbook_run::cancel(ctx, args),
+        What::Deadlines(args) => playbook_run::deadlines(ctx, args),
         What::Clocks { from, file } => clocks(ctx, from, file.as_deref()),
     }
 }
@@ -374,23 +378,20 @@ fn suggest(ctx: &Ctx, alert: AlertId) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn clocks(ctx: &Ctx, from: Option<Timestamp>, file: Option<&Path>) -> Result<Exit, CliError> {
-    let all = match file {
+fn clocks(ctx: &Ctx, from: Option<String>, file: Option<&Path>) -> Result<Exit, CliError> {
+    let own = playbook::breach_clocks(ctx.loaded()?);
+    let all = match file.or(own.as_deref()) {
         Some(path) => playbook::clocks::read(path)?,
         None => playbook::clocks::bundled(),
     };
+    let from = from.map(|t| when::past(&t, Timestamp::now()).map_err(CliError::usage)).transpose()?;
     let mut rows = Vec::new();
     for c in &all {
         // Only clocks that begin with awareness can be reckoned from it.
         let due = from.filter(|_| c.from == playbook::clocks::From::Aware).and_then(|t| c.due(t));
         ctx.out().item(&serde_json::json!({ "clock": c, "due": due }))?;
-        let span = match (c.hours, c.business_days) {
-            (Some(h), _) => format!("{h} h"),
-            (None, Some(d)) => format!("{d} business days"),
-            (None, None) => "without undue delay".to_owned(),
-        };
         let due = due.map_or("-".to_owned(), |t| t.to_string());
-        rows.push(vec![c.id.clone(), span, c.from.word().to_owned(), due, c.to.clone(), c.law.clone()]);
+        rows.push(vec![c.id.clone(), c.within(), c.from.word().to_owned(), due, c.to.clone(), c.law.clone()]);
     }
     ctx.out().table(&["CLOCK", "WITHIN", "FROM", "DUE", "WHO", "WHERE IT IS WRITTEN"], &rows)?;
     ctx.out().note("Not legal advice: counsel says which of these apply.")?;

@@ -20,6 +20,8 @@ use crate::model::ids::AlertId;
 use crate::model::ids::CaseId;
 use crate::model::ids::PersonId;
 use crate::model::playbook::Playbook;
+use crate::model::playbook_run::Deadline;
+use crate::model::playbook_run::DeadlineWord;
 use crate::model::playbook_run::Event;
 use crate::model::playbook_run::Run;
 use crate::model::playbook_run::RunState;
@@ -167,6 +169,29 @@ pub struct SetArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct DeadlinesArgs {
+    run: String,
+    /// The clock of which something is said, as the list names it.
+    #[arg(requires = "word")]
+    clock: Option<String>,
+    #[arg(requires = "text")]
+    word: Option<DeadlineIs>,
+    /// The number of the receipt, or why it does not apply or is open after all.
+    #[arg(long)]
+    text: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum DeadlineIs {
+    /// They were told.
+    Told,
+    /// It does not apply.
+    Excluded,
+    /// It is to be done after all.
+    Open,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct AdmitArgs {
     run: String,
     person: String,
@@ -251,7 +276,7 @@ pub fn status(ctx: &Ctx, args: StatusArgs) -> Result<Exit, CliError> {
     let (run, book) = desk.playbook_run(me.as_ref(), &args.run)?;
     let broken = desk.broken_evidence(&run);
     if args.sheet {
-        let sheet = playbook::sheet(&book, Some(&run));
+        let sheet = playbook::sheet(&book, Some((&run, &desk.deadlines(&run, &book)?)));
         ctx.out().value(&sheet)?;
         ctx.out().block(&sheet)?;
     } else {
@@ -457,6 +482,43 @@ fn person(word: &str) -> Result<PersonId, CliError> {
 pub fn set(ctx: &Ctx, args: SetArgs) -> Result<Exit, CliError> {
     let (name, value) = pair(&args.value)?;
     event(ctx, &args.run, &Event::Set { name, value })
+}
+
+/// Exit 1: one of them is overdue.
+pub fn deadlines(ctx: &Ctx, args: DeadlinesArgs) -> Result<Exit, CliError> {
+    if let (Some(clock), Some(word), Some(text)) = (args.clock, args.word, args.text) {
+        let word = match word {
+            DeadlineIs::Told => Some(DeadlineWord::Told),
+            DeadlineIs::Excluded => Some(DeadlineWord::Excluded),
+            DeadlineIs::Open => None,
+        };
+        return event(ctx, &args.run, &Event::Deadline { clock, word, text: Untrusted::new(text) });
+    }
+    let desk = ctx.desk()?;
+    let me = desk.me().map(|p| p.id);
+    let (run, book) = desk.playbook_run(me.as_ref(), &args.run)?;
+    let all = desk.deadlines(&run, &book)?;
+    if all.is_empty() {
+        ctx.out().note(format!("{} asks for no time from which deadlines count", run.playbook))?;
+        return Ok(Exit::Done);
+    }
+    let now = Timestamp::now();
+    let late = |d: &Deadline| d.open() && d.due.is_some_and(|due| due < now);
+    let mut rows = Vec::new();
+    for d in &all {
+        ctx.out().item(d)?;
+        let is = match (&d.mark, d.began) {
+            (Some(m), _) => format!("{} ({}: {})", m.word.word(), m.by, m.text.expose()),
+            (None, Some(_)) if late(d) => "OVERDUE".to_owned(),
+            (None, Some(_)) => "open".to_owned(),
+            (None, None) => format!("{} is not known", d.from.trim_matches('_')),
+        };
+        let due = d.due.map_or("-".to_owned(), |t| format!("{t:.0}"));
+        rows.push(vec![d.id.clone(), due, d.within.clone(), is, d.to.clone(), d.law.clone()]);
+    }
+    ctx.out().table(&["CLOCK", "DUE", "WITHIN", "IS", "WHO", "WHERE IT IS WRITTEN"], &rows)?;
+    ctx.out().note("Not legal advice: counsel says which of these apply.")?;
+    Ok(if all.iter().any(late) { Exit::No } else { Exit::Done })
 }
 
 pub fn admit(ctx: &Ctx, args: AdmitArgs) -> Result<Exit, CliError> {

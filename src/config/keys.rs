@@ -162,6 +162,12 @@ pub const KEYS: &[Key] = &[
         "CSV or TOML of assets (host,weight[,owner[,role[,note]]]), TOML of people too; weight in percent, 100 is ordinary.",
     )
     .like("\"assets.csv\""),
+    key(
+        "desk.breach_clocks",
+        Kind::Path,
+        "File of the clocks that run after a data breach. Left out: breach_clocks.toml beside this file, else the bundled.",
+    )
+    .like("\"breach_clocks.toml\""),
     key("desk.read_only", Kind::Bool, "Take no action that changes anything."),
     key(
         "console.theme",

@@ -38,6 +38,9 @@ pub struct DeskSettings {
     pub roster: Option<PathBuf>,
     /// CSV or TOML of assets (`host,weight[,owner[,role[,note]]]`, weight in percent); TOML of people too.
     pub inventory: Option<PathBuf>,
+    /// File of the clocks that run after a data breach. Left out: `breach_clocks.toml` beside the settings file, if there,
+    /// else the bundled ones.
+    pub breach_clocks: Option<PathBuf>,
     /// Take no action that changes anything.
     pub read_only: bool,
 }
@@ -51,6 +54,7 @@ impl Default for DeskSettings {
             name: "desk".into(),
             roster: None,
             inventory: None,
+            breach_clocks: None,
             read_only: false,
         }
     }

@@ -295,6 +295,7 @@ actions! {
     StepPropose "step-propose" Playbooks Acts can_step_propose "propose" "Propose this step's action: a request that others approve, with what is known filled in.";
     StepRequest "step-request" Playbooks Reads has_step_request "its request" "Open the request that was proposed from this step: to read, approve or run it.";
     RunSheet "run-sheet" Playbooks Reads on_run "run sheet" "Write this playbook with what was done as a Markdown file, to print or to hand on.";
+    Deadlines "deadlines" Playbooks Changes has_deadlines "deadlines" "Who has to hear of this breach by when: say that they were told or need not be, or from when it counts.";
     RunCase "run-case" Playbooks Reads has_case "its case" "Open the case this playbook is worked in: alerts, evidence, requests.";
     CancelPlaybook "cancel-playbook" Playbooks Changes on_running "cancel" "Give this playbook up as a whole, with a reason.";
     StepAsk "step-ask" Playbooks Changes asks_model "ask model" "Ask the model the question this step carries; its answer is kept with the step as advice and decides nothing.";
@@ -439,6 +440,14 @@ fn on_closed_case(s: &State) -> Result<(), Said> {
 
 fn has_run(s: &State) -> Result<(), Said> {
     if cases::newest_run(s).is_some() { Ok(()) } else { Err(say!("open a case in which a playbook was worked")) }
+}
+
+fn has_deadlines(s: &State) -> Result<(), Said> {
+    on_run(s)?;
+    match s.playbook.open.as_ref().is_some_and(|p| !p.deadlines.is_empty()) {
+        true => Ok(()),
+        false => Err(say!("this playbook asks for no time from which deadlines count")),
+    }
 }
 
 fn has_case(s: &State) -> Result<(), Said> {

@@ -109,7 +109,7 @@ fn playbooks(doc: &mut Doc, v: &CaseView, now: Timestamp) {
     for r in &v.runs {
         let (clock, _) = run_clock(r, now);
         let open = r.open().next().map_or_else(Said::new, |o| say!(", now at ", Said::of(&o.key)));
-        let who = say!("  begun by ", r.started_by, ", steps over ", done_of(r), open, "  ", clock);
+        let who = say!("  begun by ", r.started_by, ", ", done_of(r), open, "  ", clock);
         doc.rows.push(vec![
             (say!("  ", r.state.word(), "  "), run_role(r.state)),
             (say!(r.title), Role::Text),

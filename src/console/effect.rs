@@ -495,7 +495,11 @@ fn perform_playbook(desk: &Desk, me: Option<&PersonId>, effect: Effect) -> Msg {
     match effect {
         Effect::Runs => Msg::Runs(desk.playbook_runs(me).map_err(|e| said(&e))),
         Effect::RunOf(id) => {
-            let result = desk.playbook_run(me, &id).map(Box::new).map_err(|e| said(&e));
+            let whole = |(run, book)| {
+                let deadlines = desk.deadlines(&run, &book)?;
+                Ok(Box::new((run, book, deadlines)))
+            };
+            let result = desk.playbook_run(me, &id).and_then(whole).map_err(|e| said(&e));
             Msg::RunOf { id, result }
         }
         Effect::Offer(of) => {

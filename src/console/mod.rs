@@ -12,6 +12,7 @@ pub mod action;
 mod app;
 mod case;
 pub mod columns;
+mod deadlines;
 mod drafts;
 mod effect;
 pub mod health;

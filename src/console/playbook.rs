@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::action::{Do, Scope};
+use super::deadlines;
 use super::state::doc::{Doc, DocRow, block};
 use super::state::playbook::{At, searches};
 use super::state::{RunPage, State};
@@ -65,9 +66,12 @@ pub fn run_clock(run: &Run, now: Timestamp) -> (Said, Role) {
     (say!("took ", Said::span(over.as_second() - run.started_at.as_second())), Role::Dim)
 }
 
-/// Steps done of all there are, as far as is known.
-pub fn done_of(run: &Run) -> usize {
-    run.visits.iter().filter(|v| v.state.over()).count()
+/// How many steps are over. How many there will be nobody knows: branches are taken or not.
+pub fn done_of(run: &Run) -> Said {
+    match run.visits.iter().filter(|v| v.state.over()).count() {
+        1 => say!("1 step over"),
+        n => say!(n, " steps over"),
+    }
 }
 
 /// One line of the step list.
@@ -160,6 +164,7 @@ pub fn text(s: &State, page: &RunPage, width: usize) -> Doc {
     if run.state == RunState::Running {
         known(&mut doc, run);
     }
+    deadlines::list(&mut doc, s, &page.deadlines);
     doc
 }
 

@@ -60,6 +60,11 @@ pub fn files(loaded: &Loaded) -> std::result::Result<Files, Faults> {
         }
         faults.extend(own);
     }
+    if let Some(path) = beside(loaded, &loaded.settings.desk.breach_clocks, "breach_clocks.toml")
+        && let Err(f) = crate::playbook::clocks::read(&path)
+    {
+        faults.extend(f);
+    }
     for w in notify::configured(&loaded.settings.notify).1 {
         faults
             .add(loaded.place_of(&["notify", &w.name, w.key]), format!("{}: {}", dotted(&["notify", &w.name]), w.what));

@@ -90,6 +90,7 @@ impl DeskOptions {
             Some(path) => inventory::read(path).map_err(|e| bad(&e))?,
             None => Inventory::default(),
         };
+        settings.desk.breach_clocks = beside(&settings.desk.breach_clocks, "breach_clocks.toml");
         settings.triage.playbooks = beside(&settings.triage.playbooks, "playbooks");
         let playbooks = match &settings.triage.playbooks {
             Some(folder) => Playbooks::read(folder).map_err(|e| bad(&e))?,

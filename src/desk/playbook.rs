@@ -39,6 +39,12 @@ pub fn folder(loaded: &Loaded) -> Option<PathBuf> {
     loaded.settings.triage.playbooks.clone().or_else(beside)
 }
 
+/// Where the settings have the clocks of a breach: `desk.breach_clocks`, else `breach_clocks.toml` beside them.
+pub fn breach_clocks(loaded: &Loaded) -> Option<PathBuf> {
+    let beside = || Some(loaded.paths.config_dir.join("breach_clocks.toml")).filter(|p| p.exists());
+    loaded.settings.desk.breach_clocks.clone().or_else(beside)
+}
+
 pub fn library(folder: Option<&Path>) -> Library {
     folder.map_or_else(Library::bundled, Library::read)
 }

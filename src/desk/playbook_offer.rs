@@ -46,6 +46,8 @@ pub struct Asked {
     pub name: String,
     pub variable: Variable,
     pub required: bool,
+    /// Deadlines count from it.
+    pub time: bool,
     pub filled: Option<Filled>,
 }
 
@@ -56,7 +58,13 @@ fn asks(book: &Playbook, known: &[Known]) -> Vec<Asked> {
     };
     let open = book.variables.iter().filter(|(_, v)| !v.constant && v.value.as_ref().is_none_or(Untrusted::is_empty));
     let mut out: Vec<Asked> = open
-        .map(|(name, v)| Asked { name: name.clone(), variable: v.clone(), required: v.external, filled: fill(name, v) })
+        .map(|(name, v)| Asked {
+            name: name.clone(),
+            variable: v.clone(),
+            required: v.external,
+            time: book.clocks.contains_key(name),
+            filled: fill(name, v),
+        })
         .filter(|a| a.required || a.filled.is_some())
         .collect();
     out.sort_by_key(|a| !a.required);

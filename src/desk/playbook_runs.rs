@@ -25,10 +25,13 @@ use crate::model::person::Person;
 use crate::model::playbook::GENERATED;
 use crate::model::playbook::Playbook;
 use crate::model::playbook::Signature;
+use crate::model::playbook_run::Deadline;
 use crate::model::playbook_run::Event;
 use crate::model::playbook_run::Evidence;
 use crate::model::playbook_run::Run;
 use crate::playbook::Document;
+use crate::playbook::clocks;
+use crate::playbook::clocks::Clock;
 use crate::playbook::evidence;
 use crate::playbook::lint;
 use crate::playbook::run;
@@ -175,6 +178,22 @@ impl Desk {
         }
     }
 
+    /// Who has to hear of a breach by when, as far as this run's times tell. Most playbooks have no such clocks.
+    pub fn deadlines(&self, run: &Run, book: &Playbook) -> Result<Vec<Deadline>> {
+        if book.clocks.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(clocks::deadlines(book, run, &self.breach_clocks()?))
+    }
+
+    /// The clocks of this desk. Read anew each time: counsel changes them while they run.
+    pub fn breach_clocks(&self) -> Result<Vec<Clock>> {
+        match &self.settings.desk.breach_clocks {
+            Some(path) => clocks::read(path).map_err(|f| DeskError::Usage(f.to_string())),
+            None => Ok(clocks::bundled()),
+        }
+    }
+
     /// Something happens to a run.
     pub fn playbook_event(&self, by: &PersonId, run: &str, event: &Event) -> Result<Run> {
         self.authorise(by)?;
@@ -183,6 +202,11 @@ impl Desk {
             && self.roster().get(to).is_none()
         {
             return Err(DeskError::Usage(format!("{to} is not in the roster")));
+        }
+        if let Event::Deadline { clock, .. } = event
+            && !self.breach_clocks()?.iter().any(|c| c.id == *clock)
+        {
+            return Err(DeskError::Usage(format!("there is no clock {clock}; `playbook clocks` lists them")));
         }
         // Time first: a step that timed out cannot be done any more.
         self.step_run(None, &found.id, &Event::Tick)?;
@@ -270,7 +294,8 @@ impl Desk {
         };
         let mut file =
             std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
-        file.write_all(sheet::markdown(&book, Some(&run)).as_bytes()).map_err(cannot)
+        let deadlines = self.deadlines(&run, &book)?;
+        file.write_all(sheet::markdown(&book, Some((&run, &deadlines))).as_bytes()).map_err(cannot)
     }
 
     /// Time passes for every run: delays, time boxes, timeouts. Returns how many changed.

@@ -29,5 +29,6 @@ pub mod sla;
 pub mod slo;
 pub mod technique;
 pub mod verdict;
+pub mod when;
 
 pub use jiff::Timestamp;

@@ -369,6 +369,8 @@ pub struct Playbook {
     pub generated: Option<Generated>,
     /// Variables whose value the desk finds out itself, and what it finds out: words of [`FACTS`].
     pub facts: BTreeMap<String, String>,
+    /// Variables that hold a time from which deadlines count, and which: words of the file of clocks, such as `aware`.
+    pub clocks: BTreeMap<String, String>,
     /// Variables that are one of a few words.
     pub choices: BTreeMap<String, Vec<String>>,
     pub variables: BTreeMap<String, Variable>,

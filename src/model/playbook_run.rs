@@ -252,6 +252,58 @@ pub struct Advice {
     pub request_id: String,
 }
 
+/// What people said of a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeadlineWord {
+    Told,
+    /// Counsel says that it does not apply.
+    Excluded,
+}
+
+impl DeadlineWord {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Excluded => "does not apply",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlineMark {
+    pub word: DeadlineWord,
+    pub by: PersonId,
+    pub at: Timestamp,
+    /// The receipt's number, or the reason.
+    pub text: Untrusted,
+}
+
+/// Who has to hear of a breach, and by when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Deadline {
+    pub id: String,
+    pub to: String,
+    pub law: String,
+    pub applies: String,
+    /// `72 h`, `4 business days`, `without undue delay`.
+    pub within: String,
+    /// The variable that holds when it began.
+    pub from: String,
+    /// `None`: not known.
+    pub began: Option<Timestamp>,
+    /// `None`: it has not begun, or no number is written.
+    pub due: Option<Timestamp>,
+    pub mark: Option<DeadlineMark>,
+}
+
+impl Deadline {
+    /// Nobody said that it was told or does not apply.
+    pub fn open(&self) -> bool {
+        self.mark.is_none()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// A ULID.
@@ -277,6 +329,9 @@ pub struct Run {
     /// People who see it besides them.
     pub named: Vec<PersonId>,
     pub variables: BTreeMap<String, Held>,
+    /// By the id of the clock.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deadlines: BTreeMap<String, DeadlineMark>,
     pub visits: Vec<Visit>,
     /// The run and visit that wait for this one.
     pub parent: Option<(String, u32)>,
@@ -378,6 +433,12 @@ pub enum Event {
     Set {
         name: String,
         value: Option<Untrusted>,
+    },
+    /// Somebody was told, or need not be. `None`: it is open after all.
+    Deadline {
+        clock: String,
+        word: Option<DeadlineWord>,
+        text: Untrusted,
     },
     /// Somebody may see a restricted run.
     Admit {

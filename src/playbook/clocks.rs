@@ -1,4 +1,5 @@
-//! Clocks of regulators and customers after a data breach, from a data file: the desk's own, else the one that ships.
+//! Clocks of regulators and customers after a data breach, from a data file: the desk's own, else the one that ships; and
+//! the deadlines they make of the times a run holds.
 
 use std::path::Path;
 
@@ -9,8 +10,13 @@ use jiff::civil::Weekday;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::ids;
+
 use crate::config::fault::Faults;
 use crate::config::fault::Place;
+use crate::model::playbook::Playbook;
+use crate::model::playbook_run::Deadline;
+use crate::model::playbook_run::Run;
 
 const BUNDLED: &str = include_str!("../../assets/breach/clocks.toml");
 
@@ -26,6 +32,12 @@ pub enum From {
 }
 
 impl From {
+    pub const ALL: [Self; 5] = [Self::Aware, Self::Classified, Self::Material, Self::Paid, Self::Notified];
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|f| f.word() == word)
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Aware => "aware",
@@ -51,6 +63,15 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// How long there is, in words.
+    pub fn within(&self) -> String {
+        match (self.hours, self.business_days) {
+            (Some(h), _) => format!("{h} h"),
+            (None, Some(d)) => format!("{d} business days"),
+            (None, None) => "without undue delay".to_owned(),
+        }
+    }
+
     /// By when, if it began then. `None`: without undue delay, no number.
     pub fn due(&self, began: Timestamp) -> Option<Timestamp> {
         match (self.hours, self.business_days) {
@@ -59,6 +80,31 @@ impl Clock {
             (None, None) => None,
         }
     }
+}
+
+/// The deadlines of a run: of each clock that counts from a time this playbook asks for. Those open come first, by when
+/// they end; then those without a number, those that have not begun, and those somebody has dealt with. A time that
+/// cannot be read is not known.
+pub fn deadlines(book: &Playbook, run: &Run, clocks: &[Clock]) -> Vec<Deadline> {
+    let began = |name: &String| run.variables.get(name)?.value.as_ref()?.expose().parse::<Timestamp>().ok();
+    let one = |clock: &Clock| {
+        let (name, _) = book.clocks.iter().find(|(_, from)| From::parse(from) == Some(clock.from))?;
+        let began = began(name);
+        Some(Deadline {
+            id: clock.id.clone(),
+            to: clock.to.clone(),
+            law: clock.law.clone(),
+            applies: clock.applies.clone(),
+            within: clock.within(),
+            from: name.clone(),
+            began,
+            due: began.and_then(|t| clock.due(t)),
+            mark: run.deadlines.get(&clock.id).cloned(),
+        })
+    };
+    let mut out: Vec<Deadline> = clocks.iter().filter_map(one).collect();
+    out.sort_by_key(|d| (!d.open(), d.began.is_none(), d.due.is_none(), d.due));
+    out
 }
 
 /// The end of the day (UTC) so many business days later.
@@ -94,7 +140,24 @@ pub fn read(path: &Path) -> Result<Vec<Clock>, Faults> {
         let place = e.span().map_or_else(whole, |s| Place::at(path, &text, s.start));
         Faults::one(place, e.message().to_owned())
     })?;
-    Ok(file.clocks)
+    let mut faults = Faults::default();
+    for (i, c) in file.clocks.iter().enumerate() {
+        // Where it stands in the text is lost; its number and name are as good.
+        let mut wrong = |what: &str| faults.add(whole(), format!("clock {} ({:?}): {what}", i + 1, c.id));
+        if !ids::is_plain(&c.id) {
+            wrong("id: letters, digits and hyphens were expected");
+        }
+        if file.clocks.iter().take(i).any(|other| other.id == c.id) {
+            wrong("there is another of this id");
+        }
+        if c.hours.is_some() && c.business_days.is_some() {
+            wrong("either hours or business_days was expected, not both");
+        }
+        if c.hours.is_some_and(|h| h > 24 * 3660) || c.business_days.is_some_and(|d| d > 3660) {
+            wrong("ten years at most were expected");
+        }
+    }
+    if faults.is_empty() { Ok(file.clocks) } else { Err(faults) }
 }
 
 #[cfg(test)]

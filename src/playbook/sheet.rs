@@ -9,13 +9,14 @@ use crate::model::playbook::Playbook;
 use crate::model::playbook::Step;
 use crate::model::playbook::StepKind;
 use crate::model::playbook::Tlp;
+use crate::model::playbook_run::Deadline;
 use crate::model::playbook_run::Run;
 use crate::model::technique;
 use crate::text::Untrusted;
 use crate::text::clean;
 
 /// The whole playbook, and with a run of it what happened so far. Its marking stands at both ends, as TLP 2.0 asks.
-pub fn markdown(book: &Playbook, run: Option<&Run>) -> String {
+pub fn markdown(book: &Playbook, run: Option<(&Run, &[Deadline])>) -> String {
     let mut out = String::new();
     let marking = match run {
         // What happened here is for fewer people than what to do.
@@ -40,7 +41,10 @@ pub fn markdown(book: &Playbook, run: Option<&Run>) -> String {
         let _ = writeln!(out, "- **Restricted**: only {} and people named for the run", book.restricted.join(", "));
     }
     match run {
-        Some(run) => of_run(run, &mut out),
+        Some((run, deadlines)) => {
+            of_run(run, &mut out);
+            of_deadlines(deadlines, &mut out);
+        }
         None => variables(book, &mut out),
     }
     let numbers: BTreeMap<&str, usize> =
@@ -54,7 +58,7 @@ pub fn markdown(book: &Playbook, run: Option<&Run>) -> String {
             }
         }
         one(book, step, &numbers, &mut out);
-        for line in run.map(|r| happened(r, &step.id)).unwrap_or_default() {
+        for line in run.map(|(r, _)| happened(r, &step.id)).unwrap_or_default() {
             let _ = writeln!(out, "- > {}", escape(&line));
         }
     }
@@ -94,6 +98,25 @@ fn of_run(run: &Run, out: &mut String) {
         let value = held.value.as_ref().map_or("not known".to_owned(), said);
         let by = held.by.as_ref().map(|b| format!(" ({b})")).unwrap_or_default();
         let _ = writeln!(out, "- {}: {value}{by}", escape(name.trim_matches('_')));
+    }
+}
+
+/// Who has to hear of it by when, and what was said of it.
+fn of_deadlines(deadlines: &[Deadline], out: &mut String) {
+    if deadlines.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\nDeadlines (not legal advice: counsel says which apply):\n");
+    for d in deadlines {
+        let by = match (d.due, d.began) {
+            (Some(due), _) => format!("by {due:.0}"),
+            (None, Some(_)) => d.within.clone(),
+            (None, None) => format!("{}, once {} is known", d.within, d.from.trim_matches('_').replace('_', " ")),
+        };
+        let tick = if d.open() { ' ' } else { 'x' };
+        let mark = d.mark.as_ref().map(|m| format!(": {} ({} at {:.0}: {})", m.word.word(), m.by, m.at, said(&m.text)));
+        let text = format!("{} {by} {}", d.id, d.to);
+        let _ = writeln!(out, "- [{tick}] {} ({}){}", escape(&text), escape(&d.law), mark.unwrap_or_default());
     }
 }
 

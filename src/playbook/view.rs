@@ -7,6 +7,7 @@ use serde_json::Map;
 use serde_json::Value;
 
 use super::Document;
+use super::clocks::From;
 use super::ids;
 use crate::model::playbook::Command;
 use crate::model::playbook::FACTS;
@@ -45,6 +46,7 @@ pub(super) fn read(doc: &Document, key: &str) -> Playbook {
         restricted: own.map(|o| words(o, "restricted")).unwrap_or_default(),
         generated: generated(json, own),
         facts: own.map(facts).unwrap_or_default(),
+        clocks: own.map(clocks).unwrap_or_default(),
         choices: own.map(choices).unwrap_or_default(),
         variables: variables(json, "playbook_variables"),
         start: id(json, "workflow_start").unwrap_or_default(),
@@ -102,6 +104,16 @@ fn facts(own: &Object) -> BTreeMap<String, String> {
     let one = |(name, word): (&String, &Value)| {
         let word = word.as_str().filter(|w| FACTS.contains(w))?;
         ids::is_variable(name).then(|| (name.clone(), word.to_owned()))
+    };
+    all.filter_map(one).collect()
+}
+
+/// Which deadlines count from the time a variable holds.
+fn clocks(own: &Object) -> BTreeMap<String, String> {
+    let all = object(own, "clocks").into_iter().flatten();
+    let one = |(name, word): (&String, &Value)| {
+        let from = word.as_str().and_then(From::parse)?;
+        ids::is_variable(name).then(|| (name.clone(), from.word().to_owned()))
     };
     all.filter_map(one).collect()
 }

@@ -137,6 +137,16 @@ pub enum Purpose {
     CancelPlaybook {
         run: String,
     },
+    /// What is said of a deadline of a run, by its clock.
+    Deadline {
+        run: String,
+        clock: String,
+    },
+    /// A time from which deadlines count, by its variable.
+    DeadlineFrom {
+        run: String,
+        name: String,
+    },
     /// An action a step proposes.
     ProposeStep {
         run: String,
@@ -305,6 +315,16 @@ pub enum Pick {
     },
     /// A draft, by its id.
     Review(String),
+    /// A deadline of a run, by its clock.
+    Deadline {
+        run: String,
+        clock: String,
+    },
+    /// The variable some deadlines count from.
+    DeadlineFrom {
+        run: String,
+        name: String,
+    },
     /// Something that happens to a run, with what is told when it did.
     Step {
         run: String,

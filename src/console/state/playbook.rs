@@ -8,7 +8,7 @@ use super::super::words::Said;
 use super::{State, Tab, Table};
 use crate::model::ids::{AlertId, CaseId};
 use crate::model::playbook::{OPENSEARCH, Playbook, Step, StepKind};
-use crate::model::playbook_run::{Run, RunState, Visit, VisitState};
+use crate::model::playbook_run::{Deadline, Run, RunState, Visit, VisitState};
 
 /// What a playbook is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct RunPage {
     pub id: String,
     /// The run, and the version of the playbook it goes by.
     pub shown: Option<Box<(Run, Playbook)>>,
+    /// Who has to hear of it by when, the nearest first.
+    pub deadlines: Vec<Deadline>,
     pub broken: Option<Said>,
     /// The line of the step list, by what it is about.
     pub cursor: Option<At>,
@@ -83,7 +85,7 @@ impl PlaybookPage {
 
 impl RunPage {
     pub fn new(id: String) -> Self {
-        Self { id, shown: None, broken: None, cursor: None, scroll: 0 }
+        Self { id, shown: None, deadlines: Vec::new(), broken: None, cursor: None, scroll: 0 }
     }
 
     /// The steps as a tree: those come to, each branch below the step that opened it, then what nobody came to yet.
@@ -129,7 +131,7 @@ impl RunPage {
 
     /// Takes the run as it is now. The cursor stays, but where its step no longer waits for anybody: then it goes to what is
     /// to be done next.
-    pub fn take(&mut self, run: Run, book: Playbook) {
+    pub fn take(&mut self, run: Run, book: Playbook, deadlines: Vec<Deadline>) {
         let wants = |r: &Run, n: u32| r.visit(n).is_some_and(|v| v.state.wants_somebody());
         let moved = match (&self.cursor, &self.shown) {
             (Some(At::Visit(n)), Some(before)) => wants(&before.0, *n) && !wants(&run, *n),
@@ -141,6 +143,7 @@ impl RunPage {
             self.scroll = 0;
         }
         self.broken = None;
+        self.deadlines = deadlines;
         self.shown = Some(Box::new((run, book)));
     }
 }

@@ -3,6 +3,7 @@
 mod acts;
 mod approvals;
 pub mod cases;
+mod deadlines;
 mod drafts;
 mod forms;
 pub mod kept;

@@ -23,7 +23,7 @@ use crate::model::ids::{AlertId, CaseId, PersonId, RequestId, SuppressionId};
 use crate::model::opinion::{Answered, Exchange, Review, TriageStats};
 use crate::model::playbook::Playbook;
 use crate::model::playbook_draft::PlaybookDraft;
-use crate::model::playbook_run::{Event, Run};
+use crate::model::playbook_run::{Deadline, Event, Run};
 use crate::model::query::{Count, Page, Query, QueryError, SortKey};
 use crate::model::verdict::{Verdict, VerdictKind};
 use crate::text::Untrusted;
@@ -152,10 +152,10 @@ pub enum Msg {
     Beat,
     Copied(Result<(), Said>),
     Runs(Result<Vec<Run>, Said>),
-    /// A run and the version of the playbook it goes by.
+    /// A run, the version of the playbook it goes by, and its deadlines.
     RunOf {
         id: String,
-        result: Result<Box<(Run, Playbook)>, Said>,
+        result: Result<Box<(Run, Playbook, Vec<Deadline>)>, Said>,
     },
     Offered {
         of: For,

@@ -13,13 +13,14 @@ use super::super::state::playbook::{For, RunPage, run_in_hand, step_in_hand};
 use super::super::state::{State, Tab, own_words};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
-use super::{Effect, Out, forms, go_to, open, steps};
+use super::{Effect, Out, deadlines, forms, go_to, open, steps};
 use crate::desk::playbook_propose::from_receipts;
 use crate::desk::{Asked, Offered};
 use crate::model::action::Request;
 use crate::model::ids::PersonId;
 use crate::model::playbook::{Playbook, Step};
-use crate::model::playbook_run::{Event, Run, RunState, VisitState};
+use crate::model::playbook_run::{Deadline, Event, Run, RunState, VisitState};
+use crate::model::when;
 use crate::text::Untrusted;
 
 /// Others work the same runs, and time boxes run out: asked for again after so many seconds.
@@ -48,12 +49,12 @@ pub fn beat(state: &mut State, out: &mut Out) {
     }
 }
 
-pub fn loaded(state: &mut State, id: &str, result: Result<Box<(Run, Playbook)>, Said>) {
+pub fn loaded(state: &mut State, id: &str, result: Result<Box<(Run, Playbook, Vec<Deadline>)>, Said>) {
     let Some(page) = state.playbook.open.as_mut().filter(|p| p.id == id) else { return };
     match result {
         Ok(both) => {
-            let (run, book) = *both;
-            page.take(run, book);
+            let (run, book, deadlines) = *both;
+            page.take(run, book, deadlines);
         }
         Err(e) => page.broken = Some(e),
     }
@@ -185,6 +186,9 @@ pub fn start(state: &mut State, key: String, title: Said, of: For, asks: &[Asked
 fn asked_field(a: &Asked) -> Field {
     let mut f = field(&a.name, &a.variable.kind, &a.variable.description, &[], false);
     f.required = a.required;
+    if a.time {
+        f.hint.push(&say!("; ", when::EXPECTED));
+    }
     if let Some(known) = &a.filled {
         if let FieldKind::Text(i) = &mut f.kind {
             i.set(known.value.expose());
@@ -238,6 +242,7 @@ pub fn act(state: &mut State, what: Do, out: &mut Out) {
         Do::StepAttach => attach(state),
         Do::StepPropose => steps::propose(state, out),
         Do::StepRequest => steps::its_request(state, out),
+        Do::Deadlines => deadlines::pick(state),
         Do::RunSheet => steps::sheet(state),
         Do::CancelPlaybook => cancel(state),
         Do::StepDown => scroll(state, 1),
@@ -321,6 +326,9 @@ fn given_field(run: &Run, book: &Playbook, step: &Step, arg: &str, request: Opti
     let (kind, about) = words::variable(run, book, step, arg);
     let choices = book.choices.get(arg).map(Vec::as_slice).unwrap_or_default();
     let mut f = field(arg, &kind, &about, choices, true);
+    if book.clocks.contains_key(arg) {
+        f.hint.push(&say!("; ", when::EXPECTED));
+    }
     let received = request.and_then(|r| from_receipts(arg, &kind, r));
     let held = run.variables.get(arg).filter(|h| h.by.is_some()).and_then(|h| h.value.as_ref());
     match (&mut f.kind, received, held) {

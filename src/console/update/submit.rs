@@ -9,7 +9,9 @@ use super::super::state::overlay::{FieldKind, Form, Pick, Purpose};
 use super::super::state::{Overlay, State, own_words};
 use super::super::theme::{Role, Theme};
 use super::super::words::{Said, say};
-use super::{Effect, Out, acts, approvals, cases, drafts, forms, kept, keys, open, playbooks, queue, steps, triage};
+use super::{
+    Effect, Out, acts, approvals, cases, deadlines, drafts, forms, kept, keys, open, playbooks, queue, steps, triage,
+};
 use crate::model::act::Act;
 use crate::model::action::{Draft, Suggested};
 use crate::model::alert::Disposition;
@@ -221,6 +223,10 @@ fn send(state: &mut State, form: &Form, now: Timestamp, out: &mut Out) -> Result
             let by = by.ok_or(say!("the roster does not know you"))?;
             out.push(playbooks::sent(form, by)?);
         }
+        Purpose::Deadline { .. } | Purpose::DeadlineFrom { .. } => {
+            let by = by.ok_or(say!("the roster does not know you"))?;
+            out.push(deadlines::sent(form, by)?);
+        }
         Purpose::Columns => {
             let names: Vec<String> =
                 form.text_of("columns").split([' ', ',']).filter(|s| !s.is_empty()).map(String::from).collect();
@@ -372,6 +378,8 @@ pub fn take(state: &mut State, out: &mut Out) {
             queue::reload_in_place(state, out);
         }
         Pick::Copy(text) => out.push(Effect::Copy(Said::of(&text))),
+        Pick::Deadline { run, clock } => deadlines::form(state, run, clock),
+        Pick::DeadlineFrom { run, name } => deadlines::from_form(state, run, name),
         Pick::Review(id) => out.push(Effect::DraftOf(id)),
         Pick::StartPlaybook { key, title, of, asks } => playbooks::start(state, key, title, of, &asks, out),
         Pick::StepAction { offer, at } => steps::form(state, &offer, at, out),

@@ -424,6 +424,7 @@ fn hints(s: &State) -> &'static [Do] {
                 Do::StepFailed,
                 Do::StepTake,
                 Do::StepAsk,
+                Do::Deadlines,
                 Do::StepDown,
                 Do::RunCase,
                 Do::RunSheet,

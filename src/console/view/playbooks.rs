@@ -3,6 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::super::action::Do;
+use super::super::deadlines;
 use super::super::layout::{self, Panes};
 use super::super::playbook as words;
 use super::super::theme::Role;
@@ -87,7 +88,11 @@ fn run(c: &mut Canvas<'_>, panes: &Panes) {
         (None, Some(alert)) => say!("alert ", alert),
         (None, None) => Said::new(),
     };
-    about.push(&say!("  ", "steps over ", words::done_of(run), ", begun by ", run.started_by));
+    if let Some(near) = deadlines::nearest(&page.deadlines).filter(|_| page.broken.is_none()) {
+        let (left, role) = deadlines::clock(near, s.now);
+        x = c.put(x, top.y, room(x), &say!("deadline ", left, "  "), role);
+    }
+    about.push(&say!("  ", words::done_of(run), ", begun by ", run.started_by));
     if !run.restricted.is_empty() {
         about.push(&"  RESTRICTED");
     }

@@ -101,6 +101,7 @@ fn run() -> Run {
         restricted: vec![],
         named: vec![],
         variables: BTreeMap::new(),
+        deadlines: BTreeMap::new(),
         visits: vec![first, second, third],
         parent: None,
         seq: 7,
@@ -137,7 +138,7 @@ fn opened(s: &mut State, run: Run) {
     runs(s);
     let out = press(s, "enter");
     assert!(out.contains(&Effect::RunOf(RUN.into())), "{out:?}");
-    update(s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((run, book()))) });
+    update(s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((run, book(), Vec::new()))) });
     s.notice = None;
 }
 
@@ -146,7 +147,7 @@ fn offers() -> Vec<Offered> {
         .variables
         .iter()
         .filter(|(n, _)| *n == "__message_id__")
-        .map(|(n, v)| Asked { name: n.clone(), variable: v.clone(), required: true, filled: None })
+        .map(|(n, v)| Asked { name: n.clone(), variable: v.clone(), required: true, time: false, filled: None })
         .collect();
     let of = |key: &str, title: &str, why: &[&str], asks| Offered {
         key: key.into(),
@@ -371,7 +372,7 @@ fn the_cursor_goes_on_when_a_step_is_over_and_stays_else() {
     opened(&mut s, run());
     let cursor = |s: &State| s.playbook.open.as_ref().unwrap().cursor.clone();
     let take = |s: &mut State, r: Run| {
-        update(s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((r, book()))) });
+        update(s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((r, book(), Vec::new()))) });
     };
     assert_eq!(cursor(&s), Some(At::Visit(5)));
     press(&mut s, "g");
@@ -403,7 +404,7 @@ fn nothing_hostile_and_ascii_is_ascii() {
             press(&mut s, "2 2");
             update(&mut s, now(), Msg::Runs(Ok(vec![run(), over()])));
             press(&mut s, keys.split(' ').next().filter(|k| !k.is_empty()).unwrap_or("k"));
-            update(&mut s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((run(), book()))) });
+            update(&mut s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((run(), book(), Vec::new()))) });
             for key in keys.split(' ').skip(1) {
                 press(&mut s, key);
             }
@@ -485,7 +486,7 @@ fn a_step_proposes_its_action_and_shows_what_became_of_it() {
     // The step says how far its request is, and one key opens it.
     let mut r = run();
     r.visits[4].requests.push(asked.body.id.clone());
-    update(&mut s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((r, book()))) });
+    update(&mut s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((r, book(), Vec::new()))) });
     update(&mut s, now(), Msg::Requests(Ok(vec![asked])));
     assert!(text(&s).contains(": PENDING"), "{}", text(&s));
     press(&mut s, "v");

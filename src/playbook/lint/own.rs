@@ -14,6 +14,7 @@ use crate::model::playbook::Playbook;
 use crate::model::playbook::StepKind;
 use crate::model::technique;
 use crate::playbook::Document;
+use crate::playbook::clocks::From;
 use crate::playbook::ids;
 use crate::playbook::react;
 use crate::playbook::search;
@@ -28,7 +29,8 @@ pub const SIGNERS: [&str; 10] =
     ["analyst", "lead", "commander", "approver", "legal", "privacy", "hr", "communications", "executive", "owner"];
 
 const OF_GENERATED: [&str; 4] = ["model", "prompt_sha256", "at", "edited_by"];
-const OF_PLAYBOOK: [&str; 8] = ["key", "techniques", "rules", "words", "restricted", "generated", "facts", "choices"];
+const OF_PLAYBOOK: [&str; 9] =
+    ["key", "techniques", "rules", "words", "restricted", "generated", "facts", "choices", "clocks"];
 const OF_STEP: [&str; 11] =
     ["key", "who", "phase", "react", "techniques", "time_box", "look_at", "attach", "stop_when", "sign_off", "prompt"];
 
@@ -49,6 +51,7 @@ pub(super) fn check(doc: &Document, out: &mut Out) {
         let book = doc.view("");
         facts(own, &book, &at, out);
         choices(own, &book, &at, out);
+        clocks(own, &book, &at, out);
     }
     for (id, step) in json.get("workflow").and_then(Value::as_object).into_iter().flatten() {
         if let Some(own) = step.as_object().and_then(|o| extension(o, "step_extensions")) {
@@ -110,6 +113,20 @@ fn choices(own: &Object, book: &Playbook, at: &Pointer, out: &mut Out) {
             if let Some((word, _)) = stray {
                 out.error(&Pointer::step(&step.id).to("cases").to(word), "bad-value", format!("{word:?} is no choice"));
             }
+        }
+    }
+}
+
+/// Times from which deadlines count: a string of this playbook, and a word the file of clocks can have.
+fn clocks(own: &Object, book: &Playbook, at: &Pointer, out: &mut Out) {
+    let at = at.to("clocks");
+    for name in own.get("clocks").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name) {
+        let here = at.to(name);
+        if !book.clocks.contains_key(name) {
+            let words: Vec<&str> = From::ALL.iter().map(|f| f.word()).collect();
+            out.error(&here, "bad-value", format!("one of {} was expected", words.join(", ")));
+        } else if book.variables.get(name).is_none_or(|v| v.kind != "string" || v.constant) {
+            out.error(&here, "bad-variable", "a string of this playbook that is no constant was expected");
         }
     }
 }

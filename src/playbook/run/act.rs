@@ -16,12 +16,16 @@ use super::full_name;
 use super::refused;
 use super::stale;
 use super::usage;
+use jiff::Timestamp;
+
 use crate::model::ids::PersonId;
 use crate::model::ids::RequestId;
 use crate::model::person::Role;
 use crate::model::playbook::Playbook;
 use crate::model::playbook::StepKind;
 use crate::model::playbook_run::Advice;
+use crate::model::playbook_run::DeadlineMark;
+use crate::model::playbook_run::DeadlineWord;
 use crate::model::playbook_run::Event;
 use crate::model::playbook_run::Evidence;
 use crate::model::playbook_run::Held;
@@ -30,6 +34,8 @@ use crate::model::playbook_run::RunState;
 use crate::model::playbook_run::SignOff;
 use crate::model::playbook_run::Visit;
 use crate::model::playbook_run::VisitState;
+use crate::model::when;
+use crate::playbook::ids;
 use crate::playbook::kinds;
 use crate::text::Untrusted;
 
@@ -45,6 +51,7 @@ impl Machine<'_> {
                 | Event::Attach { .. }
                 | Event::Proposed { .. }
                 | Event::Advise { .. }
+                | Event::Deadline { .. }
                 | Event::Tick
                 | Event::Admit { .. }
         );
@@ -65,6 +72,7 @@ impl Machine<'_> {
             Event::Proposed { visit, request } => self.proposed(*visit, request),
             Event::Advise { visit, advice } => self.advise(*visit, advice),
             Event::Set { name, value } => self.set(name, value.as_ref()),
+            Event::Deadline { clock, word, text } => self.deadline(clock, *word, text),
             Event::Admit { person } => self.admit(person),
             Event::Cancel { reason } => self.cancel(reason),
             Event::Tick => self.tick(),
@@ -183,11 +191,14 @@ impl Machine<'_> {
                 return usage(format!("{name} is nothing this step gives; it gives {known}"));
             }
             let kind = self.kind_of(n, &name);
-            if let Some(value) = value {
-                kinds::check(&kind, value.expose()).or_else(|why| usage(format!("{name}: {why}")))?;
-                one_of(self.book, &name, value)?;
-            }
-            out.insert(name, value.clone());
+            let kept = match value {
+                Some(value) => {
+                    kinds::check(&kind, value.expose()).or_else(|why| usage(format!("{name}: {why}")))?;
+                    Some(as_kept(self.book, &name, value, self.now)?)
+                }
+                None => None,
+            };
+            out.insert(name, kept);
         }
         let lacks = |name: &&String| !out.contains_key(*name);
         let missing: Vec<String> = step.out_args.iter().filter(lacks).map(|name| self.asked(n, name)).collect();
@@ -392,13 +403,37 @@ impl Machine<'_> {
         }
         if let Some(v) = value {
             kinds::check(&h.kind, v.expose()).or_else(|why| usage(format!("{name}: {why}")))?;
-            one_of(self.book, &name, v)?;
         }
-        let told = value.map(|v| self.told(v));
-        let held = Held { value: value.cloned(), by: Some(by), at: self.now, ..h.clone() };
+        let value = value.map(|v| as_kept(self.book, &name, v, self.now)).transpose()?;
+        let told = value.as_ref().map(|v| self.told(v));
+        let held = Held { value, by: Some(by), at: self.now, ..h.clone() };
         self.run.variables.insert(name.clone(), held);
         self.record("playbook.set", json!({ "name": name, "value": told }));
         self.undecided_again();
+        Ok(())
+    }
+
+    /// The clock goes on after the playbook's end, and so may what is said of it.
+    fn deadline(&mut self, clock: &str, word: Option<DeadlineWord>, text: &Untrusted) -> Outcome<()> {
+        if self.book.clocks.is_empty() || !ids::is_plain(clock) {
+            return usage(format!("{} has no deadline {clock}", self.run.playbook));
+        }
+        long_enough(text)?;
+        let by = self.actor()?.id.clone();
+        let before = self.run.deadlines.get(clock).map(|m| m.word);
+        match word {
+            Some(word) if before == Some(word) => return stale(format!("{clock}: {} already", word.word())),
+            None if before.is_none() => return stale(format!("{clock} is open")),
+            Some(word) => {
+                let mark = DeadlineMark { word, by, at: self.now, text: text.clone() };
+                self.run.deadlines.insert(clock.to_owned(), mark);
+            }
+            None => {
+                self.run.deadlines.remove(clock);
+            }
+        }
+        let text = self.told(text);
+        self.record("playbook.deadline", json!({ "clock": clock, "is": word, "was": before, "text": text }));
         Ok(())
     }
 
@@ -490,13 +525,21 @@ impl Machine<'_> {
     }
 }
 
-/// A variable with choices is one of them.
-pub(super) fn one_of(book: &Playbook, name: &str, value: &Untrusted) -> Outcome<()> {
+/// A value as the run keeps it: of a variable with choices, one of them; of one from which deadlines count, the time.
+pub(super) fn as_kept(book: &Playbook, name: &str, value: &Untrusted, now: Timestamp) -> Outcome<Untrusted> {
+    let shown = name.trim_matches('_');
     match book.choices.get(name) {
         Some(words) if !words.iter().any(|w| w == value.expose()) => {
-            usage(format!("{}: one of {} was expected", name.trim_matches('_'), words.join(", ")))
+            return usage(format!("{shown}: one of {} was expected", words.join(", ")));
         }
-        _ => Ok(()),
+        _ => {}
+    }
+    if !book.clocks.contains_key(name) {
+        return Ok(value.clone());
+    }
+    match when::past(value.expose(), now) {
+        Ok(at) => Ok(Untrusted::new(format!("{at:.0}"))),
+        Err(why) => usage(format!("{}: {why}", shown.replace('_', " "))),
     }
 }
 

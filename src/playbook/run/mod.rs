@@ -119,7 +119,7 @@ pub fn begin(book: &Playbook, with: Begin, by: &Actor<'_>, now: Timestamp) -> Ou
             return usage(format!("{} has no variable {name}", book.key));
         };
         kinds::check(&held.kind, value.expose()).or_else(|why| usage(format!("{name}: {why}")))?;
-        act::one_of(book, &name, &value)?;
+        let value = act::as_kept(book, &name, &value, now)?;
         (held.value, held.by) = (Some(value), Some(by.id.clone()));
     }
     let empty = |h: &Held| h.value.as_ref().is_none_or(Untrusted::is_empty);
@@ -146,6 +146,7 @@ pub fn begin(book: &Playbook, with: Begin, by: &Actor<'_>, now: Timestamp) -> Ou
         restricted: book.restricted.clone(),
         named: Vec::new(),
         variables,
+        deadlines: std::collections::BTreeMap::new(),
         visits: Vec::new(),
         parent: with.parent,
         seq: 0,

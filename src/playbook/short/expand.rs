@@ -124,8 +124,9 @@ impl Made {
             }
         }
         variables(&mut o, "step_variables", &e.vars);
-        if e.vars.values().any(|v| !v.choices.is_empty()) {
-            wrong.push((e.key.clone(), format!("step {:?}: only a playbook's variables have choices", e.key)));
+        if e.vars.values().any(|v| !v.choices.is_empty() || v.clock.is_some()) {
+            wrong
+                .push((e.key.clone(), format!("step {:?}: only a playbook's variables have choices or clocks", e.key)));
         }
         if kinds(e) > 1 {
             wrong.push((e.key.clone(), format!("step {:?} is two things at once", e.key)));
@@ -298,6 +299,11 @@ fn head(short: &Short, made: &Made, wrong: &mut Wrong) -> Object {
     let choices: Object = choices.map(|(name, v)| (format!("__{name}__"), Value::from(v.choices.clone()))).collect();
     if !choices.is_empty() {
         own.insert("choices".into(), Value::Object(choices));
+    }
+    let clocks = short.vars.iter().filter_map(|(name, v)| Some((format!("__{name}__"), v.clock.clone()?.into())));
+    let clocks: Object = clocks.collect();
+    if !clocks.is_empty() {
+        own.insert("clocks".into(), Value::Object(clocks));
     }
     if !short.facts.is_empty() {
         let facts = short.facts.iter().map(|(name, word)| (format!("__{name}__"), Value::String(word.clone())));

@@ -131,6 +131,9 @@ struct Var {
     /// The words it is one of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     choices: Vec<String>,
+    /// It holds a time from which deadlines count: `aware`, `material`, ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<String>,
 }
 
 /// One step. What it does follows from which of `do`, `action`, `query`, ..., `parallel`, `if`, `while`, `switch`,

@@ -58,6 +58,12 @@ pub(super) fn short(doc: &Document) -> Short {
         vars: variables(json, "playbook_variables"),
         ..out
     };
+    for (name, from) in own.and_then(|o| o.get("clocks")).and_then(Value::as_object).into_iter().flatten() {
+        let inner = name.trim_start_matches("__").trim_end_matches("__");
+        if let Some(var) = out.vars.get_mut(inner) {
+            var.clock = from.as_str().map(str::to_owned);
+        }
+    }
     for (name, words) in own.and_then(|o| o.get("choices")).and_then(Value::as_object).into_iter().flatten() {
         let inner = name.trim_start_matches("__").trim_end_matches("__");
         let words: Option<Vec<String>> =
@@ -111,6 +117,7 @@ fn variables(o: &Object, key: &str) -> BTreeMap<String, Var> {
             constant: flag("constant"),
             external: flag("external"),
             choices: Vec::new(),
+            clock: None,
         };
         Some((inner.to_owned(), var))
     };
