@@ -316,3 +316,33 @@ fn kill_9_in_a_parallel_branch_loses_nothing() {
     assert!(in_branches >= 2, "the kills missed the branches: {in_branches}");
     assert!(crate::audit::verify(&desk.data_dir.join("audit"), None).unwrap().ok);
 }
+
+#[test]
+fn a_breach_has_deadlines_of_this_desks_own_clocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::open(Some(dir.path().join("d")), None).unwrap();
+    let desk = &demo.desk;
+    let alice = id("alice");
+    let values = vec![("aware_at".into(), Untrusted::new("30m ago"))];
+    let run = desk.start_playbook(&alice, "data-breach", Start { values, ..Start::default() }).unwrap();
+    let (run, book) = desk.playbook_run(Some(&alice), &run.id).unwrap();
+    let all = desk.deadlines(&run, &book).unwrap();
+    let gdpr = all.iter().find(|d| d.id == "gdpr-authority").unwrap();
+    let left = gdpr.due.unwrap().duration_since(Timestamp::now());
+    assert!((71..72).contains(&left.as_hours()), "{left:?}");
+    assert!(all.iter().any(|d| d.id == "sec-8k" && d.began.is_none()), "nobody knows yet whether it is material");
+    let mark = |clock: &str| {
+        let word = Some(crate::model::playbook_run::DeadlineWord::Told);
+        Event::Deadline { clock: clock.into(), word, text: "receipt 7".into() }
+    };
+    assert!(
+        matches!(desk.playbook_event(&alice, &run.id, &mark("gdpr")), Err(DeskError::Usage(m)) if m.contains("gdpr"))
+    );
+    let run = desk.playbook_event(&alice, &run.id, &mark("gdpr-authority")).unwrap();
+    assert!(!desk.deadlines(&run, &book).unwrap().last().unwrap().open());
+    let sheet = dir.path().join("sheet.md");
+    desk.write_sheet(Some(&alice), &run.id, &sheet).unwrap();
+    let sheet = std::fs::read_to_string(sheet).unwrap();
+    assert!(sheet.contains("[x] gdpr-authority") && sheet.contains("receipt 7"), "{sheet}");
+    assert!(sheet.contains("[ ] sec-8k") && sheet.contains("once material at is known"), "{sheet}");
+}

@@ -98,7 +98,7 @@ mod tests {
             let said = past(text, now).unwrap_err();
             assert!(said.contains("a time was expected"), "{text:?}: {said}");
         }
-        for text in ["2026-11-22 08:00", "-20m ago"] {
+        for text in ["2026-11-22 08:00", "2026-11-21T14:00-01:00"] {
             assert!(past(text, now).unwrap_err().contains("has not come yet"), "{text}");
         }
         assert!(past(&"9".repeat(1_000_000), now).is_err());

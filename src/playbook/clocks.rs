@@ -178,4 +178,30 @@ mod tests {
         let wednesday = due("sec-8k", "2026-11-19T10:00:00Z").unwrap();
         assert!(wednesday.starts_with("2026-11-25T23:59:59"), "{wednesday}");
     }
+
+    #[test]
+    fn a_file_of_clocks_says_what_is_wrong_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("breach_clocks.toml");
+        let told = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read(&path).map(|c| c.len()).map_err(|f| f.to_string())
+        };
+        let one = |id: &str, more: &str| {
+            format!("[[clocks]]\nid = {id:?}\nto = \"x\"\nlaw = \"y\"\napplies = \"z\"\nfrom = \"aware\"\n{more}\n")
+        };
+        assert_eq!(told(&one("a", "hours = 24")), Ok(1));
+        assert!(told(&one("a", "hours = \"soon\"")).unwrap_err().contains("breach_clocks.toml:7:9"));
+        assert!(told(&one("a", "minutes = 5")).unwrap_err().contains("minutes"));
+        for (text, wanted) in [
+            (one("a/b", ""), "letters, digits and hyphens"),
+            (one("a", "") + &one("a", ""), "clock 2 (\"a\"): there is another"),
+            (one("a", "hours = 1\nbusiness_days = 1"), "not both"),
+            (one("a", "business_days = 4000000000"), "ten years"),
+        ] {
+            let said = told(&text).unwrap_err();
+            assert!(said.contains(wanted), "{said}");
+        }
+        assert!(read(&dir.path().join("none.toml")).unwrap_err().to_string().contains("none.toml"));
+    }
 }

@@ -188,8 +188,12 @@ fn every_bundled_playbook_comes_to_an_end() {
     for item in Library::bundled().items() {
         let book = &item.book;
         let external = book.variables.iter().filter(|(_, v)| v.external);
-        let values: Vec<(&str, &str)> =
-            external.map(|(n, v)| (n.as_str(), if v.kind == "ipv4-addr" { "192.0.2.1" } else { "x" })).collect();
+        let any = |n: &str, kind: &str| match kind {
+            _ if book.clocks.contains_key(n) => "now",
+            "ipv4-addr" => "192.0.2.1",
+            _ => "x",
+        };
+        let values: Vec<(&str, &str)> = external.map(|(n, v)| (n.as_str(), any(n, &v.kind))).collect();
         let mut play = Play::new(book, &values, &people.alice());
         let given = BTreeMap::from([
             ("spreading", "false"),
@@ -540,5 +544,7 @@ proptest! {
     }
 }
 
+#[path = "deadlines_tests.rs"]
+mod deadlines;
 #[path = "ways_tests.rs"]
 mod ways;

@@ -19,7 +19,9 @@ use crate::model::alert::Disposition;
 use crate::model::case::{Case, Closing};
 use crate::model::ids::{AlertId, CaseId, PersonId};
 use crate::model::playbook::Playbook;
-use crate::model::playbook_run::{Branch, Event, Evidence, Found, Note, Run, RunState, Visit, VisitState};
+use crate::model::playbook_run::{
+    Branch, Deadline, DeadlineMark, DeadlineWord, Event, Evidence, Found, Note, Run, RunState, Visit, VisitState,
+};
 use crate::text::Untrusted;
 
 const LOOKS: [(&str, bool); 3] = [("dark", false), ("mono", true), ("deuteranopia", false)];
@@ -189,6 +191,84 @@ fn pictures() {
         press(s, "2 ]");
         update(s, now(), Msg::Runs(Ok(vec![])));
     });
+}
+
+fn deadline(id: &str, to: &str, hours: i64, mark: Option<DeadlineWord>) -> Deadline {
+    let began = (hours != 0).then(|| ago(3600));
+    Deadline {
+        id: id.into(),
+        to: to.into(),
+        law: "Regulation (EU) 2016/679 (GDPR), Art. 33(1)".into(),
+        applies: "personal data of people in the EU or EEA".into(),
+        within: format!("{hours} h"),
+        from: if hours == 0 { "__material_at__".into() } else { "__aware_at__".into() },
+        began,
+        due: began.map(|t| t + jiff::SignedDuration::from_hours(hours)),
+        mark: mark.map(|word| DeadlineMark { word, by: who("carol"), at: ago(60), text: HOSTILE.into() }),
+    }
+}
+
+fn with_deadlines(s: &mut State) {
+    runs(s);
+    press(s, "enter");
+    let all = vec![
+        deadline("contracts", "customers whose contracts name a time", -1, None),
+        deadline("cert-in", "CERT-In", 4, None),
+        deadline("gdpr-authority", "data protection authority", 72, None),
+        deadline("sec-8k", "U.S. Securities and Exchange Commission", 0, None),
+        deadline("nis2-early", "national CSIRT", 24, Some(DeadlineWord::Told)),
+        deadline("hipaa-people", "people concerned", 1440, Some(DeadlineWord::Excluded)),
+    ];
+    update(s, now(), Msg::RunOf { id: RUN.into(), result: Ok(Box::new((run(), book(), all))) });
+    s.notice = None;
+}
+
+#[test]
+fn deadlines_stand_in_the_head_and_below_the_step() {
+    each_of(&LOOKS[..2], "playbook_deadlines", |s| {
+        with_deadlines(s);
+        press(s, "> > > > > >");
+    });
+    each_of(&LOOKS[..2], "playbook_deadline_pick", |s| {
+        with_deadlines(s);
+        press(s, "t");
+    });
+    each_of(&LOOKS[..1], "playbook_deadline_form", |s| {
+        with_deadlines(s);
+        press(s, "t down enter");
+    });
+}
+
+#[test]
+fn a_deadline_is_marked_and_the_time_it_counts_from_is_set() {
+    let mut s = loaded((80, 24), look("dark", false));
+    opened(&mut s, run());
+    press(&mut s, "t");
+    assert!(s.overlays.is_empty() && text(&s).contains("asks for no time"), "{}", text(&s));
+    with_deadlines(&mut s);
+    // Neither without a word nor without a reason.
+    press(&mut s, "t down enter t enter ctrl-s");
+    assert!(text(&s).contains("because is needed"), "{}", text(&s));
+    type_text(&mut s, "receipt 7");
+    let out = press(&mut s, "ctrl-s");
+    let told = Event::Deadline { clock: "cert-in".into(), word: Some(DeadlineWord::Told), text: "receipt 7".into() };
+    assert_eq!(event(&out), Some(told), "{out:?}");
+    update(&mut s, now(), Msg::Stepped { run: RUN.into(), result: Ok(say!("cert-in: told")) });
+    // A deadline somebody dealt with can be opened again.
+    press(&mut s, "t");
+    type_text(&mut s, "nis2");
+    press(&mut s, "enter o enter");
+    type_text(&mut s, "it was another one");
+    let out = press(&mut s, "ctrl-s");
+    assert!(matches!(event(&out), Some(Event::Deadline { word: None, .. })), "{out:?}");
+    update(&mut s, now(), Msg::Stepped { run: RUN.into(), result: Ok(say!("open")) });
+    press(&mut s, "t");
+    type_text(&mut s, "material");
+    press(&mut s, "enter");
+    type_text(&mut s, "20m ago");
+    let out = press(&mut s, "enter");
+    let set = Event::Set { name: "__material_at__".into(), value: Some("20m ago".into()) };
+    assert_eq!(event(&out), Some(set), "{out:?}");
 }
 
 #[test]
