@@ -107,7 +107,7 @@ fn told(alice: &desk::Desk, run: &Run, request: &Request) -> (Run, Visit) {
     let receipts: Request = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     assert_eq!((&receipts.body.id, receipts.state), (&request.body.id, request.state));
     let (run, book) = alice.playbook_run(Some(&id("alice")), &run.id).unwrap();
-    let sheet = desk::playbook::sheet(&book, Some(&run));
+    let sheet = desk::playbook::sheet(&book, Some((&run, &[])));
     assert!(sheet.contains(&format!("action asked for: request {}", request.body.id.as_str())), "{sheet}");
     assert!(sheet.contains("evidence receipts-"), "{sheet}");
     let now = run.open().last().unwrap().clone();
