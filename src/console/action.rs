@@ -215,7 +215,7 @@ actions! {
     PageDown "page-down" List Reads always "next page" "One page down.";
     Top "top" List Reads always "top" "To the first line; in the queue this follows new alerts.";
     Bottom "bottom" List Reads always "bottom" "To the last line.";
-    Open "open" List Reads always "open" "Open what is under the cursor.";
+    Open "open" List Reads can_open "open" "Open what is under the cursor.";
 
     Filter "filter" Queue Reads always "filter" "Show only what matches, such as sev>=high host:web-* not status:closed.";
     ClearFilter "clear-filter" Queue Reads always "clear filter" "Back to the filter the console started with.";
@@ -384,6 +384,19 @@ impl Do {
 
 fn always(_: &State) -> Result<(), Said> {
     Ok(())
+}
+
+/// Lists that begin empty say so instead of offering to open nothing.
+fn can_open(s: &State) -> Result<(), Said> {
+    let nothing = match s.tab {
+        _ if s.full || !s.overlays.is_empty() => false,
+        Tab::Queue => s.alert_in_hand().is_none(),
+        Tab::Cases => s.cases.rows.is_empty(),
+        Tab::Playbooks => s.playbook.runs.rows.is_empty(),
+        Tab::Approvals => s.requests.rows.is_empty(),
+        _ => false,
+    };
+    if nothing { Err(say!("there is nothing to open")) } else { Ok(()) }
 }
 
 /// The danger tier has already asked for a person who may write.
