@@ -89,7 +89,7 @@ impl Desk {
         let set = &self.settings.playbooks;
         let no = |m: String| Err(DeskError::Usage(m));
         if set.query_indices.is_empty() {
-            return no("no index may be searched from a playbook here (playbooks.query_indices)".into());
+            return no("no index may be searched here (playbooks.query_indices)".into());
         }
         let mut all = self.settings.intake.sources.iter().filter_map(|(name, s)| match s {
             SourceSettings::Opensearch(os) => Some((name.as_str(), os)),

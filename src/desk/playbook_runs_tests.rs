@@ -344,5 +344,7 @@ fn a_breach_has_deadlines_of_this_desks_own_clocks() {
     desk.write_sheet(Some(&alice), &run.id, &sheet).unwrap();
     let sheet = std::fs::read_to_string(sheet).unwrap();
     assert!(sheet.contains("[x] gdpr-authority") && sheet.contains("receipt 7"), "{sheet}");
+    let aware = run.variables["__aware_at__"].value.as_ref().unwrap().expose();
+    assert!(sheet.contains(&format!("{aware} is the time from which every deadline counts")), "{sheet}");
     assert!(sheet.contains("[ ] sec-8k") && sheet.contains("once material at is known"), "{sheet}");
 }

@@ -231,6 +231,7 @@ fn bundled_playbooks_are_clean() {
         assert!(book.work().any(|s| s.box_ms.is_some()), "{}: a time box", book.key);
         let sheet = crate::playbook::sheet::markdown(book, None);
         assert!(sheet.starts_with("**TLP:") && sheet.contains("[ ] Done"), "{sheet}");
+        assert!(!sheet.contains(":value"), "people read names, not references: {sheet}");
     }
 }
 

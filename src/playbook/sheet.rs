@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::ids;
 use super::react;
+use super::run;
 use crate::model::playbook::Command;
 use crate::model::playbook::Playbook;
 use crate::model::playbook::Step;
@@ -57,7 +59,7 @@ pub fn markdown(book: &Playbook, run: Option<(&Run, &[Deadline])>) -> String {
                 let _ = writeln!(out, "\n## {} ({})", capital(p.word()), p.csf());
             }
         }
-        one(book, step, &numbers, &mut out);
+        one(&Sheet { book, run: run.map(|(r, _)| r), step }, &numbers, &mut out);
         for line in run.map(|(r, _)| happened(r, &step.id)).unwrap_or_default() {
             let _ = writeln!(out, "- > {}", escape(&line));
         }
@@ -129,7 +131,8 @@ fn happened(run: &Run, step: &str) -> Vec<String> {
         out.push(format!("{} at {when:.0} by {who}", v.state.word()));
         out.extend(v.reason.as_ref().map(|r| format!("reason: {}", r.expose())));
         for (name, value) in &v.outputs {
-            out.push(format!("{name} = {}", value.as_ref().map_or("not known", |v| v.expose())));
+            let value = value.as_ref().map_or("not known", |v| v.expose());
+            out.push(format!("{} = {value}", name.trim_matches('_')));
         }
         out.extend(v.signed.iter().map(|s| match &s.named {
             Some(n) => format!("signed as {} by {} ({})", s.role, n.expose(), s.by),
@@ -154,35 +157,83 @@ fn variables(book: &Playbook, out: &mut String) {
     }
     let _ = writeln!(out, "\nTo be filled in at the start:\n");
     for (name, v) in asked {
-        let _ = writeln!(out, "- {} ({}): {} ____________", escape(name), escape(&v.kind), said(&v.description));
+        let name = escape(name.trim_matches('_'));
+        let _ = writeln!(out, "- {name} ({}): {} ____________", escape(&v.kind), said(&v.description));
     }
 }
 
-fn one(book: &Playbook, step: &Step, numbers: &BTreeMap<&str, usize>, out: &mut String) {
+/// A step and what its texts are filled in with.
+struct Sheet<'a> {
+    book: &'a Playbook,
+    run: Option<&'a Run>,
+    step: &'a Step,
+}
+
+impl Sheet<'_> {
+    /// What is known put in; without a run, the name of what has to be known: `<account>`.
+    fn text(&self, text: &Untrusted) -> Untrusted {
+        match self.run {
+            Some(run) => run::fill(run, self.step, text),
+            None => named(text),
+        }
+    }
+
+    /// A condition's names as words.
+    fn asks(&self, text: &Untrusted) -> String {
+        let bare = text.expose().replace(":value", "");
+        let names = ids::references(text.expose());
+        said(&Untrusted::new(names.iter().fold(bare, |t, name| t.replace(name, name.trim_matches('_')))))
+    }
+
+    /// Commands are for pasting: values of alerts stand in none of them.
+    fn command(&self, c: &Command) -> String {
+        if c.kind == "manual" {
+            return format!("{}\n", block(&self.text(&c.text), ""));
+        }
+        let what = match c.kind.as_str() {
+            crate::model::playbook::ACTION => "Propose the action",
+            crate::model::playbook::ANSIBLE => "Ansible",
+            crate::model::playbook::OPENSEARCH => "Search",
+            other => other,
+        };
+        // Indented code: nothing in it is read as Markdown.
+        format!("{}:\n\n{}\n", escape(what), block_code(&named(&c.text)))
+    }
+}
+
+/// `__account__:value` as `<account>`.
+fn named(text: &Untrusted) -> Untrusted {
+    let names = ids::references(text.expose());
+    let put = |t: String, name: &String| t.replace(&format!("{name}:value"), &format!("<{}>", name.trim_matches('_')));
+    Untrusted::new(names.iter().fold(text.expose().to_owned(), put))
+}
+
+fn one(sheet: &Sheet<'_>, numbers: &BTreeMap<&str, usize>, out: &mut String) {
+    let Sheet { book, step, .. } = sheet;
     let n = numbers.get(step.id.as_str()).copied().unwrap_or_default();
     let who = step.who.as_ref().map(|w| format!(" ({})", said(w))).unwrap_or_default();
     let boxed = step.box_ms.or(step.timeout_ms).map(|ms| format!(", within {}", span(ms))).unwrap_or_default();
     let _ = writeln!(out, "\n### {n}. {}{who}{boxed}\n", said(&step.name));
     if !step.description.is_empty() {
-        let _ = writeln!(out, "{}\n", block(&step.description, ""));
+        let _ = writeln!(out, "{}\n", block(&sheet.text(&step.description), ""));
     }
     for c in &step.commands {
-        let _ = writeln!(out, "{}", command(c));
+        let _ = writeln!(out, "{}", sheet.command(c));
     }
     let mut line = |label: &str, text: String| {
         let _ = writeln!(out, "- {label}: {text}");
     };
     if let Some(t) = &step.look_at {
-        line("Look at", said(t));
+        line("Look at", said(&sheet.text(t)));
     }
     for t in &step.attach {
-        line("[ ] Attach", said(t));
+        line("[ ] Attach", said(&sheet.text(t)));
     }
     for name in &step.out_args {
-        line("[ ] Note down", format!("{} ____________", escape(name)));
+        line("[ ] Note down", format!("{} ____________", escape(name.trim_matches('_'))));
     }
     if let Some(t) = &step.stop_when {
-        line("Stop when", said(t));
+        line("Stop when", said(&sheet.text(t)));
     }
     if !step.sign_off.is_empty() {
         line(
@@ -203,13 +254,13 @@ fn one(book: &Playbook, step: &Step, numbers: &BTreeMap<&str, usize>, out: &mut 
             line("At the same time", heads.iter().map(|h| to(h)).collect::<Vec<_>>().join(", "));
         }
         StepKind::If { condition, yes, no } => {
-            line("If", format!("{}: {}", said(condition), to(yes)));
+            line("If", format!("{}: {}", sheet.asks(condition), to(yes)));
             line("If not", no.as_ref().map_or("go on".to_owned(), |n| to(n)));
         }
-        StepKind::While { condition, body } => line("As long as", format!("{}: {}", said(condition), to(body))),
+        StepKind::While { condition, body } => line("As long as", format!("{}: {}", sheet.asks(condition), to(body))),
         StepKind::Switch { on, cases } => {
             for (value, head) in cases {
-                line("If", format!("{} is {}: {}", said(on), escape(value), to(head)));
+                line("If", format!("{} is {}: {}", sheet.asks(on), escape(value), to(head)));
             }
         }
         StepKind::Playbook(id) => line("Work the playbook", escape(id)),
@@ -233,20 +284,6 @@ fn place(book: &Playbook, id: &str, numbers: &BTreeMap<&str, usize>) -> String {
         (None, Some(step)) if step.kind == StepKind::End => format!("end: {}", said(&step.name)),
         _ => "a step that is not there".to_owned(),
     }
-}
-
-fn command(c: &Command) -> String {
-    if c.kind == "manual" {
-        return format!("{}\n", block(&c.text, ""));
-    }
-    let what = match c.kind.as_str() {
-        crate::model::playbook::ACTION => "Propose the action",
-        crate::model::playbook::ANSIBLE => "Ansible",
-        crate::model::playbook::OPENSEARCH => "Search",
-        other => other,
-    };
-    // Indented code: nothing in it is read as Markdown.
-    format!("{}:\n\n{}\n", escape(what), block_code(&c.text))
 }
 
 fn block_code(text: &Untrusted) -> String {

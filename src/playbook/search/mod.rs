@@ -134,7 +134,7 @@ fn whole(body: &Map<String, Value>, key: &str) -> Result<Option<u64>, String> {
 /// The indices a command names, else all that may be searched.
 fn wanted(command: &Command, allowed: &[String]) -> Result<Vec<String>, String> {
     if allowed.is_empty() {
-        return Err("no index may be searched from a playbook here (playbooks.query_indices)".into());
+        return Err("no index may be searched here (playbooks.query_indices)".into());
     }
     let named: Vec<String> = match command.more.get("index") {
         None => return Ok(allowed.to_vec()),
