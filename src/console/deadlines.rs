@@ -12,6 +12,8 @@ use crate::model::playbook_run::{Deadline, DeadlineWord};
 
 /// Less than this left asks for attention, seconds.
 const SOON: i64 = 4 * 3600;
+/// From here on days say enough.
+const FAR: i64 = 100 * 3600;
 
 /// How long is left, or by how much it is late; or what holds it.
 pub fn clock(d: &Deadline, now: Timestamp) -> (Said, Role) {
@@ -29,6 +31,7 @@ pub fn clock(d: &Deadline, now: Timestamp) -> (Said, Role) {
     match left {
         ..0 => (say!("LATE by ", Said::span(-left)), Role::Bad),
         0..SOON => (say!(Said::countdown(left), " left"), Role::Warn),
+        FAR.. => (say!(Said::span(left), " left"), Role::Info),
         _ => (say!(Said::countdown(left), " left"), Role::Info),
     }
 }
