@@ -205,26 +205,18 @@ fn two_people_propose_approve_and_run_an_action() {
     bob.wait_for("isolate-host");
     bob.send("\r");
     bob.wait_for("to sign");
+    // Once keys count.
     std::thread::sleep(Duration::from_millis(500));
-    let code = code_on(&bob.screen());
     bob.send("\r\r");
     bob.settle();
     assert!(bob.screen().contains("to sign"), "enter does not sign");
-    for c in code.chars() {
-        bob.send(&c.to_string());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    type_code(&mut bob);
     bob.wait_for("runs it, once");
     bob.send("\u{1b}");
     bob.wait_for("NEXT");
     bob.send("x");
     bob.wait_for("to run");
-    std::thread::sleep(Duration::from_millis(500));
-    let code = code_on(&bob.screen());
-    for c in code.chars() {
-        bob.send(&c.to_string());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    type_code(&mut bob);
     let screen = bob.wait_for("RECEIPTS");
     assert!(screen.contains("done") && screen.contains("changed=1"), "{screen}");
     // Alice's screen followed.

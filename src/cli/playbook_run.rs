@@ -322,7 +322,7 @@ fn show(ctx: &Ctx, run: &Run, book: &Playbook) -> Result<(), CliError> {
             out.line(format!("[{}]", c.kind))?;
             out.block(fill(run, step, &c.text).expose())?;
         }
-        if step.commands.iter().any(|c| c.kind == crate::model::playbook::OPENSEARCH) {
+        if step.searches() {
             out.line(format!("to search: `playbook step query {} {}`", run.id, v.n))?;
         }
         for (label, text) in [("look at", &step.look_at), ("stop when", &step.stop_when)] {
@@ -503,7 +503,7 @@ pub fn deadlines(ctx: &Ctx, args: DeadlinesArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     let now = Timestamp::now();
-    let late = |d: &Deadline| d.open() && d.due.is_some_and(|due| due < now);
+    let late = |d: &Deadline| d.late(now);
     let mut rows = Vec::new();
     for d in &all {
         ctx.out().item(d)?;

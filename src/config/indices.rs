@@ -1,5 +1,7 @@
 //! Patterns of OpenSearch indices: what a desk lets be searched, and whether something else goes no further.
 
+use crate::model::query::Glob;
+
 /// Longest name of an index, in bytes; OpenSearch's own limit.
 const LONGEST: usize = 255;
 
@@ -17,32 +19,11 @@ pub fn check(pattern: &str) -> Result<(), String> {
 }
 
 /// Whether whatever this name or pattern can stand for is let by one of the others. What begins with a dot is let only by
-/// what begins with one.
+/// what begins with one. Both are as [`check`] wants them.
 pub fn covered(wanted: &str, allowed: &[String]) -> bool {
     let hidden = wanted.starts_with('.');
     // Taken as a text: a `*` of the wanted pattern is matched by nothing but a `*`.
-    allowed.iter().any(|a| (!hidden || a.starts_with('.')) && matches(a.as_bytes(), wanted.as_bytes()))
-}
-
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t, mut star) = (0, 0, None);
-    while let Some(c) = text.get(t) {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(x) if x == c => (p, t) = (p + 1, t + 1),
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    (p, t) = (at + 1, from + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == b'*')
+    allowed.iter().any(|a| (!hidden || a.starts_with('.')) && Glob::new(a).is_match(wanted))
 }
 
 #[cfg(test)]

@@ -524,7 +524,7 @@ fn asks_model(s: &State) -> Result<(), Said> {
 fn searches(s: &State) -> Result<(), Said> {
     on_visit(s)?;
     match (playbook::step_in_hand(s), &s.no_search) {
-        (Some((_, _, step)), _) if !playbook::searches(step) => Err(say!("this step searches nothing")),
+        (Some((_, _, step)), _) if !step.searches() => Err(say!("this step searches nothing")),
         (_, Some(why)) => Err(why.clone()),
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::action::{Do, Scope};
 use super::deadlines;
 use super::state::doc::{Doc, DocRow, block};
-use super::state::playbook::{At, searches};
+use super::state::playbook::At;
 use super::state::{RunPage, State};
 use super::theme::Role;
 use super::words::{Clock, Said, say};
@@ -203,7 +203,7 @@ fn next(doc: &mut Doc, s: &State, book: &Playbook, step: &Step, visit: Option<&V
                 add(say!(key(s, Do::StepPropose), " proposes it"));
             }
             let searched = v.evidence.iter().any(|e| e.found.is_some());
-            if searches(step) && s.no_search.is_none() && !searched {
+            if step.searches() && s.no_search.is_none() && !searched {
                 add(say!(key(s, Do::StepQuery), " searches"));
             }
             if !step.attach.is_empty() && !v.evidence.iter().any(|e| e.found.is_none()) {

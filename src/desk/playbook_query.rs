@@ -115,7 +115,7 @@ impl Desk {
         let (run, book) = tokio::task::block_in_place(|| self.playbook_run(Some(by), run))?;
         let at = run.visit(visit);
         let at = at.ok_or_else(|| DeskError::Usage(format!("run {} has no step number {visit}", run.id)))?;
-        let step = book.step(&at.step).filter(|s| asked::of_step(s).next().is_some());
+        let step = book.step(&at.step).filter(|s| s.searches());
         let step = step.ok_or_else(|| DeskError::No(format!("step {visit} ({}) searches nothing", at.key)))?;
         let (source, connection) = self.searched()?;
         // All of them before any is sent.

@@ -338,6 +338,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether it carries a search.
+    pub fn searches(&self) -> bool {
+        self.commands.iter().any(|c| c.kind == OPENSEARCH)
+    }
+
     /// Where it goes when it succeeded.
     pub fn next(&self) -> Option<&str> {
         self.on_success.as_deref().or(self.on_completion.as_deref())

@@ -302,6 +302,11 @@ impl Deadline {
     pub fn open(&self) -> bool {
         self.mark.is_none()
     }
+
+    /// Nobody was told in time.
+    pub fn late(&self, now: Timestamp) -> bool {
+        self.open() && self.due.is_some_and(|due| due < now)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::super::words::Said;
 use super::{State, Tab, Table};
 use crate::model::ids::{AlertId, CaseId};
-use crate::model::playbook::{OPENSEARCH, Playbook, Step, StepKind};
+use crate::model::playbook::{Playbook, Step, StepKind};
 use crate::model::playbook_run::{Deadline, Run, RunState, Visit, VisitState};
 
 /// What a playbook is started for.
@@ -180,11 +180,6 @@ fn roots(run: &Run) -> impl DoubleEndedIterator<Item = u32> + '_ {
 pub fn run_in_hand(s: &State) -> Option<&Run> {
     let open = s.playbook.open.as_ref().filter(|_| s.tab == Tab::Playbooks && s.full)?;
     open.shown.as_ref().map(|shown| &shown.0)
-}
-
-/// Whether a step carries a search.
-pub fn searches(step: &Step) -> bool {
-    step.commands.iter().any(|c| c.kind == OPENSEARCH)
 }
 
 /// The step under the cursor, if it was come to: its run, its visit and what the playbook says.
