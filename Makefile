@@ -11,7 +11,7 @@ demo:
 # The same random inputs every time; `make fuzz` tries new ones, and names the seed of what it finds.
 test:
 	@tests/setup.sh test
-	BOLERO_RANDOM_SEED=1 PROPTEST_RNG_SEED=1 cargo test --locked
+	BOLERO_RANDOM_SEED=1 PROPTEST_RNG_SEED=1 cargo test --locked --no-fail-fast
 
 fuzz:
 	@tests/setup.sh build

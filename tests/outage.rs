@@ -12,6 +12,7 @@
     reason = "a test starts and kills the program, and stops at the first surprise"
 )]
 
+use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ struct Server {
     port: u16,
     up: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
+    /// Answers under way.
+    answering: Arc<AtomicUsize>,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -46,7 +49,8 @@ impl Server {
     fn start(pace: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let server = Self { port, up: Arc::default(), asked: Arc::default(), open: Arc::default() };
+        let server =
+            Self { port, up: Arc::default(), asked: Arc::default(), answering: Arc::default(), open: Arc::default() };
         server.listen(listener, pace);
         server
     }
@@ -54,7 +58,8 @@ impl Server {
     fn listen(&self, listener: TcpListener, pace: Duration) {
         listener.set_nonblocking(true).unwrap();
         self.up.store(true, Ordering::SeqCst);
-        let (up, asked, open) = (Arc::clone(&self.up), Arc::clone(&self.asked), Arc::clone(&self.open));
+        let (up, open) = (Arc::clone(&self.up), Arc::clone(&self.open));
+        let (asked, answering) = (Arc::clone(&self.asked), Arc::clone(&self.answering));
         std::thread::spawn(move || {
             while up.load(Ordering::SeqCst) {
                 let Ok((stream, _)) = listener.accept() else {
@@ -63,10 +68,17 @@ impl Server {
                 };
                 stream.set_nonblocking(false).unwrap();
                 open.lock().unwrap().push(stream.try_clone().unwrap());
-                let asked = Arc::clone(&asked);
-                std::thread::spawn(move || drop(answer(stream, &asked, pace)));
+                let (asked, answering) = (Arc::clone(&asked), Arc::clone(&answering));
+                std::thread::spawn(move || drop(answer(stream, &asked, &answering, pace)));
             }
         });
+    }
+
+    /// The same in the middle of an answer.
+    fn cut_mid_answer(&self) {
+        let answering = || self.answering.load(Ordering::SeqCst);
+        wait("an answer under way", || answering() > 0, String::new);
+        self.cut();
     }
 
     /// No listener any more, and every connection breaks where it is.
@@ -109,7 +121,7 @@ const REPLY: &str = r#"{"answer":"It may be: nothing else is known.","claims":[{
 const POISON: &str = "host-13";
 
 /// One request to a connection.
-fn answer(mut stream: TcpStream, asked: &AtomicUsize, pace: Duration) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, asked: &AtomicUsize, answering: &AtomicUsize, pace: Duration) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut first, mut length) = (String::new(), 0);
@@ -160,10 +172,13 @@ fn answer(mut stream: TcpStream, asked: &AtomicUsize, pace: Duration) -> std::io
     };
     chunk(&mut stream, serde_json::json!({"role": "assistant", "content": ""}), None)?;
     let reply = if String::from_utf8_lossy(&body).contains(ASKED) { REPLY } else { ANSWER };
-    for piece in reply.as_bytes().chunks(40) {
-        chunk(&mut stream, serde_json::json!({ "content": std::str::from_utf8(piece).unwrap() }), None)?;
+    answering.fetch_add(1, Ordering::SeqCst);
+    let said = reply.as_bytes().chunks(40).try_for_each(|piece| {
         std::thread::sleep(pace / 5);
-    }
+        chunk(&mut stream, serde_json::json!({ "content": std::str::from_utf8(piece).unwrap() }), None)
+    });
+    answering.fetch_sub(1, Ordering::SeqCst);
+    said?;
     chunk(&mut stream, serde_json::json!({}), Some("stop"))?;
     let usage = r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"stub","choices":[],"usage":{"prompt_tokens":900,"total_tokens":960,"completion_tokens":60}}"#;
     write!(stream, "data: {usage}\n\ndata: [DONE]\n\n")?;
@@ -261,10 +276,15 @@ impl Desk {
         );
     }
 
-    /// The queue is held for a reason that says this.
+    /// The queue is held for a reason that says this, and what was under way before is over.
     fn wait_for_hold(&self, says: &str) -> String {
-        let held = || self.json(&["triage", "queue"])["held"].as_str().unwrap_or_default().to_owned();
-        wait(says, || held().contains(says), held);
+        let seen = RefCell::new(Value::Null);
+        let held = || seen.borrow()["held"].as_str().unwrap_or_default().to_owned();
+        let look = || {
+            seen.replace(self.json(&["triage", "queue"]));
+            held().contains(says) && seen.borrow()["running"] == 0
+        };
+        wait(says, look, || seen.borrow().to_string());
         held()
     }
 
@@ -320,7 +340,7 @@ fn the_model_server_dies_in_the_middle_of_a_thousand_and_comes_back() {
     assert!(queue["held"].as_str().unwrap().contains("watchfloor serve"), "nobody works on it yet: {queue}");
     let serving = desk.serve();
     desk.wait_for_verdicts(200);
-    server.cut();
+    server.cut_mid_answer();
     let held = desk.wait_for_hold("rules only");
     assert!(held.contains("next try in") || held.contains("trying again"), "{held}");
     let during = desk.verdicts();
@@ -391,11 +411,18 @@ fn an_alert_the_server_fails_on_does_not_stop_the_others() {
     desk.enqueue_all();
     let begun = Instant::now();
     let _serving = desk.serve();
-    desk.wait_for_verdicts(40);
+    let others = || desk.count("SELECT count(*) FROM opinion WHERE NOT fallback");
+    wait("opinions on the 40 others", || others() == 40, || others().to_string());
     println!("40 others after {:?}", begun.elapsed());
-    // It goes back again and again until somebody gives it up: rules, after five minutes, or by its strikes.
-    assert_eq!(desk.count("SELECT count(*) FROM opinion WHERE fallback"), 0);
-    assert_eq!(desk.count("SELECT count(*) FROM triage_job"), 1);
+    // It goes back again and again until somebody gives it up: rules, after five minutes, or, on a machine so slow that
+    // the others took that long, by its strikes.
+    let left = desk.sql().query_row(
+        "SELECT (SELECT count(*) FROM triage_job), (SELECT count(*) FROM opinion WHERE fallback)",
+        [],
+        |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?)),
+    );
+    let left = left.unwrap();
+    assert!(left == (1, 0) || left == (0, 1) && begun.elapsed() > Duration::from_secs(10), "{left:?}");
 }
 
 #[test]
@@ -419,13 +446,10 @@ fn a_person_does_not_wait_behind_the_bulk_and_what_was_said_can_be_run_again() {
     let id = AlertId(desk.count("SELECT alert FROM triage_job ORDER BY rank LIMIT 1"));
     let me = here.me().unwrap().id;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let begun = Instant::now();
     let verdict = runtime.block_on(here.triage(id, None, Some(&me), &|_| {}, &Cancel::new())).unwrap();
-    let took = begun.elapsed();
     assert!(!verdict.fallback && verdict.backend == "openai", "{verdict:?}");
     let left = here.triage_queue().unwrap();
-    println!("a person waited {took:?} while {} waited", left.waiting);
-    assert!(took < Duration::from_secs(4) && left.waiting > 50, "{took:?}, {left:?}");
+    assert!(left.waiting > 50, "the last of all had its answer before most others: {left:?}");
     assert_eq!(
         desk.count(&format!("SELECT count(*) FROM triage_job WHERE alert = {id}")),
         0,
@@ -482,13 +506,15 @@ fn rules_need_nobody() {
 fn a_local_model_that_is_gone_holds_the_queue_and_then_rules_stand_in() {
     let desk = Desk::with(
         30,
-        "[triage]\nbackend = \"local\"\nfallback_after_seconds = 4\n[triage.local]\nmodel = \"/nowhere/model.gguf\"\n",
+        "[triage]\nbackend = \"local\"\nfallback_after_seconds = 8\n[triage.local]\nmodel = \"/nowhere/model.gguf\"\n",
     );
+    let begun = Instant::now();
     desk.enqueue_all();
     let _serving = desk.serve();
     let held = desk.wait_for_hold("rules only");
     assert!(held.contains("configuration"), "{held}");
-    assert_eq!(desk.verdicts(), 0, "they wait their time first");
+    desk.wait_for_verdicts(1);
+    assert!(begun.elapsed() >= Duration::from_secs(8), "they wait their time first");
     desk.assert_each_once(30);
     assert_eq!(desk.count("SELECT count(*) FROM opinion WHERE fallback"), 30, "labelled");
     let verdict: String = desk.sql().query_row("SELECT json FROM verdict LIMIT 1", [], |r| r.get(0)).unwrap();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use super::super::Desk;
 use super::super::DeskError;
@@ -29,8 +30,8 @@ pub(super) enum How {
 /// What came of it.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The backend answered (perhaps nonsense, so that rules stood in), and the verdict is kept.
-    Answered,
+    /// The backend answered then (perhaps nonsense, so that rules stood in), and the verdict is kept by now.
+    Answered(Instant),
     /// Rules stood in without asking it.
     StoodIn,
     /// Cancelled, or somebody else has it by now.
@@ -66,11 +67,12 @@ impl Work {
                 let answer = tokio::time::timeout(LONGEST, answer).await.unwrap_or_else(|_| {
                     Err(TriageError::Invalid(format!("there was no answer within {} s", LONGEST.as_secs())))
                 });
+                let answered = Ended::Answered(Instant::now());
                 match answer {
-                    Ok(judged) => (judged, Ended::Answered),
+                    Ok(judged) => (judged, answered),
                     Err(TriageError::Cancelled) => return Err(Ended::Lost),
                     Err(e) if is_away(&e) => return Err(Ended::Away(e)),
-                    Err(e) => (self.stand_in(Some(backends), &question, &e).await?, Ended::Answered),
+                    Err(e) => (self.stand_in(Some(backends), &question, &e).await?, answered),
                 }
             }
         };

@@ -104,6 +104,8 @@ struct Workers {
     running: HashMap<tokio::task::Id, Running>,
     probing: bool,
     hold: Option<Hold>,
+    /// When it was last found that the backend does not answer.
+    broke: Instant,
     /// Jobs the backend did not answer.
     failed: HashMap<AlertId, Failed>,
     answered: Option<Instant>,
@@ -126,6 +128,7 @@ impl Workers {
             running: HashMap::new(),
             probing: false,
             hold: None,
+            broke: Instant::now(),
             failed: HashMap::new(),
             answered: None,
             renewed: Instant::now(),
@@ -311,6 +314,7 @@ impl Workers {
     /// Holds the queue, or goes on holding it, longer.
     async fn hold(&mut self, error: TriageError) {
         let now = Timestamp::now();
+        self.broke = Instant::now();
         match &mut self.hold {
             Some(hold) if hold.is_due(now) => hold.again(error, now),
             Some(_) => return,
@@ -399,10 +403,13 @@ impl Workers {
 
     async fn job_ended(&mut self, job: Job, ended: Ended) {
         match ended {
-            Ended::Answered => {
+            Ended::Answered(at) => {
                 self.failed.remove(&job.alert);
-                self.answered = Some(Instant::now());
-                self.let_go().await;
+                self.answered = self.answered.max(Some(at));
+                // What was said before the backend broke, and only kept since, says nothing about it now.
+                if at > self.broke {
+                    self.let_go().await;
+                }
             }
             Ended::StoodIn | Ended::Lost => {
                 self.failed.remove(&job.alert);
