@@ -8,6 +8,7 @@ use super::evaluate::{Override, Stage};
 use super::life::{self, Facts, No, Wish};
 use super::sign::{self, Decision, SignerFiles, Statement, Verified, Where};
 use super::{Ask, InForce, Inner, RespondError, Responder, Result, refused, state_words};
+use crate::audit::AuditFilter;
 use crate::model::action::{Finding, Means, Request, RequestState, Signed};
 use crate::model::audit::AuditRecord;
 use crate::model::ids::{PersonId, RequestId};
@@ -150,11 +151,7 @@ impl Responder {
             return refused(format!("{by} is not on the roster"));
         };
         if on {
-            inner.store.set_kill_switch(Some((by, now)))?;
-            if let Err(e) = inner.audit.append(Some(by), "kill.on", None, json!({}), now) {
-                tracing::error!(error = %e, "the kill switch is on, but not in the audit log");
-            }
-            return Ok(());
+            return inner.stop_all(by, now);
         }
         let rules = inner.in_force()?;
         let allowed = &rules.policy.rules.roles.release_kill;
@@ -162,9 +159,7 @@ impl Responder {
             let words: Vec<&str> = allowed.iter().map(|r| r.word()).collect();
             return refused(format!("{by} may not release the kill switch: it takes the role {}", words.join(" or ")));
         }
-        inner.audit.append(Some(by), "kill.off", None, json!({}), now)?;
-        inner.store.set_kill_switch(None)?;
-        Ok(())
+        inner.release_all(by, now)
     }
 }
 
@@ -192,6 +187,50 @@ pub(super) struct Worth {
     pub means: Means,
     /// Fingerprint of the key that signed.
     pub key: Option<String>,
+}
+
+/// Kinds of audit records.
+const KILL_ON: &str = "kill.on";
+const KILL_OFF: &str = "kill.off";
+
+/// Log and store are written one after the other, by whoever stops and whoever releases, in either order. So each of
+/// them looks afterwards at what the other one writes: the last word in the log is what holds.
+impl Inner {
+    fn stop_all(&self, by: &PersonId, now: Timestamp) -> Result<()> {
+        self.store.set_kill_switch(Some((by, now)))?;
+        let recorded = self.audit.append(Some(by), KILL_ON, None, json!({}), now);
+        if let Err(e) = &recorded {
+            tracing::error!(error = %e, "the kill switch is on, but not in the audit log");
+        }
+        if matches!(self.store.kill_switch(), Ok(None)) {
+            // Somebody's release came between the two; one that was recorded after this stands.
+            let released = recorded.is_ok_and(|r| matches!(self.first_after(KILL_OFF, r.seq), Ok(Some(_))));
+            if !released {
+                self.store.set_kill_switch(Some((by, now)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn release_all(&self, by: &PersonId, now: Timestamp) -> Result<()> {
+        let before = self.store.kill_switch()?;
+        let recorded = self.audit.append(Some(by), KILL_OFF, None, json!({}), now)?;
+        self.store.set_kill_switch(None)?;
+        let (who, at) = match (self.first_after(KILL_ON, recorded.seq), before) {
+            (Ok(None), _) | (Err(_), None) => return Ok(()),
+            (Ok(Some(r)), _) => (r.by.unwrap_or_else(|| by.clone()), r.at),
+            // What cannot be looked at is not released.
+            (Err(_), Some(before)) => before,
+        };
+        self.store.set_kill_switch(Some((&who, at)))?;
+        Err(RespondError::Conflict(format!("it was set again by {who} at {at:.0}")))
+    }
+
+    /// The first record of this kind after that one.
+    fn first_after(&self, kind: &str, seq: u64) -> Result<Option<AuditRecord>> {
+        let filter = AuditFilter { kind: Some(kind.into()), from_seq: Some(seq + 1), ..AuditFilter::default() };
+        Ok(self.audit.records(&filter, 1)?.pop())
+    }
 }
 
 impl Inner {

@@ -122,9 +122,24 @@ impl Responder {
         }
         let record = json!({ "justified": justified, "text": text });
         inner.record(by, REVIEWED, &request, record, now)?;
-        review.closed = Some(GlassVerdict { by: by.clone(), at: now, justified, text });
-        inner.store.put_doc(REVIEW, id.as_str(), &written(&review)?, doc.rev, now)?;
-        Ok(review)
+        let verdict = GlassVerdict { by: by.clone(), at: now, justified, text };
+        let (mut rev, mut tries) = (doc.rev, 0);
+        loop {
+            review.closed = Some(verdict.clone());
+            match inner.store.put_doc(REVIEW, id.as_str(), &written(&review)?, rev, now) {
+                Ok(_) => return Ok(review),
+                // It was chased meanwhile, or somebody else was quicker.
+                Err(StoreError::Conflict(_)) if tries < 8 => tries += 1,
+                Err(e) => return Err(e.into()),
+            }
+            let doc = inner.store.doc(REVIEW, id.as_str())?;
+            let doc = doc.ok_or_else(|| RespondError::Conflict(format!("{id}: its review is gone")))?;
+            review = read(&doc)?;
+            if let Some(c) = &review.closed {
+                return Err(RespondError::Conflict(format!("{} reviewed it already at {:.0}", c.by, c.at)));
+            }
+            rev = doc.rev;
+        }
     }
 
     /// Records, once, the reviews that are overdue, for everybody to be told. Returns how many it recorded.

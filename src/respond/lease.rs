@@ -81,11 +81,16 @@ pub fn holder_lives(dir: &Path, id: &RequestId) -> Option<bool> {
     Some(start_of(holder.pid) == Some(started))
 }
 
-/// When a process started, from `/proc/PID/stat` (field 22 of proc(5)).
+/// When a process started, from `/proc/PID/stat` (fields 3 and 22 of proc(5)). `None`: it is gone, or dead and only not
+/// waited for yet.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in brackets and may hold anything.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X" | "x") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -106,5 +111,24 @@ mod tests {
         assert_eq!(holder_lives(dir.path(), &id), None);
         fs::write(dir.path().join("01J.json"), b"{\"pid\":1,\"started\":999999999999}").unwrap();
         assert_eq!(holder_lives(dir.path(), &id), Some(false));
+    }
+
+    /// Whoever started it may take their time to wait for it.
+    #[test]
+    fn the_dead_do_not_live_though_nobody_has_waited_for_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = RequestId::new("01J").unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a process that can be killed")]
+        let mut child = std::process::Command::new("/bin/sleep").arg("300").spawn().unwrap();
+        let holder = Holder { pid: child.id(), started: start_of(child.id()) };
+        fs::write(dir.path().join("01J.json"), serde_json::to_vec(&holder).unwrap()).unwrap();
+        assert_eq!(holder_lives(dir.path(), &id), Some(true));
+        child.kill().unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while holder_lives(dir.path(), &id) != Some(false) {
+            assert!(std::time::Instant::now() < until, "it is dead, and said to live");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        child.wait().unwrap();
     }
 }

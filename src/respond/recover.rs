@@ -1,18 +1,21 @@
 //! After a crash: what began and was not ended is ended, and never runs again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::approve::{INTENT, OUTCOME};
-use super::execute::kill_marked;
+use super::execute::{kill_marked, wipe_out_marked};
 use super::lease::{Lease, holder_lives};
 use super::run::{close, trail};
 use super::{Inner, RespondError, Responder, Result, receipt};
 use crate::model::action::{Receipt, ReceiptState, Request, RequestState};
 use crate::model::audit::AuditRecord;
+
+/// How long a lock is waited for whose last holders were killed.
+const LET_GO: Duration = Duration::from_secs(3);
 
 impl Responder {
     /// Ends every executing request whose executor is gone: targets without a receipt are unknown, or not started when
@@ -42,7 +45,7 @@ fn orphaned(inner: &Inner, request: &Request) -> Result<Option<Lease>> {
     };
     if let Some(lease) = take()? {
         // Those that closed their input, and with it the lock.
-        kill_marked(id.as_str(), Signal::KILL);
+        wipe_out_marked(id.as_str());
         return Ok(Some(lease));
     }
     if holder_lives(&inner.run_dir, id) != Some(false) {
@@ -51,14 +54,15 @@ fn orphaned(inner: &Inner, request: &Request) -> Result<Option<Lease>> {
     // Its executor died and left children that nobody watches.
     kill_marked(id.as_str(), Signal::TERM);
     std::thread::sleep(Duration::from_millis(300));
-    kill_marked(id.as_str(), Signal::KILL);
-    for _ in 0..20 {
-        if let Some(lease) = take()? {
-            return Ok(Some(lease));
+    wipe_out_marked(id.as_str());
+    let until = Instant::now() + LET_GO;
+    loop {
+        let lease = take()?;
+        if lease.is_some() || Instant::now() >= until {
+            return Ok(lease);
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(None)
 }
 
 fn end(inner: &Inner, request: &Request, now: Timestamp) -> Result<()> {

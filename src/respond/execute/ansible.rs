@@ -294,28 +294,35 @@ pub async fn run(job: &Job, timeout_seconds: u64) {
     }
 }
 
-/// Tells each new task as pending receipts, at most one a second, for as long as there may be more.
+/// Tells the task it is at as pending receipts, at most once a second, for as long as there may be more.
 async fn progress(job: &Job, mut rx: mpsc::Receiver<Vec<u8>>) -> std::convert::Infallible {
     let mut line = Vec::new();
-    let mut told: Option<std::time::Instant> = None;
-    while let Some(chunk) = rx.recv().await {
-        let mut task = None;
-        for byte in chunk {
-            if byte != b'\n' {
-                line.push(byte);
-                continue;
+    let mut due = tokio::time::Instant::now();
+    // The last one that was not told yet: a long one may follow a short one within the second.
+    let mut task = None;
+    loop {
+        tokio::select! {
+            chunk = rx.recv() => {
+                // The senders live as long as the run; it ends this.
+                let Some(chunk) = chunk else { return std::future::pending().await };
+                for byte in chunk {
+                    if byte != b'\n' {
+                        line.push(byte);
+                        continue;
+                    }
+                    task = result::task_started(&line).or(task);
+                    line.clear();
+                }
             }
-            task = result::task_started(&line).or(task);
-            line.clear();
-        }
-        let Some(task) = task.filter(|_| told.is_none_or(|t| t.elapsed() >= Duration::from_secs(1))) else { continue };
-        told = Some(std::time::Instant::now());
-        for target in &job.approved.body().targets {
-            job.tell(target, ReceiptState::Pending, None, format!("at: {task}")).await;
+            () = tokio::time::sleep_until(due), if task.is_some() => {
+                due = tokio::time::Instant::now() + Duration::from_secs(1);
+                let task = task.take().unwrap_or_default();
+                for target in &job.approved.body().targets {
+                    job.tell(target, ReceiptState::Pending, None, format!("at: {task}")).await;
+                }
+            }
         }
     }
-    // The senders live as long as the run; it ends this.
-    std::future::pending().await
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use kill::{POLL, watch_kill_switch};
 pub use kubernetes::Clusters;
-pub use process::kill_marked;
+pub use process::{kill_marked, wipe_out_marked};
 
 use super::approve::Approved;
 use crate::model::action::{
