@@ -143,6 +143,9 @@ impl Desk {
         let now = self.now();
         let store = self.store.as_ref();
         let last = history::readings(store)?;
+        // Before anything is asked: of a backup that another process finds meanwhile this reading says nothing, least of
+        // all that it is gone.
+        let known = history::keys(store)?;
         let verify = if self.read_only { Verify::Never } else { verify };
         let mut asked = Vec::new();
         for source in &config.sources {
@@ -152,7 +155,12 @@ impl Desk {
         let told: Vec<Told> = futures_util::stream::iter(asked).buffered(PARALLEL).collect().await;
         let reads: Vec<(&Source, Told)> = config.sources.iter().zip(told).collect();
         let before = history::remembered(store)?;
-        let old: Vec<Backup> = before.iter().map(|(b, _)| b.clone()).collect();
+        let was_there = |b: &Backup| known.contains(&history::key(&b.source, &b.id));
+        let told_of = |b: &Backup| {
+            let mine = reads.iter().filter(|(source, _)| source.name == b.source);
+            mine.flat_map(|(_, told)| &told.read.backups).any(|r| r.id == b.id)
+        };
+        let old: Vec<Backup> = before.iter().map(|(b, _)| b).filter(|b| was_there(b) || told_of(b)).cloned().collect();
         let all: Vec<Backup> =
             reads.iter().flat_map(|(source, told)| history::merge(&source.name, &told.read, &old, now)).collect();
         if !self.read_only {

@@ -39,10 +39,17 @@ fn desk(dir: &Path) -> Arc<Desk> {
     Arc::new(desk.unwrap())
 }
 
+/// In one piece: the desk reads it at any time, also between two writes of one file.
+fn write(path: &Path, text: &str) {
+    let part = path.with_extension("part");
+    std::fs::write(&part, text).unwrap();
+    std::fs::rename(&part, path).unwrap();
+}
+
 fn describe(dir: &Path) {
     let toml = "[[sources]]\nname = \"vault\"\nkind = \"report\"\npath = \"vault.json\"\n\
                 [[assets]]\nname = \"keys\"\nsource = \"vault\"\ncovers = [\"keys\"]\nprofile = \"1h/24h\"\n";
-    std::fs::write(dir.join("backups.toml"), toml).unwrap();
+    write(&dir.join("backups.toml"), toml);
 }
 
 fn report(dir: &Path, id: &str, ago: SignedDuration) {
@@ -51,11 +58,11 @@ fn report(dir: &Path, id: &str, ago: SignedDuration) {
         "id": id, "phase": "completed", "start": start, "end": start + SignedDuration::from_secs(9), "bytes": 9,
         "covers": ["keys"], "reachable": true,
     }]});
-    std::fs::write(dir.join("vault.json"), told.to_string()).unwrap();
+    write(&dir.join("vault.json"), &told.to_string());
 }
 
 async fn until(what: &str, desk: &Desk, ok: impl Fn(&super::super::platform::Platform) -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(120);
     while !ok(&desk.platform()) {
         assert!(Instant::now() < end, "no {what}: {:#?} {:#?}", desk.platform().assets, desk.platform().sources);
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -77,12 +84,15 @@ async fn every_process_shows_what_one_reads_and_says_when_nobody_does_any_more()
     describe(dir.path());
     for desk in [&one, &other] {
         until("asset", desk, |p| p.assets.first().is_some_and(|a| a.newest_good.as_deref() == Some("v1"))).await;
-        assert_eq!(desk.platform().assets[0].rpo, Tri::Pass);
-        assert!(desk.platform().sources.iter().any(|s| s.name == "vault" && s.state == SourceWord::Live));
+        let live = |p: &super::super::platform::Platform| {
+            p.assets.first().is_some_and(|a| a.rpo == Tri::Pass)
+                && p.sources.iter().any(|s| s.name == "vault" && s.state == SourceWord::Live)
+        };
+        until("a good reading", desk, live).await;
     }
 
     // A faulty file: what was shown stays and is not known any more.
-    std::fs::write(dir.path().join("backups.toml"), "[[assets]]\n").unwrap();
+    write(&dir.path().join("backups.toml"), "[[assets]]\n");
     until("fault", &other, |p| p.sources.iter().any(|s| s.kind == "backups")).await;
     let shown = other.platform();
     assert_eq!((shown.assets.len(), shown.assets[0].rpo), (1, Tri::Unknown), "{:?}", shown.assets[0].why);
@@ -92,10 +102,11 @@ async fn every_process_shows_what_one_reads_and_says_when_nobody_does_any_more()
     // Whoever is left reads.
     drop(first);
     report(dir.path(), "v2", SignedDuration::from_mins(1));
-    until("takeover", &other, |p| p.assets.first().is_some_and(|a| a.newest_good.as_deref() == Some("v2"))).await;
+    // What it remembers of a reading is shown while it is still written, backup by backup: both are waited for.
+    let gone = |a: &AssetStatus| a.backups.iter().any(|b| b.backup.id == "v1" && b.backup.gone_since.is_some());
+    let taken_over = |a: &AssetStatus| a.newest_good.as_deref() == Some("v2") && gone(a);
+    until("takeover", &other, |p| p.assets.first().is_some_and(taken_over)).await;
     drop(second);
-    let kept = other.platform().assets[0].backups.clone();
-    assert!(kept.iter().any(|b| b.backup.id == "v1" && b.backup.gone_since.is_some()), "{kept:?}");
 }
 
 #[tokio::test]
@@ -118,4 +129,75 @@ async fn a_repository_nobody_reads_any_more_proves_nothing() {
     assert!(!stale.assets[0].grade.is_good());
     let none = desk.recalled_backups(&config, &HashMap::new()).unwrap();
     assert_eq!((none.assets[0].rpo, none.sources[0].state), (Tri::Unknown, SourceWord::Starting));
+}
+
+/// A server of snapshots: the first list it is asked for is the old one, and comes only when it is let go.
+async fn slow_once(go: Arc<tokio::sync::Notify>, asked: Arc<tokio::sync::Notify>) -> String {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let first = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (go, asked, first) = (Arc::clone(&go), Arc::clone(&asked), Arc::clone(&first));
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = socket.read_u8().await else { return };
+                    head.push(byte);
+                }
+                let snapshot = |name: &str, ago: i64| {
+                    let at = (Timestamp::now() - SignedDuration::from_mins(ago)).as_millisecond();
+                    json!({ "snapshot": name, "uuid": name, "state": "SUCCESS", "indices": ["logs"],
+                        "start_time_in_millis": at, "end_time_in_millis": at + 1,
+                        "shards": { "total": 1, "failed": 0, "successful": 1 } })
+                };
+                let (mut status, mut body) = ("404 Not Found", json!({ "error": "no handler" }));
+                if head.starts_with(b"GET /_snapshot/nightly/_all") {
+                    let mut all = vec![snapshot("one", 20)];
+                    if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                        asked.notify_one();
+                        go.notified().await;
+                    } else {
+                        all.push(snapshot("two", 10));
+                    }
+                    (status, body) = ("200 OK", json!({ "snapshots": all }));
+                }
+                let body = body.to_string();
+                let answer =
+                    format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                let _ = socket.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reading_does_not_call_gone_what_another_process_found_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let (go, asked) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let url = slow_once(Arc::clone(&go), Arc::clone(&asked)).await;
+    let toml = format!(
+        "[[sources]]\nname = \"search\"\nkind = \"opensearch\"\nurl = \"{url}\"\nrepository = \"nightly\"\n\
+         timeout_seconds = 600\n[[assets]]\nname = \"logs\"\nsource = \"search\"\ncovers = [\"logs\"]\nprofile = \"1h/24h\"\n"
+    );
+    write(&dir.path().join("backups.toml"), &toml);
+    let (slow, quick) = (desk(dir.path()), desk(dir.path()));
+    let reading = tokio::spawn({
+        let slow = Arc::clone(&slow);
+        async move { slow.backups().await.unwrap() }
+    });
+    asked.notified().await;
+    let ids = |backups: &[crate::model::backup::Graded]| {
+        let mut ids: Vec<_> = backups.iter().map(|b| (b.backup.id.clone(), b.backup.gone_since.is_some())).collect();
+        ids.sort();
+        ids
+    };
+    let both = [("one".to_owned(), false), ("two".to_owned(), false)];
+    assert_eq!(ids(&quick.backups().await.unwrap().assets[0].backups), both);
+    go.notify_one();
+    reading.await.unwrap();
+    assert_eq!(ids(&quick.remembered_backups().unwrap().assets[0].backups), both);
 }

@@ -2,6 +2,7 @@
 //! when that was, and so that what was proven is kept whatever the source forgets.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
@@ -105,6 +106,11 @@ pub fn key(source: &str, id: &str) -> String {
 pub fn remembered(store: &dyn Store) -> store::Result<Vec<(Backup, u64)>> {
     let docs = store.docs(KIND, MOST)?;
     Ok(docs.into_iter().filter_map(|d| Some((serde_json::from_str(&d.body).ok()?, d.rev))).collect())
+}
+
+/// The [`key`] of everything remembered.
+pub fn keys(store: &dyn Store) -> store::Result<HashSet<String>> {
+    Ok(store.docs(KIND, MOST)?.into_iter().map(|d| d.key).collect())
 }
 
 /// One reading laid over what is remembered of its source: what a complete reading lacks is gone, what an incomplete

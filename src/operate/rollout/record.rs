@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::stage::OVERTAKEN;
 use crate::model::health::Tri;
 use crate::model::rollout::Advice;
 use crate::model::rollout::Gate;
@@ -88,11 +89,17 @@ pub fn last(store: &dyn Store, id: &RolloutId) -> Result<(Option<Record>, u64), 
     Ok((Some(record), doc.rev))
 }
 
-/// Keeps a look. One that somebody else kept meanwhile stands.
+/// Keeps a look. One that somebody else kept meanwhile stands, and so does one that began later than this: what it saw is
+/// newer.
 pub fn keep(store: &dyn Store, id: &RolloutId, record: &Record) -> Result<(), StoreError> {
     let unwritable = |e: serde_json::Error| StoreError::Unreadable(format!("the look at {id}: {e}"));
     let key = id.to_string();
-    let rev = store.doc(LAST, &key)?.map_or(0, |d| d.rev);
+    let kept = store.doc(LAST, &key)?;
+    let newer = |old: Record| old.at > record.at && old.at.duration_since(record.at) <= OVERTAKEN;
+    if kept.as_ref().and_then(|d| serde_json::from_str(&d.body).ok()).is_some_and(newer) {
+        return Ok(());
+    }
+    let rev = kept.map_or(0, |d| d.rev);
     match store.put_doc(LAST, &key, &serde_json::to_string(record).map_err(unwritable)?, rev, record.at) {
         Ok(_) => {}
         Err(StoreError::Conflict(_)) => return Ok(()),
@@ -186,5 +193,20 @@ mod tests {
         assert_eq!((old.answer(), old.advice.unwrap().verb), (Tri::Unknown, None));
         assert_eq!(Record { gates: vec![], ..record(0, 0.0) }.answer(), Tri::Unknown, "no gate is no pass");
         assert_eq!(forget(&store, at(15 * 86_400)).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_look_that_ends_late_does_not_undo_a_newer_one() {
+        let store = SqliteStore::open_temporary().unwrap();
+        let id = RolloutId { cluster: "prod".into(), namespace: "shop".into(), name: "web".into() };
+        keep(&store, &id, &record(30, 0.5)).unwrap();
+        keep(&store, &id, &record(10, 0.01)).unwrap();
+        assert_eq!(last(&store, &id).unwrap().0.unwrap().at, at(30));
+        let mut gates = record(0, 0.0).gates;
+        histories(&store, &id, &mut gates, at(100)).unwrap();
+        assert_eq!(gates[0].history, [(at(30), Some(0.5))]);
+        // A clock that was set back.
+        keep(&store, &id, &record(-3_600, 0.02)).unwrap();
+        assert_eq!(last(&store, &id).unwrap().0.unwrap().at, at(-3_600));
     }
 }

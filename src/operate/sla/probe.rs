@@ -121,8 +121,8 @@ mod tests {
             name: "s".into(),
             title: "S".into(),
             probe,
-            interval_seconds: 60,
-            timeout_seconds: 1,
+            interval_seconds: 600,
+            timeout_seconds: 120,
             target: 0.995,
             public: true,
         }
@@ -139,7 +139,7 @@ mod tests {
                     let _ = socket.read(&mut buffer).await;
                     match answer {
                         Some(text) => drop(socket.write_all(text.as_bytes()).await),
-                        None => tokio::time::sleep(Duration::from_secs(30)).await,
+                        None => tokio::time::sleep(Duration::from_secs(300)).await,
                     }
                 });
             }
@@ -150,7 +150,10 @@ mod tests {
     async fn http(answer: Option<&'static str>, statuses: &[u16], body: Option<&str>) -> ProbeResult {
         let url = format!("http://{}/healthz", server(answer).await);
         let of = ProbeOf::Http { url, statuses: statuses.to_vec(), body: body.map(str::to_owned) };
-        Prober::new().unwrap().probe(&service(of), Timestamp::UNIX_EPOCH).await
+        // Only who gets no answer waits to the end.
+        let timeout_seconds = if answer.is_some() { 120 } else { 1 };
+        let service = Service { timeout_seconds, ..service(of) };
+        Prober::new().unwrap().probe(&service, Timestamp::UNIX_EPOCH).await
     }
 
     const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\nconnection: close\r\n\r\nall good";
@@ -183,7 +186,8 @@ mod tests {
         let prober = Prober::new().unwrap();
         let address = server(None).await;
         assert!(prober.probe(&service(ProbeOf::Tcp { address }), Timestamp::UNIX_EPOCH).await.up);
-        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+        // A port that nobody else can get meanwhile.
+        let closed = "127.0.0.1:1".to_owned();
         let r = prober.probe(&service(ProbeOf::Tcp { address: closed }), Timestamp::UNIX_EPOCH).await;
         assert!(!r.up && r.detail.expose().contains("no connection"), "{r:?}");
     }

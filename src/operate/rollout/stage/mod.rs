@@ -105,6 +105,10 @@ pub struct Facts {
 /// Two looks further apart than this have time between them that nobody measured.
 const GAP: SignedDuration = SignedDuration::from_secs(150);
 
+/// Two processes may look at once, and what began first may end last: no look takes longer than this. What lies further
+/// behind the last one is a clock that was set back.
+pub(super) const OVERTAKEN: SignedDuration = SignedDuration::from_secs(90);
+
 /// Gates that say nothing about the new revision: they hold, and are no reason to go back.
 const ONLY_HOLD: [&str; 3] = ["budget", "readiness", "cluster"];
 
@@ -193,6 +197,10 @@ impl StageState {
 
     /// Counts the time since the last look, if both looks measured something.
     fn look(&mut self, facts: &Facts, now: Timestamp) {
+        // Another look began later and was kept already: its time is counted, and must not be counted again.
+        if self.looked.is_some_and(|(last, _)| last > now && last.duration_since(now) <= OVERTAKEN) {
+            return;
+        }
         if let Some((last, true)) = self.looked
             && facts.measured
         {

@@ -81,6 +81,16 @@ fn a_pause_of_the_desk_and_a_clock_set_back_count_nothing() {
 }
 
 #[test]
+fn a_look_that_was_overtaken_counts_no_time_twice() {
+    let (s, _) = run(None, &facts(5), 0, 300);
+    // Begun before the last one, kept after it.
+    let (s, _) = run(Some(s), &facts(5), 280, 280);
+    assert_eq!((s.measured, s.looked), (300, Some((at(300), true))));
+    assert!(s.history.is_sorted_by_key(|h| h.0), "{:?}", s.history);
+    assert_eq!(run(Some(s), &facts(5), 330, 330).0.measured, 330);
+}
+
+#[test]
 fn unknown_holds_and_fail_advises_to_abort_until_it_is_moved() {
     let (s, _) = run(None, &facts(5), 0, 600);
     let with = |name: &str, answer| {
