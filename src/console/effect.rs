@@ -51,6 +51,27 @@ pub struct Runner {
     cancels: Cancels,
     writing: Writing,
     in_flight: Arc<AtomicUsize>,
+    turns: Turns,
+}
+
+/// Lists that are read and told one at a time, so that what is told last is what was read last.
+type Turns = Arc<[Mutex<()>; 10]>;
+
+/// Which of them it loads. Rows of the queue and details tell by themselves what is old.
+fn list_of(effect: &Effect) -> Option<usize> {
+    Some(match effect {
+        Effect::Cases => 0,
+        Effect::Requests => 1,
+        Effect::Views => 2,
+        Effect::Suppressions => 3,
+        Effect::Runs => 4,
+        Effect::RunOf(_) => 5,
+        Effect::CaseOf { .. } => 6,
+        Effect::Drafts => 7,
+        Effect::DraftOf(_) => 8,
+        Effect::TriageStats => 9,
+        _ => return None,
+    })
 }
 
 fn said(e: &DeskError) -> Said {
@@ -71,7 +92,15 @@ async fn propose(desk: &Desk, by: &PersonId, draft: Draft, then: Vec<Draft>) -> 
 
 impl Runner {
     pub fn new(desk: Arc<Desk>, handle: Handle, to: mpsc::Sender<Msg>) -> Self {
-        Self { desk, handle, to, cancels: Cancels::default(), writing: Writing::default(), in_flight: Arc::default() }
+        Self {
+            desk,
+            handle,
+            to,
+            cancels: Cancels::default(),
+            writing: Writing::default(),
+            in_flight: Arc::default(),
+            turns: Turns::default(),
+        }
     }
 
     /// Nothing is being done.
@@ -192,7 +221,10 @@ impl Runner {
             blocking => {
                 let (desk, to, me) = (Arc::clone(&self.desk), self.to.clone(), me.cloned());
                 let busy = Busy::new(&self.in_flight);
+                let turns = Arc::clone(&self.turns);
                 self.handle.spawn_blocking(move || {
+                    let turn = list_of(&blocking).and_then(|at| turns.get(at));
+                    let _turn = turn.map(|t| t.lock().unwrap_or_else(PoisonError::into_inner));
                     let _ = to.blocking_send(perform(&desk, me.as_ref(), blocking));
                     drop(busy);
                 });
@@ -229,7 +261,9 @@ impl Runner {
     /// Watches the store and the desk until the console ends.
     pub fn watch(&self, stop: Arc<AtomicBool>) -> std::io::Result<()> {
         let (desk, to) = (Arc::clone(&self.desk), self.to.clone());
-        std::thread::Builder::new().name("console-watch".into()).spawn(move || watch(&desk, &to, &stop))?;
+        // Before anything is loaded: what changes from here on is told, however late the thread comes to run.
+        let since = desk.revision().ok();
+        std::thread::Builder::new().name("console-watch".into()).spawn(move || watch(&desk, &to, &stop, since))?;
         Ok(())
     }
 }
@@ -264,8 +298,7 @@ impl Drop for Busy {
     }
 }
 
-fn watch(desk: &Desk, to: &mpsc::Sender<Msg>, stop: &AtomicBool) {
-    let mut since = None;
+fn watch(desk: &Desk, to: &mpsc::Sender<Msg>, stop: &AtomicBool, mut since: Option<u64>) {
     let mut told: Option<Facts> = None;
     let mut asked: Option<Instant> = None;
     let mut healthy: Option<bool> = None;

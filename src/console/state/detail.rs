@@ -14,6 +14,8 @@ pub struct DetailPane {
     pub wanted: Option<AlertId>,
     /// A load is under way for this one; the next starts when it has answered.
     pub loading: Option<AlertId>,
+    /// It changed since that load began: what answers may be from before.
+    pub again: bool,
     pub shown: Option<Box<Detail>>,
     /// The shown alert without its opinion, laid out for a width.
     pub base: Doc,

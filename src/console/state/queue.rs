@@ -138,6 +138,10 @@ impl Queue {
     pub fn replace(&mut self, rows: Vec<AlertRow>) {
         for new in rows {
             let Some(at) = self.index_of(new.id) else { continue };
+            // Loads answer in any order: this one may have been read before what is shown.
+            if new.rev < self.rows[at].rev {
+                continue;
+            }
             let left = matches!(new.status, Status::Closed | Status::Suppressed);
             let had = matches!(self.rows[at].status, Status::Closed | Status::Suppressed);
             if left && !had {

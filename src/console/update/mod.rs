@@ -211,17 +211,20 @@ fn want_detail(state: &mut State, out: &mut Out) {
         return;
     };
     if d.loading.is_none() {
-        d.loading = Some(id);
+        (d.loading, d.again) = (Some(id), false);
         out.push(Effect::Detail(id));
     }
 }
 
-/// Loads the shown alert anew.
+/// Loads the shown alert anew: now, or when the load that is under way has answered.
 fn reload_detail(state: &mut State, out: &mut Out) {
     let d = &mut state.detail;
-    if let (Some(id), None) = (d.wanted, d.loading) {
-        d.loading = Some(id);
-        out.push(Effect::Detail(id));
+    match (d.wanted, d.loading) {
+        (Some(id), None) => {
+            (d.loading, d.again) = (Some(id), false);
+            out.push(Effect::Detail(id));
+        }
+        (_, under_way) => d.again = under_way.is_some(),
     }
 }
 
@@ -240,6 +243,9 @@ fn detail(state: &mut State, id: AlertId, result: Result<Option<Box<Detail>>, Sa
         }
         Ok(None) => d.broken = Some(say!("alert ", id, " is no longer in the store")),
         Err(e) => d.broken = Some(e),
+    }
+    if d.again {
+        reload_detail(state, out);
     }
 }
 

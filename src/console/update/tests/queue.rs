@@ -318,6 +318,32 @@ fn one_detail_is_loaded_at_a_time_and_the_newest_wish_wins() {
 }
 
 #[test]
+fn what_changes_while_it_is_loaded_is_loaded_again() {
+    let mut s = ready();
+    let changed = || Msg::Changed { alerts: vec![AlertId(1)], overflow: false, others: false };
+    let loads = |effects: &[Effect]| effects.iter().filter(|e| **e == Effect::Detail(AlertId(1))).count();
+    let answer = || Msg::Detail { id: AlertId(1), result: Ok(Some(Box::new(detail(1)))) };
+    assert_eq!(loads(&update(&mut s, now(), changed())), 1);
+    // It changes again, and what answers was read before that.
+    for _ in 0..3 {
+        assert_eq!(loads(&update(&mut s, now(), changed())), 0, "one at a time");
+    }
+    assert_eq!(loads(&update(&mut s, now(), answer())), 1, "once more, however often it changed");
+    assert_eq!(loads(&update(&mut s, now(), answer())), 0);
+    assert!(s.detail.loading.is_none());
+}
+
+#[test]
+fn a_row_read_before_the_one_on_screen_does_not_take_its_place() {
+    let mut s = ready();
+    let new = AlertRow { rev: 9, status: Status::Claimed, ..s.queue.rows[0].clone() };
+    let old = AlertRow { rev: 8, ..s.queue.rows[0].clone() };
+    update(&mut s, now(), Msg::Refreshed(Ok(vec![new])));
+    update(&mut s, now(), Msg::Refreshed(Ok(vec![old])));
+    assert_eq!((s.queue.rows[0].rev, s.queue.rows[0].status), (9, Status::Claimed));
+}
+
+#[test]
 fn a_store_that_does_not_answer_is_stale_and_comes_back() {
     let mut s = ready();
     update(&mut s, now(), Msg::Link(Err(say!("disk gone"))));
