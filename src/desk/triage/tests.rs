@@ -173,7 +173,7 @@ fn workers_of_a_live_desk_do_what_is_asked() {
     assert!(ids.len() > 10);
     let live = desk.start_live(None).unwrap();
     assert_eq!(desk.enqueue_triage(&who("bob"), &ids).unwrap(), ids.len());
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(150);
     while desk.triage_queue().unwrap() != TriageQueue::default() {
         assert!(std::time::Instant::now() < until, "{:?}", desk.triage_queue());
         std::thread::sleep(std::time::Duration::from_millis(20));

@@ -133,12 +133,19 @@ fn client(url: &str) -> Reader {
     Reader::new(Arc::new(engine(url)), offer())
 }
 
+/// Patient: a busy machine may take its time, and what is not about limits must not run into them.
+const PATIENCE: u64 = 120;
+
 fn engine(url: &str) -> Openai {
+    engine_within(url, PATIENCE)
+}
+
+fn engine_within(url: &str, seconds: u64) -> Openai {
     let s = OpenaiSettings {
         url: url.into(),
         model: "tiny".into(),
-        first_token_seconds: 1,
-        idle_seconds: 1,
+        first_token_seconds: seconds,
+        idle_seconds: seconds,
         api_key: Some("env:KEY".into()),
         ..OpenaiSettings::default()
     };
@@ -255,14 +262,18 @@ async fn a_prompt_too_long_is_shortened_and_logprobs_are_given_up() {
 
 #[tokio::test]
 async fn silence_has_limits() {
-    let begun = Instant::now();
-    let (got, _) = ask(vec![Script(vec![(Vec::new(), 30_000)])]).await;
-    assert_eq!(got.unwrap_err().to_string(), "127.0.0.1: no answer within 1 s");
-    let (got, _) = ask(vec![Script(vec![(stream("").into_bytes(), 30_000)])]).await;
-    assert_eq!(got.unwrap_err().to_string(), "127.0.0.1: no first token within 1 s");
-    let (got, _) = ask(vec![Script(vec![(stream(&event("{", None)).into_bytes(), 30_000)])]).await;
-    assert_eq!(got.unwrap_err().to_string(), "127.0.0.1: no further token within 1 s");
-    assert!(begun.elapsed() < Duration::from_secs(15));
+    // Long enough for what is sent at once to arrive on a busy machine, far shorter than the server is silent.
+    let said = async |bytes: Vec<u8>| {
+        let (url, ..) = serve(vec![Script(vec![(bytes, 120_000)])]).await;
+        let reader = Reader::new(Arc::new(engine_within(&url, 3)), offer());
+        let got = tokio::time::timeout(Duration::from_secs(90), reader.judge(&lsass(), &|_| {}, &Cancel::new())).await;
+        got.expect("it ends").unwrap_err().to_string()
+    };
+    let begun = stream(&event("{", None)).into_bytes();
+    let (nothing, head, first) = tokio::join!(said(Vec::new()), said(stream("").into_bytes()), said(begun));
+    assert_eq!(nothing, "127.0.0.1: no answer within 3 s");
+    assert_eq!(head, "127.0.0.1: no first token within 3 s");
+    assert_eq!(first, "127.0.0.1: no further token within 3 s");
 }
 
 #[tokio::test]
@@ -286,26 +297,42 @@ async fn what_is_no_answer_is_invalid_or_unavailable_but_never_a_verdict() {
 
 #[tokio::test]
 async fn cancelling_drops_the_connection_within_a_second() {
-    let (url, _, hung_up) = serve(vec![Script(vec![(stream(&event("{", None)).into_bytes(), 20_000)])]).await;
-    let s = OpenaiSettings { url, model: "tiny".into(), ..OpenaiSettings::default() };
-    let client = Reader::new(Arc::new(Openai::new(&s, &no_secrets()).unwrap()), Offer::default());
-    let cancel = Cancel::new();
-    let stop = cancel.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        stop.cancel();
-    });
-    let begun = Instant::now();
-    let got = client.judge(&lsass(), &|_| {}, &cancel).await;
-    assert_eq!(got.unwrap_err(), TriageError::Cancelled);
-    assert!(begun.elapsed() < Duration::from_millis(1200), "{:?}", begun.elapsed());
-    for _ in 0..20 {
-        if *hung_up.lock().unwrap() == 1 {
+    let mut took = Vec::new();
+    // The machine may be busy with something else just then: the best of a few counts.
+    for _ in 0..6 {
+        let (url, _, hung_up) = serve(vec![Script(vec![(stream(&event("{", None)).into_bytes(), 300_000)])]).await;
+        let s = OpenaiSettings { url, model: "tiny".into(), ..OpenaiSettings::default() };
+        let client = Reader::new(Arc::new(Openai::new(&s, &no_secrets()).unwrap()), Offer::default());
+        let (cancel, begun) = (Cancel::new(), tokio::sync::Notify::new());
+        let progress = |_: Untrusted| begun.notify_one();
+        // It waits for the next piece when it is cancelled.
+        let stop = async {
+            begun.notified().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            cancel.cancel();
+            Instant::now()
+        };
+        let (question, ended) = (lsass(), Mutex::new(None));
+        let judging = async {
+            let got = client.judge(&question, &progress, &cancel).await;
+            *ended.lock().unwrap() = Some(Instant::now());
+            got
+        };
+        let (got, cancelled) = tokio::join!(judging, stop);
+        assert_eq!(got.unwrap_err(), TriageError::Cancelled);
+        let gone = async {
+            while *hung_up.lock().unwrap() == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), gone).await.expect("the server still has the connection");
+        let ended = ended.into_inner().unwrap().unwrap().saturating_duration_since(cancelled);
+        took.push((ended, cancelled.elapsed()));
+        if took.last().is_some_and(|t| t.1 < Duration::from_secs(1)) {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("the server still has the connection");
+    panic!("it ended, and the connection was gone, after {took:?}");
 }
 
 #[tokio::test]
@@ -369,8 +396,8 @@ fn settings(servers: &[(&str, &str, bool)]) -> OpenaiSettings {
     let one = |url: &str, backup| ServerSettings { url: url.into(), backup, ..ServerSettings::default() };
     OpenaiSettings {
         model: "tiny".into(),
-        first_token_seconds: 1,
-        idle_seconds: 1,
+        first_token_seconds: PATIENCE,
+        idle_seconds: PATIENCE,
         concurrency: 2,
         servers: servers.iter().map(|(name, url, backup)| ((*name).to_owned(), one(url, *backup))).collect(),
         ..OpenaiSettings::default()
@@ -394,6 +421,22 @@ fn request_of(id: &str, priority: Priority, by: Option<&str>) -> Generation {
     }
 }
 
+/// What takes no pause is over before the shortest pause would be, on one of a few occasions: a pause would be there
+/// every time, other work of the machine is not.
+async fn at_once(pool: &Openai, seen: impl Fn(Result<Generated, TriageError>)) {
+    let mut took = Vec::new();
+    for _ in 0..8 {
+        let begun = Instant::now();
+        let got = send(pool, "at-once").await;
+        took.push(begun.elapsed());
+        seen(got);
+        if took.last().is_some_and(|t| *t < Duration::from_millis(200)) {
+            return;
+        }
+    }
+    panic!("each took a pause: {took:?}");
+}
+
 async fn send(pool: &Openai, id: &str) -> Result<Generated, TriageError> {
     pool.generate(&request_of(id, Priority::P2, None), &|_| {}, &Cancel::new()).await
 }
@@ -407,9 +450,8 @@ async fn a_server_that_is_down_costs_a_pause_and_then_nothing() {
         assert_eq!(made.server.as_deref(), Some("b"));
     }
     assert_eq!(seen.lock().unwrap().len(), 8);
-    let begun = Instant::now();
-    send(&pool, "r9").await.unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(200), "a is out, nobody waits for it");
+    // a is out, nobody waits for it.
+    at_once(&pool, |made| assert_eq!(made.unwrap().server.as_deref(), Some("b"))).await;
     let health = pool.health().await;
     let a = health.servers.iter().find(|s| s.name == "a").unwrap();
     assert!(!a.up && a.detail.starts_with("left alone for ") && a.detail.contains("cannot connect"), "{a:?}");
@@ -422,10 +464,11 @@ async fn all_out_is_said_at_once_and_the_backup_is_the_last() {
     let alone = pool(&[("a", &url, false)], Quota::default());
     assert!(matches!(send(&alone, "r1").await, Err(TriageError::Unavailable(s)) if s.contains("currently busy")));
     assert_eq!(seen.lock().unwrap().len(), 3);
-    let begun = Instant::now();
-    let said = send(&alone, "r2").await.unwrap_err().to_string();
-    assert!(said.starts_with("a is left alone for 2") && said.contains("busy"), "{said}");
-    assert!(begun.elapsed() < Duration::from_millis(100));
+    at_once(&alone, |got| {
+        let said = got.unwrap_err().to_string();
+        assert!(said.starts_with("a is left alone for ") && said.contains("busy"), "{said}");
+    })
+    .await;
     assert_eq!(seen.lock().unwrap().len(), 3, "it is left alone");
 
     let (spare, spared, _) = serve(vec![good()]).await;
@@ -487,11 +530,12 @@ async fn no_more_at_once_than_a_server_has_slots_and_the_urgent_first() {
     let cancel = Cancel::new();
     let got = join_all(all.iter().map(|r| pool.generate(r, &|_| {}, &cancel))).await;
     let queued: Vec<u64> = got.iter().map(|g| g.as_ref().unwrap().usage.queued_ms.unwrap()).collect();
-    assert!(queued[0] < 50 && queued[5] >= 100, "{queued:?}");
+    assert!(queued[5] >= 100, "{queued:?}");
     let id =
         |r: &String| r.to_ascii_lowercase().split("x-request-id: ").nth(1).unwrap().lines().next().unwrap().to_owned();
     let order: Vec<String> = seen.lock().unwrap().iter().map(id).collect();
     let at = |name: &str| order.iter().position(|o| o == name).unwrap();
+    assert!(at("first") < 2 && at("second") < 2, "two slots were free: {order:?}");
     assert!(at("urgent") < 4 && at("bob-1") < 4, "the urgent took the first free slots: {order:?}");
     assert!(at("bob-2") > at("bob-1") && at("late") > at("urgent"), "{order:?}");
     assert!(queued[4] >= 250, "bob's second waited for his first: {queued:?}");
@@ -524,11 +568,18 @@ async fn budgets_end_and_what_was_used_is_what_counts() {
 #[tokio::test]
 async fn a_connection_the_server_had_closed_is_made_anew_without_a_word() {
     let gone = || Script(vec![]);
-    let (url, seen, _) = serve(vec![gone(), good(), gone(), gone(), good()]).await;
+    // Eight times closed before it was used, and then closed twice in a row.
+    let mut scripts: Vec<Script> = (0..8).flat_map(|_| [gone(), good()]).collect();
+    let once = scripts.clone();
+    let (url, _, _) = serve(once).await;
+    at_once(&pool(&[("a", &url, false)], Quota::default()), |got| assert!(got.is_ok(), "{got:?}")).await;
+
+    scripts.truncate(2);
+    scripts.extend([gone(), gone(), good()]);
+    let (url, seen, _) = serve(scripts).await;
     let pool = pool(&[("a", &url, false)], Quota::default());
-    let begun = Instant::now();
     send(&pool, "r").await.unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(200) && seen.lock().unwrap().len() == 2, "{:?}", begun.elapsed());
+    assert_eq!(seen.lock().unwrap().len(), 2);
     let begun = Instant::now();
     send(&pool, "r").await.unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(250), "twice in a row is the server's fault");
@@ -577,12 +628,9 @@ async fn extras_go_to_vllm_and_to_nobody_else() {
 
 #[tokio::test]
 async fn a_cancelled_request_gives_its_slot_back() {
-    let (url, _, hung_up) = serve(vec![Script(vec![(stream(&event("{", None)).into_bytes(), 20_000)])]).await;
-    let pool = Openai::new(
-        &OpenaiSettings { idle_seconds: 20, concurrency: 1, ..settings(&[("a", &url, false)]) },
-        &no_secrets(),
-    )
-    .unwrap();
+    let (url, _, hung_up) = serve(vec![Script(vec![(stream(&event("{", None)).into_bytes(), 300_000)])]).await;
+    let pool =
+        Openai::new(&OpenaiSettings { concurrency: 1, ..settings(&[("a", &url, false)]) }, &no_secrets()).unwrap();
     let cancel = Cancel::new();
     let first = |_: Untrusted| cancel.cancel();
     let got = pool.generate(&request_of("r", Priority::P2, None), &first, &cancel).await;
@@ -593,7 +641,7 @@ async fn a_cancelled_request_gives_its_slot_back() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(1), gone).await.expect("the connection is closed within a second");
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("the connection is closed");
 }
 
 #[test]
