@@ -230,7 +230,8 @@ pub fn loaded(state: &mut State, result: Result<Vec<Request>, Said>) {
 }
 
 fn take_new(d: &mut Decide, new: &Request) {
-    if new.rev == d.request.rev && new.digest == d.request.digest {
+    // The list may have been read before the answer that is shown came.
+    if new.rev < d.request.rev || (new.rev == d.request.rev && new.digest == d.request.digest) {
         return;
     }
     if new.digest != d.request.digest || new.body != d.request.body {

@@ -115,6 +115,21 @@ fn a_changed_request_must_be_read_again() {
 }
 
 #[test]
+fn a_list_read_before_what_is_shown_changes_nothing() {
+    let mut s = open(Tier::T1, RequestState::Pending);
+    let old = deciding(&s).request.clone();
+    let mut new = old.clone();
+    new.body.targets.push("dc-01".into());
+    new.digest = format!("ffff{}", "0".repeat(60));
+    new.rev = old.rev + 1;
+    let t = s.now;
+    update(&mut s, t, Msg::Requests(Ok(vec![new.clone()])));
+    press(&mut s, "o");
+    update(&mut s, t, Msg::Requests(Ok(vec![old])));
+    assert!(deciding(&s).changed.is_none() && deciding(&s).request == new);
+}
+
+#[test]
 fn ones_own_request_cannot_be_approved() {
     let mut s = ready();
     let mut mine = request("R1", Tier::T1, RequestState::Pending);
