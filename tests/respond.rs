@@ -19,7 +19,7 @@ use watchfloor::model::ids::{PersonId, RequestId};
 use watchfloor::model::person::{Person, Role, Roster};
 use watchfloor::model::slo::GateAnswer;
 use watchfloor::respond::sign::SignerFiles;
-use watchfloor::respond::{Catalogue, Clusters, Policy, RespondError, Responder, ResponderDeps};
+use watchfloor::respond::{Catalogue, Clusters, Guards, Policy, RespondError, Responder, ResponderDeps};
 use watchfloor::store::Store;
 use watchfloor::store::sqlite::SqliteStore;
 
@@ -97,14 +97,22 @@ fn desk(dir: &Path, actions: &str, policy: &str) -> Desk {
 }
 
 fn open(dir: &Path) -> Desk {
-    let none: Clusters = Arc::new(|name| {
+    open_with(dir, no_clusters())
+}
+
+fn no_clusters() -> Clusters {
+    Arc::new(|name| {
         let why = format!("there is no cluster {name:?}");
         Box::pin(async move { Err(why) })
-    });
-    open_with(dir, none)
+    })
 }
 
 fn open_with(dir: &Path, clusters: Clusters) -> Desk {
+    open_guarded(dir, clusters, Arc::new(|_, _, _, _| Default::default()))
+}
+
+/// What guards a change is asked when it is proposed, approved, and last of all before it is started.
+fn open_guarded(dir: &Path, clusters: Clusters, guards: Guards) -> Desk {
     let store = Arc::new(SqliteStore::open(&dir.join("store.sqlite")).unwrap());
     let audit = Arc::new(Audit::open(&dir.join("audit")).unwrap());
     let responder = Responder::new(ResponderDeps {
@@ -120,7 +128,7 @@ fn open_with(dir: &Path, clusters: Clusters) -> Desk {
             other => Err(format!("{other} is not set")),
         }),
         clusters,
-        guards: Arc::new(|_, _, _, _| Default::default()),
+        guards,
         run_dir: dir.join("run"),
         budgets: Arc::new(|class, _| GateAnswer {
             class,

@@ -93,9 +93,12 @@ async fn the_policy_refuses_with_reasons() {
 async fn what_nobody_decides_expires_and_the_default_is_no() {
     let dir = tempfile::tempdir().unwrap();
     let d = desk(dir.path(), DEMO, "[tiers.T2]\napprove_minutes = 10\nexecute_minutes = 5\n");
-    let waits = d.propose(draft("isolate", &["web1"], &[])).await.unwrap();
-    let ready = d.approved(draft("isolate", &["web2"], &[])).await;
-    let at = |minutes| now() + SignedDuration::from_mins(minutes);
+    let start = now();
+    let at = |minutes| start + SignedDuration::from_mins(minutes);
+    let alice = id("alice");
+    let propose = |host| d.responder.propose(&alice, draft("isolate", &[host], &[]), start);
+    let (waits, ready) = (propose("web1").await.unwrap(), propose("web2").await.unwrap());
+    d.responder.approve(&id("bob"), &ready.body.id, &ready.digest, start).unwrap();
     assert_eq!(d.responder.sweep(at(9)).unwrap(), 0);
     refused(d.responder.approve(&id("bob"), &waits.body.id, &waits.digest, at(11)), "too late");
     refused(d.responder.execute(&id("alice"), &ready.body.id, at(16)).await, "too late");
@@ -222,6 +225,48 @@ async fn without_an_audit_log_nothing_runs() {
     refused(d.execute(&r).await, "kill switch was set by alice");
     d.responder.kill(&id("bob"), false, now()).unwrap();
     assert_eq!(d.execute(&r).await.unwrap().state, RequestState::Done);
+    d.verify();
+}
+
+/// Whoever stops and whoever releases write log and store one after the other, each in their order: the last word in
+/// the log is what holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_beside_a_release_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = desk(dir.path(), DEMO, "");
+    let other = open(dir.path());
+    let mut last = [0, 0];
+    for i in 0..60 {
+        d.responder.kill(&id("carol"), true, now()).unwrap();
+        // One of them begins a little later: before, in the middle of, or after the other.
+        let later = |mine: bool| {
+            if mine {
+                std::thread::sleep(std::time::Duration::from_micros(i / 2 % 15 * 300));
+            }
+        };
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                later(i % 2 == 0);
+                match d.responder.kill(&id("bob"), false, now()) {
+                    Ok(()) => {}
+                    Err(RespondError::Conflict(w)) => assert!(w.contains("set again by alice"), "{w}"),
+                    Err(e) => panic!("{e}"),
+                }
+            });
+            s.spawn(|| {
+                later(i % 2 == 1);
+                other.responder.kill(&id("alice"), true, now()).unwrap();
+            });
+        });
+        let all = d.audit.records(&AuditFilter::default(), usize::MAX).unwrap();
+        let on = all.last().unwrap().kind == "kill.on";
+        last[usize::from(on)] += 1;
+        assert_eq!(d.store.kill_switch().unwrap().is_some(), on, "round {i}");
+        if on {
+            d.responder.kill(&id("bob"), false, now()).unwrap();
+        }
+    }
+    println!("the release was last {} times, the stop {} times", last[0], last[1]);
     d.verify();
 }
 

@@ -55,8 +55,8 @@ fn board(word: &str) -> (CabSettings, Arc<Mutex<State>>) {
         url: Some(format!("http://127.0.0.1:{port}/changes")),
         secret: Some("keyring:soar".into()),
         // Far longer than a slow machine needs from one line of a test to the next.
-        poll_seconds: 30,
-        timeout_seconds: 2,
+        poll_seconds: 600,
+        timeout_seconds: 30,
         ..CabSettings::default()
     };
     (settings, state)
@@ -99,7 +99,7 @@ async fn a_request_waits_for_the_boards_word_and_then_for_people() {
     // Not asked again before its time; then only looked at.
     assert_eq!(d.responder.ask_board(&cab, "desk", after(0)).await.unwrap(), 0);
     state.lock().unwrap().word = "approved".into();
-    assert_eq!(d.responder.ask_board(&cab, "desk", after(35)).await.unwrap(), 1);
+    assert_eq!(d.responder.ask_board(&cab, "desk", after(700)).await.unwrap(), 1);
     assert!(state.lock().unwrap().seen.last().unwrap().0.starts_with("GET /changes/CHG0001 "));
     let r = d.responder.approve(&id("bob"), &r.body.id, &r.digest, now()).unwrap();
     assert_eq!(d.execute(&r).await.unwrap().state, RequestState::Done);
@@ -126,7 +126,7 @@ async fn a_no_ends_it_with_its_reason_and_silence_ends_it_too() {
     state.lock().unwrap().down = (500, u32::MAX);
     let r = d.propose(draft("isolate", &["web2"], &[])).await.unwrap();
     for n in 0..3 {
-        assert_eq!(d.responder.ask_board(&cab, "desk", after(n * 60)).await.unwrap(), 0);
+        assert_eq!(d.responder.ask_board(&cab, "desk", after(n * 700)).await.unwrap(), 0);
         refused(d.responder.approve(&id("bob"), &r.body.id, &r.digest, now()), "needs a ticket");
     }
     let c = d.responder.change(&r.body.id).unwrap().unwrap();
@@ -167,7 +167,7 @@ tier = "T1"
 undo = "unblock"
 targets = { is = { type = "ip" } }
 params = [{ name = "hours", is = { type = "integer", min = 1, max = 9 }, default = "2" }, { name = "only", is = { type = "integer", min = 1, max = 9 }, default = "1" }]
-executor = { kind = "http", url = "URL", timeout_seconds = 1, body = { ip = "{{target}}" } }
+executor = { kind = "http", url = "URL", timeout_seconds = 30, body = { ip = "{{target}}" } }
 
 [[actions]]
 name = "unblock"
@@ -175,7 +175,7 @@ title = "Unblock"
 tier = "T1"
 targets = { is = { type = "ip" } }
 params = [{ name = "hours", is = { type = "integer", min = 1, max = 9 }, default = "2" }]
-executor = { kind = "http", url = "URL", timeout_seconds = 1, body = { ip = "{{target}}" } }
+executor = { kind = "http", url = "URL", timeout_seconds = 30, body = { ip = "{{target}}" } }
 "#;
 
 #[tokio::test(flavor = "multi_thread")]

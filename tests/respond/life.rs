@@ -148,6 +148,35 @@ async fn broken_glass_runs_on_one_word_pages_everybody_and_is_reviewed_by_anothe
     d.verify();
 }
 
+/// Another process says that the review is overdue between our reading it and our closing it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_that_is_chased_at_that_moment_is_closed_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = desk(dir.path(), DEMO, "");
+    let other = open(dir.path());
+    let mut broken = Vec::new();
+    for i in 0..40 {
+        let r = d.propose(draft("isolate", &[&format!("web{i}")], &[])).await.unwrap();
+        d.responder.break_glass(&id("carol"), &r.body.id, &r.digest, "it burns".into(), None, now()).unwrap();
+        broken.push(r.body.id);
+    }
+    let later = now() + SignedDuration::from_hours(25);
+    std::thread::scope(|s| {
+        s.spawn(|| other.responder.chase_reviews(later).unwrap());
+        s.spawn(|| {
+            for r in &broken {
+                d.responder.close_review(&id("bob"), r, true, "it was right".into(), now()).unwrap();
+            }
+        });
+    });
+    assert_eq!(d.responder.reviews(false).unwrap(), []);
+    for r in &broken {
+        let kinds = d.kinds(r);
+        assert_eq!(kinds.iter().filter(|k| *k == "glass.reviewed").count(), 1, "{kinds:?}");
+    }
+    d.verify();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_broke_the_glass_must_still_be_allowed_when_it_starts() {
     let dir = tempfile::tempdir().unwrap();

@@ -35,27 +35,8 @@ impl Sshd {
         if run(Command::new("id").arg("-un")).trim() == "root" {
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile none\nStrictModes no\nUsePAM no\n\
-             PasswordAuthentication no\nPermitRootLogin prohibit-password\nAuthorizedKeysFile {0}/authorized_keys\n",
-            d.display()
-        );
-        fs::write(d.join("sshd_config"), config).unwrap();
-        let server = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
-            .arg(d.join("sshd_config"))
-            .stderr(fs::File::create(d.join("sshd.log")).unwrap())
-            .spawn()
-            .unwrap();
-        let sshd = Self { port, server };
-        for _ in 0..100 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(sshd);
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("sshd does not listen: {}", fs::read_to_string(d.join("sshd.log")).unwrap());
+        let (server, port) = serve(d, "");
+        Some(Self { port, server })
     }
 
     /// Processes of the server that serve somebody, and theirs.
@@ -72,12 +53,49 @@ impl Sshd {
     }
 }
 
-/// Hosts web1 to web3 are that server; web4 is known by another key, web5 by none. `quiet` takes connections and says
+/// An sshd with the keys `host` and `authorized_keys` on a port of its own: one that somebody else took before it could
+/// is given up for another.
+pub fn serve(d: &Path, more: &str) -> (Child, u16) {
+    for _ in 0..20 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile none\nStrictModes no\nUsePAM no\n\
+             PasswordAuthentication no\nPermitRootLogin prohibit-password\nAuthorizedKeysFile {0}/authorized_keys\n\
+             MaxStartups 100\n{more}",
+            d.display()
+        );
+        fs::write(d.join("sshd_config"), config).unwrap();
+        let mut server = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-e", "-f"])
+            .arg(d.join("sshd_config"))
+            .stderr(fs::File::create(d.join("sshd.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        let said = || fs::read_to_string(d.join("sshd.log")).unwrap();
+        // Not that something listens there, but that it is this one.
+        while !said().contains(&format!("Server listening on 127.0.0.1 port {port}.")) {
+            if server.try_wait().unwrap().is_some() {
+                assert!(said().contains("in use"), "sshd does not run: {}", said());
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(150), "sshd does not listen: {}", said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if server.try_wait().unwrap().is_none() {
+            return (server, port);
+        }
+    }
+    panic!("no port is free: {}", fs::read_to_string(d.join("sshd.log")).unwrap());
+}
+
+/// Hosts web1 to web3, and far1 to far5, are that server; web4 is known by another key, web5 by none. `quiet` takes connections and says
 /// nothing.
 pub fn site(d: &Path, sshd: &Sshd, quiet: u16) -> Desk {
     let host = fs::read_to_string(d.join("host.pub")).unwrap();
     let other = keygen(d, "other", &["ed25519"]);
-    let known = ["web1", "web2", "web3", "quiet"].map(|n| format!("{n} {host}")).concat();
+    let far = ["far1", "far2", "far3", "far4", "far5"];
+    let known = ["web1", "web2", "web3", "quiet"].iter().chain(&far).map(|n| format!("{n} {host}")).collect::<String>();
     fs::write(d.join("known_hosts"), format!("{known}web4 {other}\n")).unwrap();
     let tool = |name: &str, text: &str| {
         use std::os::unix::fs::PermissionsExt as _;
@@ -93,7 +111,9 @@ pub fn site(d: &Path, sshd: &Sshd, quiet: u16) -> Desk {
     tool("hang", "echo begun; touch \"$(dirname \"$0\")/$1.begun\"; exec sleep 61");
     tool("late", "exit 255");
     tool("flood", "exec cat /dev/zero");
-    let hosts = ["web1", "web2", "web3", "web4", "web5"].map(|h| format!("\"{h}=127.0.0.1:{}\"", sshd.port)).join(", ");
+    let names = ["web1", "web2", "web3", "web4", "web5"];
+    let hosts = names.iter().chain(&far).map(|h| format!("\"{h}=127.0.0.1:{}\"", sshd.port));
+    let hosts = hosts.collect::<Vec<_>>().join(", ");
     let action = |name: &str, argv: &str, limit: u64| {
         format!(
             "[[actions]]\nname = \"{name}\"\ntitle = \"x\"\ntier = \"T1\"\ntargets = {{ is = {{ type = \"host\" }} }}\n\
@@ -109,13 +129,14 @@ pub fn site(d: &Path, sshd: &Sshd, quiet: u16) -> Desk {
         action(
             "show",
             "show\", \"{{target}}\", \"--\", \"{{param.a}}\", \"fixed $HOME 'x'\", \"{{ param.b }}\", \"{{request.id}}\"",
-            20,
+            100,
         ),
-        action("some", "some\", \"{{target}}\"", 20),
-        action("hang", "hang\", \"{{target}}\"", 3),
-        action("cut", "hang\", \"{{target}}\"", 60),
-        action("late", "late\"", 20),
-        action("flood", "flood\"", 60),
+        action("some", "some\", \"{{target}}\"", 100),
+        // Long enough to log in on a slow machine, and far shorter than it hangs.
+        action("hang", "hang\", \"{{target}}\"", 8),
+        action("cut", "hang\", \"{{target}}\"", 600),
+        action("late", "late\"", 100),
+        action("flood", "flood\"", 600),
     ];
     desk(d, &actions.join("\n"), "")
 }
@@ -196,7 +217,8 @@ async fn what_hangs_or_is_cut_off_is_not_known() {
     let r = d.approved(draft("hang", &["web1", "quiet"], &[])).await;
     let before = Instant::now();
     let done = d.execute(&r).await.unwrap();
-    assert!(before.elapsed() < Duration::from_secs(12), "{:?}", before.elapsed());
+    // The limit of each, side by side, and what a slow machine takes besides; it hangs for a minute.
+    assert!(before.elapsed() < Duration::from_secs(50), "{:?}", before.elapsed());
     let (hung, quiet) = (receipt(&done, "web1"), receipt(&done, "quiet"));
     assert_eq!((hung.state, quiet.state), (ReceiptState::Unknown, ReceiptState::Failed), "{done:?}");
     assert!(hung.detail.expose().contains("begun") && hung.detail.expose().contains("may go on"), "{hung:?}");
@@ -219,7 +241,7 @@ async fn what_hangs_or_is_cut_off_is_not_known() {
     let before = Instant::now();
     let done = running.await.unwrap().unwrap();
     println!("a silent peer was noticed after {:?}", before.elapsed());
-    assert!(before.elapsed() < Duration::from_secs(40));
+    assert!(before.elapsed() < Duration::from_secs(200), "its limit is ten minutes");
     let cut = receipt(&done, "web2");
     assert_eq!(cut.state, ReceiptState::Unknown, "{cut:?}");
     assert!(cut.detail.expose().contains("the connection was lost"), "{cut:?}");

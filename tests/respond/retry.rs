@@ -80,7 +80,7 @@ pub fn scripted_with(script: &[Do], text: &str) -> Scripted {
 fn action(port: u16, idempotent: bool) -> String {
     format!(
         "[[actions]]\nname = \"post\"\ntitle = \"x\"\ntier = \"T1\"\ntargets = {{ is = {{ type = \"ip\" }} }}\n\
-         [actions.executor]\nkind = \"http\"\nurl = \"http://127.0.0.1:{port}/hook\"\ntimeout_seconds = 2\n\
+         [actions.executor]\nkind = \"http\"\nurl = \"http://127.0.0.1:{port}/hook\"\ntimeout_seconds = 5\n\
          idempotent = {idempotent}\nsign = {{ secret = \"keyring:soar\" }}\n\
          [actions.executor.body]\naddress = \"{{{{target}}}}\"\nwhy = \"{{{{reason}}}}\"\n"
     )
@@ -124,7 +124,7 @@ async fn time_and_body_are_signed_as_another_program_signs_them() {
     let sent = s.got.lock().unwrap().clone();
     let (_, head, body) = &sent[0];
     let at: i64 = header(head, "x-watchfloor-timestamp").parse().unwrap();
-    assert!((now().as_second() - at).abs() < 30);
+    assert!((now().as_second() - at).abs() < 120);
     let signature = header(head, "x-watchfloor-signature");
     match openssl_hmac("s3cr3t-t0ken-0042", &format!("{at}.{body}")) {
         Some(hex) => assert_eq!(signature, format!("sha256={hex}")),

@@ -86,7 +86,7 @@ async fn aborted(cluster: &Cluster, desk: &Desk) {
     assert!(r["status"]["message"].as_str().unwrap().contains("RolloutAborted"), "{:#}", r["status"]);
     let start = Instant::now();
     while cluster.sizes().await != [0, 0, 20] {
-        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", cluster.sizes().await);
+        assert!(start.elapsed() < Duration::from_secs(150), "{:?}", cluster.sizes().await);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     refused(desk.execute(&promote).await, "when it was proposed");

@@ -92,16 +92,17 @@ impl Agent {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        for _ in 0..200 {
-            if socket.exists() {
-                break;
-            }
+        let agent = Self { socket, child };
+        let start = std::time::Instant::now();
+        // The socket is there a moment before it can be connected to.
+        while std::os::unix::net::UnixStream::connect(&agent.socket).is_err() {
+            assert!(start.elapsed() < std::time::Duration::from_secs(150), "no agent at {}", agent.socket.display());
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         for key in keys {
-            run(Command::new("ssh-add").arg("-q").arg(dir.join(key)).env("SSH_AUTH_SOCK", &socket));
+            run(Command::new("ssh-add").arg("-q").arg(dir.join(key)).env("SSH_AUTH_SOCK", &agent.socket));
         }
-        Self { socket, child }
+        agent
     }
 
     fn sign(&self, key: &str, namespace: &str, message: &[u8]) -> Result<String, String> {

@@ -25,9 +25,19 @@ impl Node {
         server::Node::start().map(Self)
     }
 
+    /// Documents that a search sees. An index that was opened a moment ago may not answer yet.
     async fn count(&self, index: &str) -> u64 {
-        self.must("POST", &format!("/{index}/_refresh"), json!({})).await;
-        self.must("GET", &format!("/{index}/_count"), json!({})).await["count"].as_u64().unwrap()
+        let start = std::time::Instant::now();
+        loop {
+            let (refreshed, _) = self.ask("POST", &format!("/{index}/_refresh"), json!({})).await;
+            let (status, said) = self.ask("GET", &format!("/{index}/_count"), json!({})).await;
+            let shards = &said["_shards"];
+            if refreshed == 200 && status == 200 && shards["successful"] == shards["total"] {
+                return said["count"].as_u64().unwrap();
+            }
+            assert!(start.elapsed() < std::time::Duration::from_secs(150), "{index}: {status} {said}");
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
     }
 
     async fn state(&self, index: &str) -> String {
@@ -53,7 +63,7 @@ impl Node {
                 "[[actions]]\nname = \"{name}\"\ntitle = \"{name}\"\ntier = \"{tier}\"\ntargets = {{ is = {{ type = \"index\" }} }}\n\
                  params = [{{ name = \"snapshot\", is = {{ type = \"index\" }} }}]\n\
                  executor = {{ kind = \"opensearch_snapshot\", verb = \"{verb}\", url = \"{}\", repository = \"nightly\", \
-                 username = \"admin\", password = \"env:OPENSEARCH\", ca = {:?}, timeout_seconds = 60 }}\n",
+                 username = \"admin\", password = \"env:OPENSEARCH\", ca = {:?}, timeout_seconds = 300 }}\n",
                 self.url, self.ca
             )
         };
@@ -101,6 +111,8 @@ async fn a_snapshot_is_taken_and_restored_and_what_was_open_stays_open_when_that
     assert_eq!(kept["snapshots"][0]["state"], "SUCCESS");
     refused(desk.propose(draft("take-snapshot", &both, &[("snapshot", "one")])).await, "already");
 
+    // Deleting by query sees what a search sees, which may not yet be all that was written.
+    assert_eq!((node.count("logs-a").await, node.count("logs-b").await), (50, 7));
     let gone = json!({ "query": { "range": { "n": { "gte": 10 } } } });
     node.must("POST", "/logs-a/_delete_by_query?refresh=true", gone).await;
     node.must("DELETE", "/logs-b", json!({})).await;

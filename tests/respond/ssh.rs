@@ -2,7 +2,6 @@
 //! sign`: each time the real program, and a real Ansible action that then runs.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 
 use super::ansible::ansible_desk;
@@ -50,30 +49,11 @@ impl Site {
         if user == "root" {
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile none\nStrictModes no\nUsePAM no\n\
-             PasswordAuthentication no\nPermitRootLogin prohibit-password\nAuthorizedKeysFile {0}/authorized_keys\n\
-             AllowAgentForwarding yes\n",
-            d.display()
-        );
-        fs::write(d.join("sshd_config"), config).unwrap();
-        let server = Command::new(SSHD)
-            .args(["-D", "-e", "-f"])
-            .arg(d.join("sshd_config"))
-            .stderr(fs::File::create(d.join("sshd.log")).unwrap())
-            .spawn()
-            .unwrap();
+        let (server, port) = super::remote::serve(d, "AllowAgentForwarding yes\n");
         let site = Self { dir, port, user, server };
         let known = fs::read_to_string(site.path("host.pub")).unwrap();
         fs::write(site.path("known_hosts"), format!("[127.0.0.1]:{port} {known}")).unwrap();
-        for _ in 0..100 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(site);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        panic!("sshd does not listen: {}", fs::read_to_string(site.path("sshd.log")).unwrap());
+        Some(site)
     }
 
     fn path(&self, name: &str) -> PathBuf {
