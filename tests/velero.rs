@@ -26,6 +26,9 @@ use watchfloor::respond::{Catalogue, Policy};
 #[path = "velero/snapshot.rs"]
 mod snapshot;
 
+/// Longest wait for anything; each ends as soon as it is so.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 const BIN: &str = env!("CARGO_BIN_EXE_watchfloor");
 
 fn script(dir: &Path, verb: &str) -> std::process::Output {
@@ -62,7 +65,7 @@ impl Cluster {
         let env = std::fs::read_to_string(dir.path().join("env")).unwrap();
         let get = |key: &str| env.lines().find_map(|l| l.strip_prefix(key)).unwrap().to_owned();
         let ca = reqwest::Certificate::from_pem(&std::fs::read(get("CA=")).unwrap()).unwrap();
-        let http = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().timeout(Duration::from_secs(20));
+        let http = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().timeout(Duration::from_secs(60));
         Some(Self { url: get("URL="), http: http.build().unwrap(), dir })
     }
 
@@ -185,7 +188,7 @@ name = "monthly"
 asset = "shop objects"
 objects = "configmaps>=2, deployments>=1"
 probe = "{probe}"
-limit = "2m"
+limit = "10m"
 [[drills]]
 name = "greedy"
 asset = "shop objects"
@@ -360,7 +363,7 @@ async fn drilled(cluster: &Cluster, people: &People) {
 
     let a = people.asset().await;
     assert_eq!((a.grade, a.newest_good.as_deref(), a.rto), (Grade::A, Some("two"), Tri::Pass), "{a:#?}");
-    assert!(a.rto_actual_seconds.is_some_and(|s| s > 0.5 && s < 120.0) && !a.drill_stale, "{a:#?}");
+    assert!(a.rto_actual_seconds.is_some_and(|s| s > 0.0 && s < 600.0) && !a.drill_stale, "{a:#?}");
     let report = people.bob.drill_report("monthly").unwrap().unwrap();
     assert_eq!((report.outcome, report.cleaned, report.within_objective), (Tri::Pass, Tri::Pass, Tri::Pass));
     assert_eq!((report.backup.as_str(), report.assets[0].as_str()), ("two", "shop objects"));
@@ -374,7 +377,7 @@ async fn drilled(cluster: &Cluster, people: &People) {
     let live = people.bob.start_live(None).unwrap();
     let start = Instant::now();
     while people.bob.platform().assets.first().is_none_or(|a| a.grade != Grade::A) {
-        assert!(start.elapsed() < Duration::from_secs(30), "{:#?}", people.bob.platform().sources);
+        assert!(start.elapsed() < PATIENCE, "{:#?}", people.bob.platform().sources);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::task::spawn_blocking(move || drop(live)).await.unwrap();
@@ -437,7 +440,7 @@ async fn a_drill_that_was_killed(cluster: &Cluster, people: &People) {
         if now.receipts.iter().any(|r| r.detail.expose().contains("restore ok")) {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(60) && !now.state.is_final(), "{now:#?}");
+        assert!(start.elapsed() < PATIENCE && !now.state.is_final(), "{now:#?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     child.kill().unwrap();
@@ -469,7 +472,7 @@ async fn the_store_is_killed(cluster: &Cluster, people: &People) {
             no_good_one(&a, "without its store");
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "{a:#?}");
+        assert!(start.elapsed() < PATIENCE, "{a:#?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let a = people.asset().await;
@@ -500,11 +503,13 @@ async fn the_store_comes_back_empty(cluster: &Cluster, people: &People) {
         let (_, location) =
             cluster.ask("GET", "/apis/velero.io/v1/namespaces/velero/backupstoragelocations/default", None).await;
         let objects = cluster.names("/apis/velero.io/v1/namespaces/velero/backups").await;
-        believed |= location["status"]["phase"] == "Available" && objects.contains(&"two".into());
-        if !objects.contains(&"two".into()) {
+        // Velero drops them one by one, in no order.
+        let left = objects.iter().any(|o| o == "one" || o == "two");
+        believed |= location["status"]["phase"] == "Available" && left;
+        if !left {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(150), "{a:#?}");
+        assert!(start.elapsed() < PATIENCE, "{a:#?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     println!("Velero believed in what was not there any more: {believed}");

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use watchfloor::config::settings::KubernetesSettings;
 use watchfloor::operate::cluster::{As, connect};
 
+/// Longest wait for anything the cluster does; each ends as soon as it is so.
+pub const PATIENCE: Duration = Duration::from_secs(150);
+
 pub fn script(args: &[&str]) -> std::process::Output {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/kubernetes.sh");
     let mut bash = Command::new("bash");
@@ -58,6 +61,26 @@ impl Cluster {
         self.api("argoproj.io", "v1alpha1", "Rollout", "rollouts")
     }
 
+    /// Waits until its controller has taken it back. An abort that comes between the controller's reading and its writing
+    /// is there and is overlooked until something lets it look again.
+    pub async fn until_aborted(&self) -> Value {
+        let (mut poked, mut n) = (Instant::now(), 0);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let r = self.rollout().await;
+            if r["status"]["phase"] == "Degraded" {
+                return r;
+            }
+            assert!(Instant::now() < end, "never degraded: {:#}", r["status"]);
+            if r["status"]["abort"] == true && poked.elapsed() > Duration::from_secs(10) {
+                (poked, n) = (Instant::now(), n + 1);
+                let again = json!({ "metadata": { "annotations": { "test/look-again": n.to_string() } } });
+                self.rollouts().patch("web", &PatchParams::default(), &Patch::Merge(again)).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     pub async fn rollout(&self) -> Value {
         serde_json::to_value(self.rollouts().get("web").await.unwrap()).unwrap()
     }
@@ -70,7 +93,7 @@ impl Cluster {
             if so(&r) {
                 return r;
             }
-            assert!(start.elapsed() < Duration::from_secs(60), "never {what}: {:#}", r["status"]);
+            assert!(start.elapsed() < PATIENCE, "never {what}: {:#}", r["status"]);
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

@@ -34,6 +34,18 @@ impl Prometheus {
         Self::start(dir)
     }
 
+    /// Whether a query finds anything now.
+    pub fn finds(&self, query: &str) -> bool {
+        let out = Command::new("curl")
+            .args(["-sf", "--max-time", "30", "--data-urlencode"])
+            .arg(format!("query={query}"))
+            .arg(format!("{}/api/v1/query", self.url))
+            .output()
+            .unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+        answer["data"]["result"].as_array().is_some_and(|r| !r.is_empty())
+    }
+
     fn start(dir: tempfile::TempDir) -> Option<Self> {
         let out = script("start", dir.path());
         if out.status.code() == Some(77) {

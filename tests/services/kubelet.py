@@ -5,6 +5,7 @@ Makes three nodes in three zones, binds each pod to one, says that it runs and i
 deleted. A pod whose image holds the word `broken` never becomes ready. Real controllers see real pods in all else.
 """
 import datetime
+import http.client
 import json
 import ssl
 import sys
@@ -87,7 +88,8 @@ def main():
                 nodes()
                 known = True
             turn = step(turn)
-        except OSError as e:
+        # Also an answer that breaks off when the server is killed.
+        except (OSError, http.client.HTTPException, ValueError) as e:
             print(now(), e, file=sys.stderr, flush=True)
         time.sleep(0.3)
 

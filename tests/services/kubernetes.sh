@@ -34,7 +34,12 @@ binaries() {
 port() { # dir name
   local p
   p=$(sed -n "s/^$2=//p" "$1/ports" 2> /dev/null || true)
-  [ -n "$p" ] || { p=$(free_port); printf '%s=%s\n' "$2" "$p" >> "$1/ports"; }
+  # One that was chosen for another name is not taken yet, and looks free.
+  while [ -z "$p" ]; do
+    p=$(free_port)
+    ! grep -q "=$p\$" "$1/ports" 2> /dev/null || p=
+  done
+  grep -q "^$2=" "$1/ports" 2> /dev/null || printf '%s=%s\n' "$2" "$p" >> "$1/ports"
   printf '%s' "$p"
 }
 
@@ -85,12 +90,16 @@ current-context: test
 YAML
 }
 
-curl_api() { curl -sf --max-time 10 --cacert "$1/certs/ca.pem" -H "Authorization: Bearer admin-token" "${@:3}" "https://127.0.0.1:$(port "$1" api)$2"; }
+curl_api() { curl -sf --max-time 30 --cacert "$1/certs/ca.pem" -H "Authorization: Bearer admin-token" "${@:3}" "https://127.0.0.1:$(port "$1" api)$2"; }
 
 # Creates or replaces one object given as JSON.
 apply() { # dir collection-path name json
-  curl_api "$1" "$2/$3?fieldManager=test&force=true" -X PATCH -H 'Content-Type: application/apply-patch+yaml' -d "$4" > /dev/null ||
-    { say "cannot apply $2/$3"; exit 1; }
+  local until=$((SECONDS + 60))
+  # A server that is new turns some away for a moment.
+  until curl_api "$1" "$2/$3?fieldManager=test&force=true" -X PATCH -H 'Content-Type: application/apply-patch+yaml' -d "$4" > /dev/null; do
+    [ $SECONDS -lt $until ] || { say "cannot apply $2/$3"; exit 1; }
+    sleep 0.5
+  done
 }
 
 rbac() { # dir
@@ -110,7 +119,7 @@ namespace() { apply "$1" /api/v1/namespaces "$2" "{\"apiVersion\":\"v1\",\"kind\
 # CRDs are created, never changed. Answers may be large: they are left in a file.
 crd() { # dir file type
   local code
-  code=$(curl -s --max-time 20 --cacert "$1/certs/ca.pem" -H "Authorization: Bearer admin-token" -H "Content-Type: application/$3" \
+  code=$(curl -s --max-time 60 --cacert "$1/certs/ca.pem" -H "Authorization: Bearer admin-token" -H "Content-Type: application/$3" \
     --data-binary "@$2" -o "$1/crd-answer" -w '%{http_code}' \
     "https://127.0.0.1:$(port "$1" api)/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
   case $code in
@@ -144,7 +153,7 @@ api_start() { # dir
     --service-account-signing-key-file="$dir/certs/sa.key" --service-account-issuer=https://kubernetes.default.svc \
     --service-cluster-ip-range=10.0.0.0/24 --allow-privileged=true --disable-admission-plugins=ServiceAccount \
     --endpoint-reconciler-type=none --shutdown-delay-duration=0s
-  wait_for "$dir" apiserver 60 curl_api "$dir" /readyz
+  wait_for "$dir" apiserver 180 curl_api "$dir" /readyz
   write_env "$dir"
 }
 
@@ -168,7 +177,7 @@ start() { # dir
   fi
   run "$dir" etcd etcd --data-dir "$dir/etcd" --listen-client-urls "$etcd" --advertise-client-urls "$etcd" --listen-peer-urls "$peer" \
     --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" --unsafe-no-fsync
-  wait_for "$dir" etcd 20 curl -sf --max-time 2 "$etcd/health"
+  wait_for "$dir" etcd 120 curl -sf --max-time 2 "$etcd/health"
   api_start "$dir"
   rbac "$dir"
   namespace "$dir" default
@@ -186,14 +195,14 @@ argo() { # dir namespace
   local file
   for file in "$bin"/crds/argo/*.yaml; do crd "$dir" "$file" yaml; done
   namespace "$dir" "$namespace"
-  wait_for "$dir" apiserver 20 curl_api "$dir" "/apis/argoproj.io/v1alpha1/namespaces/$namespace/rollouts"
+  wait_for "$dir" apiserver 120 curl_api "$dir" "/apis/argoproj.io/v1alpha1/namespaces/$namespace/rollouts"
   run "$dir" controllers "$bin/kube-controller-manager" --kubeconfig "$dir/admin.kubeconfig" --leader-elect=false \
     --controllers=deployment-controller,replicaset-controller,garbage-collector-controller,namespace-controller \
     --secure-port=0 --kube-api-qps=200 --kube-api-burst=400
   run "$dir" kubelet python3 "$HERE/kubelet.py" "https://127.0.0.1:$(port "$dir" api)" admin-token "$dir/certs/ca.pem"
   run "$dir" argo "$bin/rollouts-controller" --kubeconfig "$dir/admin.kubeconfig" --namespace "$namespace" --namespaced \
     --leader-elect=false --metricsport "$(port "$dir" argo-metrics)" --healthzPort "$(port "$dir" argo-health)"
-  wait_for "$dir" argo 30 curl -sf --max-time 2 "http://127.0.0.1:$(port "$dir" argo-health)/healthz"
+  wait_for "$dir" argo 120 curl -sf --max-time 2 "http://127.0.0.1:$(port "$dir" argo-health)/healthz"
   for name in controllers kubelet; do alive "$name" "$dir/pids/$name" "$dir/$name.log"; done
   write_env "$dir"
 }
@@ -210,8 +219,8 @@ s3_start() { # dir
   local dir=$1 s3
   s3=http://127.0.0.1:$(port "$dir" s3)
   run "$dir" s3 "$(moto)" -H 127.0.0.1 -p "$(port "$dir" s3)"
-  wait_for "$dir" s3 30 curl -sf --max-time 2 "$s3/moto-api/"
-  curl -sf --max-time 10 -X PUT "$s3/$BUCKET" > /dev/null
+  wait_for "$dir" s3 120 curl -sf --max-time 2 "$s3/moto-api/"
+  curl -sf --max-time 60 -X PUT "$s3/$BUCKET" > /dev/null
   write_env "$dir"
 }
 
@@ -230,7 +239,7 @@ for i, crd in enumerate(json.load(sys.stdin)["items"]): json.dump(crd, open(f"{s
   s3_start "$dir"
   s3=http://127.0.0.1:$(port "$dir" s3)
   printf '[default]\naws_access_key_id=test\naws_secret_access_key=test\n' > "$dir/s3-credentials"
-  wait_for "$dir" apiserver 20 curl_api "$dir" /apis/velero.io/v1/namespaces/velero/backupstoragelocations
+  wait_for "$dir" apiserver 120 curl_api "$dir" /apis/velero.io/v1/namespaces/velero/backupstoragelocations
   apply "$dir" /apis/velero.io/v1/namespaces/velero/backupstoragelocations default \
     "{\"apiVersion\":\"velero.io/v1\",\"kind\":\"BackupStorageLocation\",\"metadata\":{\"name\":\"default\",\"namespace\":\"velero\"},\"spec\":{\"default\":true,\"provider\":\"aws\",\"objectStorage\":{\"bucket\":\"$BUCKET\"},\"config\":{\"region\":\"us-east-1\",\"s3ForcePathStyle\":\"true\",\"s3Url\":\"$s3\"}}}"
   # A Restore looks for the Deployment of Velero itself.
@@ -242,7 +251,7 @@ for i, crd in enumerate(json.load(sys.stdin)["items"]): json.dump(crd, open(f"{s
   # Namespaces that are deleted go only with their controller.
   [ -e "$dir/pids/controllers" ] || run "$dir" controllers "$bin/kube-controller-manager" --kubeconfig "$dir/admin.kubeconfig" \
     --leader-elect=false --controllers=namespace-controller,garbage-collector-controller --secure-port=0 --kube-api-qps=200 --kube-api-burst=400
-  wait_for "$dir" velero 60 available "$dir"
+  wait_for "$dir" velero 180 available "$dir"
   write_env "$dir"
 }
 
@@ -250,8 +259,8 @@ available() { curl_api "$1" /apis/velero.io/v1/namespaces/velero/backupstoragelo
 
 compact() { # dir
   local etcd=http://127.0.0.1:$(port "$1" etcd) revision
-  revision=$(curl -sf --max-time 5 "$etcd/v3/kv/range" -d '{"key":"AA==","count_only":true}' | python3 -c 'import json,sys; print(json.load(sys.stdin)["header"]["revision"])')
-  curl -sf --max-time 10 "$etcd/v3/kv/compaction" -d "{\"revision\":\"$revision\",\"physical\":true}" > /dev/null
+  revision=$(curl -sf --max-time 30 "$etcd/v3/kv/range" -d '{"key":"AA==","count_only":true}' | python3 -c 'import json,sys; print(json.load(sys.stdin)["header"]["revision"])')
+  curl -sf --max-time 60 "$etcd/v3/kv/compaction" -d "{\"revision\":\"$revision\",\"physical\":true}" > /dev/null
 }
 
 stop() { # dir

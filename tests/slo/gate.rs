@@ -22,7 +22,7 @@ const SERVICES: [(&str, f64); 3] = [("calm", 0.002), ("worn", 0.008), ("over", 0
 
 /// A day of each, into the next minutes; a metric of `gone` never was. And a histogram.
 fn metrics() -> String {
-    let end = this_minute() + 600;
+    let end = this_minute() + 1_800;
     let mut text = String::from("# TYPE http_requests counter\n");
     for (service, share) in SERVICES {
         for (code, per_minute) in [("200", 1_000.0 * (1.0 - share)), ("503", 1_000.0 * share)] {

@@ -113,9 +113,7 @@ fn the_desk_measures_itself() {
     done(&["alert", "close", &ids[1], "--disposition", "TP", "--reason", "real"]);
     // Whole minutes are judged: what happens in this one counts with the next.
     let next = (jiff::Timestamp::now().as_second() / 60 + 1) * 60;
-    while jiff::Timestamp::now().as_second() < next {
-        std::thread::sleep(std::time::Duration::from_millis(500));
-    }
+    super::wait_until(next);
     let counted = |name: &str| {
         let s = status(name);
         (s["good"].as_f64().unwrap(), s["total"].as_f64().unwrap(), s["state"].as_str().unwrap().to_owned())
