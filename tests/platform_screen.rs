@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, healthy, paused_at};
+use cluster::{Cluster, PATIENCE, healthy, paused_at};
 use common::{BIN, Term, check_grammar, code_on};
 
 /// Somebody else than who runs the tests.
@@ -56,7 +56,10 @@ impl Floor {
     }
 
     fn policy(&self, text: &str) {
-        std::fs::write(self.dir.path().join("policy.toml"), text).unwrap();
+        // In one piece: both consoles may read it at any time.
+        let part = self.dir.path().join("policy.part");
+        std::fs::write(&part, text).unwrap();
+        std::fs::rename(part, self.dir.path().join("policy.toml")).unwrap();
     }
 
     fn args(&self) -> Vec<String> {
@@ -92,16 +95,16 @@ fn another_person_can_be_played() -> bool {
     ok
 }
 
-/// A lone escape, which must not begin an escape sequence.
-fn escape(term: &mut Term) {
-    std::thread::sleep(Duration::from_millis(150));
+/// Leaves what shows this. The next key is pressed when it is gone: right behind an escape it would be another key.
+fn leave(term: &mut Term, what: &str) {
+    shows(term, what, |s| s.contains(what));
     term.send("\u{1b}");
-    std::thread::sleep(Duration::from_millis(250));
+    shows(term, &format!("end of {what}"), |s| !s.contains(what));
 }
 
 /// Waits as long as the cluster may need; the terminal's own patience is for what the console does alone.
 fn shows(term: &Term, what: &str, ok: impl Fn(&str) -> bool) -> String {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
         let screen = term.screen();
         if ok(&screen) {
@@ -137,7 +140,7 @@ fn propose(t: &mut Term, words: &str) {
     t.press("error ratio looked at");
     t.send("\r");
     t.wait_for("WAITING");
-    escape(t);
+    leave(t, "WAITING");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,15 +160,15 @@ async fn a_canary_is_led_and_another_aborted_from_the_keyboard() {
     shows(&ana, "the canary", |s| line(s).contains("healthy"));
     ana.send("p");
     ana.wait_for("not now: ");
-    escape(&mut ana);
+    leave(&mut ana, "not now: ");
 
     cluster.image("web:2").await;
     for (n, (now, next, step)) in
         [(5, "promote, on to 25 %", 1), (25, "promote, on to 50 %", 3), (50, "on to 100 %", 5)].into_iter().enumerate()
     {
         for t in [&ana, &kim] {
-            shows(t, "its weight", |s| line(s).contains("paused"));
-            shows(t, "its weight", |s| line(s).contains(&format!("{now} / {now} %")));
+            let weight = format!("{now} / {now} %");
+            shows(t, "its pause at the weight", |s| line(s).contains("paused") && line(s).contains(&weight));
         }
         if n == 0 {
             floor.policy("[[budget]]\nactions = [\"rollout-promote\"]\n");
@@ -184,7 +187,7 @@ async fn a_canary_is_led_and_another_aborted_from_the_keyboard() {
         kim.wait_for("RUN NOW?");
         sign(&mut kim);
         kim.wait("done", |s| s.contains("REQUEST") && s.contains("done"));
-        escape(&mut kim);
+        leave(&mut kim, "REQUEST");
         if n == 0 {
             floor.policy("");
         }
@@ -227,6 +230,7 @@ async fn aborted(cluster: &Cluster, ana: &mut Term, kim: &mut Term) {
     ana.send("a");
     let screen = ana.wait_for("WAITING");
     assert!(screen.contains(r#"{"status":{"abort":true}}"#), "the exact patch: {screen}");
+    leave(ana, "WAITING");
     shows(kim, "the request", |s| s.contains("rollout-abort  pending"));
     kim.send("r");
     kim.wait_for(" to sign");
@@ -235,15 +239,14 @@ async fn aborted(cluster: &Cluster, ana: &mut Term, kim: &mut Term) {
     kim.send("x");
     kim.wait_for(" to run");
     kim.send("y");
-    let r = cluster.until("degraded", |r| r["status"]["phase"] == "Degraded").await;
+    let r = cluster.until_aborted().await;
     assert!(r["status"]["message"].as_str().unwrap().contains("RolloutAborted"), "{:#}", r["status"]);
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + PATIENCE;
     while cluster.sizes().await != [0, 0, 20] {
         assert!(Instant::now() < until, "{:?}", cluster.sizes().await);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    escape(ana);
-    escape(kim);
+    leave(kim, "REQUEST");
     shows(ana, "the failure", |s| s.contains("rollout FAILED") && line(s).contains("0 /"));
     kim.send("\r");
     shows(kim, "the failure", |s| s.contains("degraded") && s.contains("ABORTED") && s.contains("RolloutAborted"));
