@@ -332,7 +332,9 @@ fn with_agreement(address: &str) -> Place {
 
 #[test]
 fn services_are_probed_and_reported() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // On an address of its own, where there is one: when it is closed nobody else gets its port.
+    let bind = std::net::TcpListener::bind;
+    let listener = bind("127.0.0.77:0").or_else(|_| bind("127.0.0.1:0")).unwrap();
     let place = with_agreement(&listener.local_addr().unwrap().to_string());
     place.run(&["sla", "probe"]).is(DONE, "up");
     let told = place.run(&["sla", "probe", "--json"]).is(DONE, "").one();
@@ -357,7 +359,7 @@ fn services_are_probed_and_reported() {
     has(&page, &["title", "at", "now", "services"]);
     let html = place.run(&["status", "export", "--title", "A & B"]);
     html.is(DONE, "A &amp; B").is(DONE, "&lt;API&gt;");
-    assert!(!html.out.contains("127.0.0.1"), "an address is nobody's business");
+    assert!(!html.out.contains("127.0.0."), "an address is nobody's business");
     Place::new("").run(&["status", "export"]).is(USAGE, "sla.toml");
 }
 
