@@ -84,7 +84,7 @@ impl Node {
             username: Some("admin".into()),
             password: Some("admin".into()),
             ca: Some(node.ca.clone()),
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(120),
         };
         Some(Self { node, repository })
     }
