@@ -14,38 +14,24 @@ mod common;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
-use std::time::Instant;
 
 use common::BIN;
+use common::PATIENCE;
 use common::Term;
 use common::as_person;
 use common::check_grammar;
-use common::code_on;
 use common::demo_desk;
+use common::filter;
 use common::json;
 use common::open_demo;
 use common::run;
+use common::type_code;
 use watchfloor::text::hostile;
 
 const SIZE: (u16, u16) = (100, 30);
 
-/// What one console shows of another's work: a second is the promise, a busy machine is given three.
-fn soon(console: &Term, what: &str, wanted: impl Fn(&str) -> bool) {
-    let began = Instant::now();
-    console.wait(what, wanted);
-    assert!(began.elapsed() < Duration::from_secs(3), "{what} took {:?}", began.elapsed());
-}
-
 fn alerts(data: &str, filter: &str) -> Vec<serde_json::Value> {
     json(data, &["alerts", "--filter", filter])
-}
-
-fn filter(console: &mut Term, query: &str) {
-    console.press("/\u{15}");
-    console.press(query);
-    console.press("\r");
-    console.wait_for(query);
-    console.settle();
 }
 
 #[test]
@@ -80,14 +66,14 @@ fn a_shift() {
     alice.press("ftest of the sensor\u{13}");
     alice.wait_for("closed as false positive");
     assert_eq!(alerts(data, "status:closed disp:fp owner:alice").len(), 2, "both were closed in one act");
-    soon(&bob, "two fewer open alerts", |t| t.contains(&format!("Queue {}", open - 2)));
+    bob.wait("two fewer open alerts", |t| t.contains(&format!("Queue {}", open - 2)));
     alice.press("u");
     alice.wait_for("taken back");
     assert_eq!(alerts(data, "status:closed disp:fp owner:alice").len(), 0);
-    soon(&bob, "the alerts again", |t| t.contains(&format!("Queue {open}")));
+    bob.wait("the alerts again", |t| t.contains(&format!("Queue {open}")));
 
     let request = propose(&mut alice, data);
-    soon(&bob, "the request", |t| t.contains("Appr 1"));
+    bob.wait("the request", |t| t.contains("Appr 1"));
 
     // The requester cannot approve, whichever way.
     let digest = json(data, &["actions", "--requests", "pending"])[0]["digest"].as_str().unwrap().to_owned();
@@ -95,23 +81,25 @@ fn a_shift() {
     assert_eq!(status, Some(4), "{said}");
 
     // At the same terminal another person approves with the code, runs it, and sees a receipt for each target.
-    std::thread::sleep(Duration::from_millis(900));
+    // Her own request takes no key for a moment after it came up, which was before these commands.
+    std::thread::sleep(Duration::from_millis(500));
     alice.press("@");
     alice.wait_for("Act as");
     alice.press("bob\r");
     alice.wait_for("you are Bob Kessler");
-    alice.press("\u{1b}");
-    std::thread::sleep(Duration::from_millis(200));
-    alice.press("3\r");
+    // Back from the filter, which is the last there is to go back from.
+    alice.escape("the whole queue", |t| !t.contains("host:fin-ws-014*") && t.contains('\u{25b8}'));
+    alice.press("3");
+    alice.wait("the list", |t| t.contains(" NEXT") && t.contains("isolate-host") && t.contains('\u{25b8}'));
+    alice.press("\r");
     alice.wait_for("to sign");
     type_code(&mut alice);
     alice.wait_for("runs it, once");
-    alice.press("\u{1b}");
-    std::thread::sleep(Duration::from_millis(200));
-    alice.press("3x");
+    alice.escape("the list", |t| t.contains(" NEXT") && t.contains("approved"));
+    alice.press("x");
     alice.wait_for("to run");
     type_code(&mut alice);
-    alice.wait_for("RECEIPTS");
+    alice.wait("the receipts", |t| t.contains("RECEIPTS") && t.contains("it is done"));
     let done = &json(data, &["actions", "--requests", "done"])[0];
     assert_eq!(done["body"]["requester"], "alice");
     assert_eq!(done["approvals"][0]["by"], "bob");
@@ -120,7 +108,7 @@ fn a_shift() {
 
     run(&["--data-dir", data, "audit", "verify"]);
     alice.press("\u{11}");
-    assert!(alice.ends(Duration::from_secs(5)).success());
+    assert!(alice.ends(PATIENCE).success());
 }
 
 #[test]
@@ -146,7 +134,9 @@ fn an_edited_request_is_void() {
 
 /// Proposes to isolate the host of the first alert. Gives the request's id.
 fn propose(alice: &mut Term, data: &str) -> String {
-    alice.press("gp");
+    alice.press("g");
+    alice.wait("the first alert", |t| t.contains("following") && t.contains('\u{25b8}'));
+    alice.press("p");
     alice.wait_for("isolate-host");
     alice.press("isolate\r");
     alice.wait_for("the approver reads it");
@@ -156,13 +146,6 @@ fn propose(alice: &mut Term, data: &str) -> String {
     assert_eq!(pending.len(), 1);
     assert_eq!(pending[0]["preview"][0]["would_change"], 1, "the dry run says what would change");
     pending[0]["body"]["id"].as_str().unwrap().to_owned()
-}
-
-/// A decision that has just opened takes no keys for a moment; then the three characters it shows.
-fn type_code(console: &mut Term) {
-    std::thread::sleep(Duration::from_millis(900));
-    let code = code_on(&console.screen());
-    console.press(&code);
 }
 
 /// Every payload of the hostile corpus in every field of records of five formats, looked at in the list, the detail,
@@ -193,11 +176,12 @@ fn hostile_records_drive_nothing() {
     for n in 0..all.min(300) {
         console.press("j");
         if n % 7 == 0 {
-            console.press("\rrjh");
-            console.press("\u{1b}");
-            std::thread::sleep(Duration::from_millis(120));
-            console.press("\u{1b}");
-            std::thread::sleep(Duration::from_millis(120));
+            for (keys, shown) in [("\r", "Queue > alert"), ("r", " > raw "), ("jh", " > hex ")] {
+                console.press(keys);
+                console.wait_for(shown);
+            }
+            console.escape("the alert", |t| !t.contains(" > hex "));
+            console.escape("the list", |t| !t.contains("Queue > "));
         }
     }
     console.settle();

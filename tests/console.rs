@@ -15,8 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{BIN, Term, check_grammar, code_on, demo_desk, json, open_demo, run};
-use portable_pty::PtySize;
+use common::{BIN, PATIENCE, Term, check_grammar, demo_desk, filter, json, open_demo, run, type_code};
 
 const HOSTILE: &str = "evil \\u001b]52;c;ZXZpbA==\\u0007 \\u202egnp.exe \\u009b2J \\u200b end";
 
@@ -55,8 +54,7 @@ fn only_our_own_escape_sequences_and_silence_when_idle() {
     let dir = tempfile::tempdir().unwrap();
     let mut t = open_quiet(dir.path(), (120, 30));
     t.send("j");
-    let screen = t.wait_for("<U+202E>");
-    assert!(screen.contains("LIVE"), "{screen}");
+    t.wait("the hostile alert, live", |s| s.contains("<U+202E>") && s.contains("LIVE"));
     for keys in [
         "j", "j", "\r", "r", "h", "\u{1b}", "]", "]", "\u{1b}", "?", "\u{1b}", ":", "\u{1b}", "6", "8", "1", "f",
         "\u{1b}",
@@ -64,15 +62,18 @@ fn only_our_own_escape_sequences_and_silence_when_idle() {
         t.send(keys);
         std::thread::sleep(Duration::from_millis(60));
     }
-    t.settle();
-    let before = t.bytes();
-    check_grammar(&before).unwrap();
-    std::thread::sleep(Duration::from_secs(5));
-    assert_eq!(t.bytes().len(), before.len(), "nothing happens: nothing is written");
+    // What the last keys asked for may take its time; after that nothing happens, and nothing is written.
+    let until = Instant::now() + PATIENCE;
+    let mut written = usize::MAX;
+    while t.bytes().len() != written {
+        assert!(Instant::now() < until, "it writes again and again:\n{}", t.screen());
+        written = t.bytes().len();
+        std::thread::sleep(Duration::from_secs(5));
+    }
+    check_grammar(&t.bytes()).unwrap();
     t.send("\u{11}");
-    assert!(t.ends(Duration::from_secs(5)).success());
-    std::thread::sleep(Duration::from_millis(100));
-    let all = t.bytes();
+    assert!(t.ends(PATIENCE).success());
+    let all = t.last_bytes();
     check_grammar(&all).unwrap();
     let tail = String::from_utf8_lossy(&all[all.len().saturating_sub(80)..]).into_owned();
     for must in ["\u{1b}[?1049l", "\u{1b}[?2004l", "\u{1b}[?25h"] {
@@ -87,11 +88,9 @@ fn a_resize_is_followed_and_a_tiny_screen_says_so() {
     for (size, words) in
         [((140, 40), "FACTS as the source gave them"), ((50, 10), "at least 60x15"), ((80, 24), "ALERT")]
     {
-        // What was written for the old size must not be read as the new one's, and the new one's must not be lost.
+        // What was written for the old size must not be read as the new one's.
         t.settle();
-        t.bytes.lock().unwrap().clear();
-        t.size = size;
-        t.master.resize(PtySize { cols: size.0, rows: size.1, pixel_width: 0, pixel_height: 0 }).unwrap();
+        t.resize(size);
         t.wait_for(words);
     }
 }
@@ -105,9 +104,8 @@ fn hangup_and_terminate_give_the_terminal_back() {
         let mut t = Term::start(BIN, &args, (80, 24));
         t.wait_for("third of three");
         t.signal(name);
-        t.ends(Duration::from_secs(4));
-        std::thread::sleep(Duration::from_millis(100));
-        let all = t.bytes();
+        t.ends(PATIENCE);
+        let all = t.last_bytes();
         assert!(all.windows(8).any(|w| w == b"\x1b[?1049l"), "SIG{name}: the terminal was not given back");
     }
 }
@@ -142,7 +140,7 @@ fn a_terminal_that_vanishes_ends_it() {
         .spawn()
         .unwrap();
     let word = dir.path().display().to_string();
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
     while consoles(&word).is_empty() {
         assert!(Instant::now() < until, "it did not start");
         std::thread::sleep(Duration::from_millis(50));
@@ -151,7 +149,7 @@ fn a_terminal_that_vanishes_ends_it() {
     assert_eq!(consoles(&word).len(), 1, "it ended by itself");
     owner.kill().unwrap();
     owner.wait().unwrap();
-    let until = Instant::now() + Duration::from_secs(6);
+    let until = Instant::now() + PATIENCE;
     while !consoles(&word).is_empty() {
         assert!(Instant::now() < until, "it outlives its terminal");
         std::thread::sleep(Duration::from_millis(50));
@@ -185,9 +183,7 @@ fn two_people_propose_approve_and_run_an_action() {
     let dir = tempfile::tempdir().unwrap();
     let data = demo_desk(dir.path());
     let mut t = open_demo(&data, "alice", (120, 40));
-    t.send("/\u{15}host:fin-ws-014\r");
-    t.wait_for("host:fin-ws-014");
-    t.settle();
+    filter(&mut t, "host:fin-ws-014");
     t.send("p");
     t.wait_for("Propose for");
     t.send("isolate\r");
@@ -202,7 +198,7 @@ fn two_people_propose_approve_and_run_an_action() {
     // Bob, on his own console, types the code that is shown.
     let mut bob = open_demo(&data, "bob", (120, 40));
     bob.send("3");
-    bob.wait_for("isolate-host");
+    bob.wait("the list", |s| s.contains("isolate-host") && s.contains('\u{25b8}'));
     bob.send("\r");
     bob.wait_for("to sign");
     // Once keys count.
@@ -210,26 +206,22 @@ fn two_people_propose_approve_and_run_an_action() {
     bob.send("\r\r");
     bob.settle();
     assert!(bob.screen().contains("to sign"), "enter does not sign");
-    type_code(&mut bob);
-    bob.wait_for("runs it, once");
-    bob.send("\u{1b}");
-    bob.wait_for("NEXT");
-    bob.send("x");
-    bob.wait_for("to run");
-    type_code(&mut bob);
-    let screen = bob.wait_for("RECEIPTS");
-    assert!(screen.contains("done") && screen.contains("changed=1"), "{screen}");
+    sign_and_run(&mut bob);
+    let screen = bob.screen();
+    assert!(screen.contains("changed=1"), "{screen}");
     // Alice's screen followed.
     t.wait_for("RECEIPTS");
 }
 
-/// Types the code that is shown, once keys count.
-fn type_code(t: &mut Term) {
-    std::thread::sleep(Duration::from_millis(900));
-    for c in code_on(&t.screen()).chars() {
-        t.send(&c.to_string());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+/// By the codes that are shown: approves the request in front, and runs it from the list.
+fn sign_and_run(t: &mut Term) {
+    type_code(t);
+    t.wait_for("runs it, once");
+    t.escape("the list", |s| s.contains(" NEXT") && s.contains("approved"));
+    t.send("x");
+    t.wait_for("to run");
+    type_code(t);
+    t.wait("the receipts", |s| s.contains("RECEIPTS") && s.contains("it is done"));
 }
 
 #[test]
@@ -237,9 +229,7 @@ fn a_draft_is_kept_edited_submitted_approved_and_run_by_keys_alone() {
     let dir = tempfile::tempdir().unwrap();
     let data = demo_desk(dir.path());
     let mut alice = open_demo(&data, "alice", (80, 24));
-    alice.send("/\u{15}host:fin-ws-014\r");
-    alice.wait_for("host:fin-ws-014");
-    alice.settle();
+    filter(&mut alice, "host:fin-ws-014");
     alice.send("p");
     alice.wait_for("Propose for");
     alice.send("isolate\r");
@@ -255,7 +245,8 @@ fn a_draft_is_kept_edited_submitted_approved_and_run_by_keys_alone() {
     bob.send("3");
     bob.wait_for("no requests");
     alice.send("3");
-    alice.wait_for("s submits");
+    // The notice before said so too.
+    alice.wait("the draft", |s| s.lines().any(|l| l.starts_with('\u{25b8}') && l.contains("s submits")));
     // Without a reason it is refused, and stays.
     alice.send("s");
     alice.wait_for("a reason is needed");
@@ -271,17 +262,10 @@ fn a_draft_is_kept_edited_submitted_approved_and_run_by_keys_alone() {
     alice.send("s");
     alice.wait_for("somebody else must approve");
 
-    bob.wait_for("isolate-host");
+    bob.wait("the list", |s| s.contains("isolate-host") && s.contains('\u{25b8}'));
     bob.send("\r");
     bob.wait_for("to sign");
-    type_code(&mut bob);
-    bob.wait_for("runs it, once");
-    bob.send("\u{1b}");
-    bob.wait_for("NEXT");
-    bob.send("x");
-    bob.wait_for("to run");
-    type_code(&mut bob);
-    bob.wait_for("RECEIPTS");
+    sign_and_run(&mut bob);
     let done = &json(&data, &["actions", "--requests", "done"])[0];
     assert_eq!((&done["body"]["id"], &done["approvals"][0]["by"]), (&kept["body"]["id"], &"bob".into()));
     run(&["--data-dir", &data, "audit", "verify"]);

@@ -11,11 +11,6 @@ struct Newcomer {
 }
 
 impl Newcomer {
-    fn screen(&self) -> String {
-        self.term.settle();
-        self.term.screen()
-    }
-
     /// The key that the last line gives beside these words.
     fn footer_key(screen: &str, words: &str) -> Option<String> {
         let line = screen.lines().rfind(|l| !l.trim().is_empty())?;
@@ -35,10 +30,8 @@ impl Newcomer {
 
     /// By the last line of the screen.
     fn press(&mut self, words: &str) {
-        let screen = self.screen();
-        let key =
-            Self::footer_key(&screen, words).unwrap_or_else(|| panic!("nothing says how to {words:?}:\n{screen}"));
-        self.term.send(&Self::sent(&key));
+        let screen = self.term.wait(words, |s| Self::footer_key(s, words).is_some());
+        self.term.send(&Self::sent(&Self::footer_key(&screen, words).unwrap()));
     }
 
     /// By a sentence such as `b starts it`.
@@ -70,25 +63,30 @@ impl Newcomer {
     }
 
     /// Fills in the form in front: what is asked for with letters is answered by the first that fits.
-    fn fill(&mut self, answers: &[&str]) {
+    fn fill(&mut self, form: &str, answers: &[&str]) {
         for _ in 0..4 {
-            let screen = self.screen();
+            let screen = self.term.wait_for(form);
             // A choice that was not made: its letters stand before their words.
-            let open = screen.lines().find(|l| {
-                l.contains('\u{2502}')
-                    && answers.iter().any(|a| l.contains(&format!(" {a} ")))
-                    && !l.contains('\u{25cf}')
-            });
-            let Some(line) = open else { break };
-            let answer = answers.iter().find(|a| line.contains(&format!(" {a} "))).unwrap();
-            let before = line.split(&format!(" {answer} ")).next().unwrap();
-            let letter = before.chars().last().unwrap().to_string();
+            let letter = |l: &str, answer: &str| {
+                let mut before = l.split_once(&format!(" {answer} "))?.0.chars().rev();
+                let letter = before.next()?;
+                (before.next() == Some(' ') && before.next() == Some(' ')).then(|| letter.to_string())
+            };
+            let open = screen.lines().filter(|l| l.contains('\u{2502}') && !l.contains('\u{25cf}'));
+            let mut open = open.filter_map(|l| Some((l, answers.iter().find_map(|a| letter(l, a))?)));
+            let Some((line, letter)) = open.next() else { break };
             self.term.send(&letter);
+            self.term.wait("the choice is made", |s| s.contains(form) && s.lines().all(|l| l != line));
         }
         self.press("go on");
-        let screen = self.screen();
+        let screen = self.term.wait("the form is sent", |s| !s.contains(form) || s.contains(" is needed"));
         assert!(!screen.contains(" is needed"), "{screen}");
     }
+}
+
+/// How many steps are over, as the run says it.
+fn over(screen: &str) -> Option<&str> {
+    screen.lines().find(|l| l.contains(" steps over") || l.contains(" step over"))
 }
 
 fn walk(dir: &Path, size: (u16, u16), more: &[&str]) {
@@ -102,7 +100,9 @@ fn walk(dir: &Path, size: (u16, u16), more: &[&str]) {
     n.press("filter");
     n.term.press("look-alike");
     n.press("go on");
-    n.term.wait("one alert", |s| s.contains("look-alike sender"));
+    n.term.wait("one alert", |s| {
+        s.contains("look-alike  by ") && s.contains("look-alike sender") && s.contains('\u{25b8}')
+    });
     n.press("open");
     let screen = n.term.wait_for("starts it");
     assert!(screen.contains("Phishing message") && screen.contains("T1566"), "{screen}");
@@ -115,9 +115,9 @@ fn walk(dir: &Path, size: (u16, u16), more: &[&str]) {
     n.press("go on");
     n.term.wait_for("NEXT");
 
-    let (mut steps, mut attached) = (0, false);
+    let (mut steps, mut attached, mut before) = (0, false, None);
     loop {
-        let screen = n.screen();
+        let screen = n.term.wait("the next step", |s| over(s).is_some() && over(s) != before.as_deref());
         let next = Newcomer::next(&screen);
         if next.contains(" closes case") {
             n.press_in(&format!(" {next}"), " closes case");
@@ -140,11 +140,12 @@ fn walk(dir: &Path, size: (u16, u16), more: &[&str]) {
         let asks = next.contains("asks for");
         if asks {
             n.term.wait_for("\u{2500} Done: ");
-            n.fill(&["true", "password"]);
+            n.fill("\u{2500} Done: ", &["true", "password"]);
         }
+        before = over(&screen).map(str::to_owned);
     }
     n.term.wait_for("Close case #");
-    n.fill(&["true positive"]);
+    n.fill("Close case #", &["true positive"]);
     let screen = n.term.wait_for("CLOSED");
     assert!(screen.contains("true positive") && screen.contains("Phishing message: done"), "{screen}");
     assert!(screen.contains("message.eml"), "the evidence is in the case: {screen}");

@@ -2,11 +2,10 @@
 //! branches.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::common::{BIN, Term, as_person, check_grammar, code_on, demo_desk, json};
+use crate::common::{BIN, Term, as_person, check_grammar, demo_desk, json, type_code};
 
 const SIZE: (u16, u16) = (80, 24);
 
@@ -23,16 +22,28 @@ fn heading(screen: &str) -> String {
     lines.nth(1).unwrap_or_default().trim().to_owned()
 }
 
+/// How many steps are over, as the run says it: another line when a step was ended and the run read again.
+fn over(screen: &str) -> &str {
+    screen.lines().find(|l| l.contains(" steps over") || l.contains(" step over")).unwrap_or_default()
+}
+
+/// Where the cursor stands: how many lines below the head of the run.
+fn cursor(screen: &str) -> Option<usize> {
+    let at = |found: &dyn Fn(&str) -> bool| screen.lines().position(found);
+    at(&|l| l.starts_with('\u{25b8}'))?.checked_sub(at(&|l| l == over(screen))?)
+}
+
 impl Player {
     /// Starts a playbook on the alert about the look-alike sender: `b`, its name, and what is filled in as it is.
     fn start(dir: &Path, playbook: &str, title: &str) -> Self {
         let data = demo_desk(dir);
         let mut term = Self::open(&data);
         term.send("/");
-        term.wait_for("filter");
         term.press(" look-alike");
         term.send("\r");
-        term.wait("one alert", |s| s.contains("look-alike sender") && s.contains("fin-ws-014"));
+        term.wait("one alert", |s| {
+            s.contains("look-alike  by ") && s.contains("look-alike sender") && s.contains("fin-ws-014")
+        });
         term.send("b");
         term.wait_for("Playbooks for alert");
         term.press(playbook);
@@ -41,9 +52,10 @@ impl Player {
         let screen = term.wait_for(&format!("Start: {title}"));
         assert!(screen.contains("fin-ws-014") && screen.contains("from host of"), "{screen}");
         term.send("\u{13}");
-        let screen = term.wait_for("1 ");
-        assert!(!screen.contains("is needed"), "{screen}");
-        term.wait("the run", |s| s.contains(title) && s.contains("running") && s.contains("NEXT"));
+        term.wait("the run", |s| {
+            assert!(!s.contains("is needed"), "{s}");
+            s.contains(title) && s.contains("running") && s.contains("NEXT")
+        });
         let runs = json(&data, &["--as", "alice", "playbook", "runs"]);
         let run = runs[0]["id"].as_str().unwrap().to_owned();
         Self { data, term, run }
@@ -69,33 +81,34 @@ impl Player {
 
     /// To the step of this name, up or down the list.
     fn go_to(&mut self, step: &str) -> &mut Self {
-        for key in ["g", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j"]
-        {
-            self.term.send(key);
-            std::thread::sleep(Duration::from_millis(120));
-            if heading(&self.term.screen()).starts_with(step) {
-                return self;
-            }
+        self.term.send("g");
+        let mut screen = self.term.wait("the first step", |s| cursor(s) == Some(1));
+        while !heading(&screen).starts_with(step) {
+            let before = (cursor(&screen), heading(&screen));
+            self.term.send("j");
+            let what = format!("{step:?}, or the step after {:?}", before.1);
+            screen = self.term.wait(&what, |s| (cursor(s), heading(s)) != before);
         }
-        panic!("no step {step:?}:\n{}", self.term.screen());
+        self
     }
 
     /// Done, where nothing is asked for.
     fn done(&mut self) {
+        let before = self.term.screen();
         self.term.send("d");
-        self.term.wait("done", |s| s.contains("done: "));
+        self.term.wait("done", |s| over(s) != over(&before) && s.contains("done: "));
     }
 
     /// Done with outputs: keys for each field of the form, in order; a field that is filled in takes none.
     fn gives(&mut self, keys: &[&str]) {
+        let before = self.term.screen();
         self.term.send("d");
-        self.term.wait_for("Done: ");
+        self.term.wait_for("\u{2500} Done: ");
         for key in keys {
             self.term.press(key);
             self.term.send("\r");
-            std::thread::sleep(Duration::from_millis(60));
         }
-        self.term.wait("done", |s| !s.contains("\u{2500} Done: "));
+        self.term.wait("done", |s| !s.contains("\u{2500} Done: ") && over(s) != over(&before));
     }
 
     /// A form of one line: its key, its title, what is written.
@@ -120,11 +133,12 @@ impl Player {
         self.term.wait_for("Act as");
         self.term.press(id);
         self.term.send("\r");
-        self.term.wait_for(name);
+        self.term.wait_for(&format!("you are {name} now"));
     }
 
     /// Signs in a role of the roster, or records who outside it did.
     fn sign(&mut self, role: &str, given_by: Option<&str>) {
+        let before = self.term.screen();
         self.term.send("S");
         let screen = self.term.wait("signed, or asked", |s| s.contains("Sign: ") || s.contains("signed as"));
         if screen.contains("\u{2500} Sign: ") {
@@ -134,7 +148,6 @@ impl Player {
             let before = line.split(role).next().unwrap().trim_end();
             let letter = before.chars().last().unwrap().to_string();
             self.term.send(&letter);
-            std::thread::sleep(Duration::from_millis(100));
             if let Some(who) = given_by {
                 self.term.press(who);
             }
@@ -143,8 +156,9 @@ impl Player {
         self.term.wait_for(&format!("signed as {role}"));
         // The notice stays until the next key.
         self.term.send("k");
+        self.term.wait("nothing is said", |s| !s.contains("signed as"));
         self.term.send("j");
-        std::thread::sleep(Duration::from_millis(150));
+        self.term.wait("back at the step", |s| cursor(s) == cursor(&before));
     }
 
     /// The console dies on the spot; what was acknowledged is there afterwards.
@@ -163,9 +177,9 @@ impl Player {
         self.term.send("2");
         self.term.wait_for("CASE");
         self.term.send("]");
-        self.term.wait_for("PLAYBOOK");
+        self.term.wait("the runs", |s| s.contains("PLAYBOOK") && s.contains('\u{25b8}'));
         self.term.send("\r");
-        self.term.wait_for(" NEXT ");
+        self.term.wait("the run", |s| !over(s).is_empty() && s.contains(" NEXT "));
     }
 
     /// How it ended, and that the log holds every transition once.
@@ -228,19 +242,17 @@ fn malware_is_played_to_the_end_with_the_console_killed_in_a_parallel_branch() {
 
     // Nothing ran. Somebody else approves and runs it from the step.
     p.become_("bob", "Bob Kessler");
-    p.go_to("Isolate the host").term.send("v");
+    p.go_to("Isolate the host");
+    p.term.wait_for("isolate-host on fin-ws-014: PENDING");
+    p.term.send("v");
     let screen = p.term.wait("the code", |s| s.lines().any(|l| l.trim_start().starts_with("type ")));
     assert!(screen.contains("playbook"), "who thought of it: {screen}");
-    std::thread::sleep(Duration::from_millis(500));
-    p.term.press(&code_on(&screen));
+    type_code(&mut p.term);
     p.term.wait_for("runs it, once");
     p.term.send("x");
     p.term.wait_for("RUN NOW?");
-    let screen = p.term.wait("the code", |s| s.lines().any(|l| l.trim_start().starts_with("type ")));
-    std::thread::sleep(Duration::from_millis(500));
-    p.term.press(&code_on(&screen));
-    p.term.wait("done", |s| s.contains("REQUEST") && s.contains("done"));
-    std::thread::sleep(Duration::from_millis(200));
+    type_code(&mut p.term);
+    p.term.wait("done", |s| s.contains("REQUEST") && s.contains("it is done"));
     p.term.send("q");
     p.term.wait_for("isolate-host on fin-ws-014: DONE");
     p.become_("alice", "Alice Moreau");
@@ -289,9 +301,7 @@ fn ransomware_is_played_to_the_end_and_the_payment_decided_by_commander_and_coun
     p.term.wait_for("Done: ");
     p.term.send("1\r");
     p.term.wait_for("not signed off yet by: commander, legal");
-    std::thread::sleep(Duration::from_millis(150));
-    p.term.send("\u{1b}");
-    std::thread::sleep(Duration::from_millis(250));
+    p.term.escape("no form", |s| !s.contains("\u{2500} Done: "));
     p.become_("carol", "Carol Duarte");
     p.sign("commander", None);
     // One person is one signature, in whatever role.
@@ -299,9 +309,7 @@ fn ransomware_is_played_to_the_end_and_the_payment_decided_by_commander_and_coun
     p.term.wait_for("Sign: ");
     p.term.press("1counsel, by mail\r");
     p.term.wait_for("you have signed this step already");
-    std::thread::sleep(Duration::from_millis(150));
-    p.term.send("\u{1b}");
-    std::thread::sleep(Duration::from_millis(250));
+    p.term.escape("no form", |s| !s.contains("\u{2500} Sign: "));
     p.become_("bob", "Bob Kessler");
     p.sign("legal", Some("H. Stein of counsel, mail of 14:02"));
     p.gives(&["1"]);
