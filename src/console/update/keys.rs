@@ -7,7 +7,7 @@ use super::super::layout;
 use super::super::state::input::Input;
 use super::super::state::overlay::{FieldKind, FilterInput, RawMode};
 use super::super::state::queue::MARK_CAP;
-use super::super::state::{Live, Overlay, State, Tab};
+use super::super::state::{Live, Overlay, Reveal, State, Tab};
 use super::super::theme::Role;
 use super::super::words::{Said, say};
 use super::{
@@ -288,6 +288,11 @@ fn perform_rest(state: &mut State, act: Do, out: &mut Out) {
         Do::ToOpinion => {
             let rows = usize::from(layout::columns(state).0.height);
             let d = &mut state.detail;
+            if d.shown.as_ref().map(|s| s.alert.id) != d.wanted {
+                // It is still being loaded: there when it is.
+                d.reveal = Some(Reveal::Opinion);
+                return;
+            }
             // To its top, wherever one stands; from there back to the facts.
             let at = if d.aside { 0 } else { d.gap };
             let at = at.min(d.lines().saturating_sub(rows));

@@ -36,6 +36,8 @@ pub fn open(state: &mut State, out: &mut Out) {
                 super::queue::freeze(state);
                 state.full = !state.full;
                 state.detail.scroll = 0;
+                // From its top, whether what was asked for before had been loaded by now or not.
+                state.detail.reveal = None;
             }
         }
         Tab::Cases => {

@@ -334,6 +334,28 @@ fn what_changes_while_it_is_loaded_is_loaded_again() {
 }
 
 #[test]
+fn where_an_alert_opens_does_not_depend_on_when_it_was_loaded() {
+    let load = |s: &mut State| {
+        update(s, now(), Msg::Detail { id: AlertId(2), result: Ok(Some(Box::new(detail(2)))) });
+    };
+    // Asked for in the list, opened, and only then loaded: from its top, as if it had been there before.
+    let mut s = ready();
+    press(&mut s, "j t enter");
+    load(&mut s);
+    assert_eq!((s.full, s.detail.scroll), (true, 0));
+    // The key that leads to the opinion, pressed before there is one to be seen.
+    let mut early = ready();
+    press(&mut early, "j enter o");
+    load(&mut early);
+    let seen = |s: &State| s.detail.scroll..s.detail.scroll + super::super::super::layout::detail_rows(s);
+    assert!(early.full && seen(&early).contains(&early.detail.gap), "{:?} {}", seen(&early), early.detail.gap);
+    let mut late = ready();
+    press(&mut late, "j enter");
+    load(&mut late);
+    assert!(!seen(&late).contains(&late.detail.gap), "it is not to be seen by itself");
+}
+
+#[test]
 fn a_row_read_before_the_one_on_screen_does_not_take_its_place() {
     let mut s = ready();
     let new = AlertRow { rev: 9, status: Status::Claimed, ..s.queue.rows[0].clone() };
