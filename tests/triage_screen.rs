@@ -12,7 +12,7 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -70,26 +70,64 @@ fn stored(args: &[String], id: &str) -> Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-/// Presses keys one by one and waits for what they lead to: under five of them. What is typed as text (a question, a
-/// reason) does not count.
-fn within_five(term: &mut Term, keys: &[&str], text: Option<(usize, &str)>, wanted: &str) {
-    assert!(keys.len() < 5, "{keys:?}");
-    for (n, key) in keys.iter().enumerate() {
-        if let Some((_, words)) = text.filter(|(at, _)| *at == n) {
-            term.press(words);
-        }
+/// Presses keys one by one, each when what the one before it led to is to be seen: under five of them. Gives the screen
+/// in the end. Text that is typed (a question, a reason) does not count.
+fn within_five(term: &mut Term, keys: &[(&str, Led<'_>)]) -> String {
+    assert!(keys.len() < 5, "{:?}", keys.iter().map(|k| k.0).collect::<Vec<_>>());
+    let mut screen = String::new();
+    for (key, led) in keys {
         term.send(key);
-        std::thread::sleep(Duration::from_millis(60));
+        screen = match led {
+            Led::To(all) => term.wait(all[0], |s| all.iter().all(|what| s.contains(what))),
+            Led::OnTo(title) => under_cursor(term, title),
+            Led::Typing(words, label) => {
+                term.wait_for(label);
+                term.press(words);
+                String::new()
+            }
+        };
     }
-    term.wait_for(wanted);
+    screen
 }
 
-/// A lone escape, which must not begin an escape sequence.
-fn escape(term: &mut Term) {
-    std::thread::sleep(Duration::from_millis(150));
-    term.send("\u{1b}");
-    std::thread::sleep(Duration::from_millis(250));
+/// What a key leads to.
+enum Led<'a> {
+    /// All of this is on the screen, and was not before.
+    To(&'a [&'a str]),
+    /// The cursor stands on the alert with this title, and did not before.
+    OnTo(&'a str),
+    /// A field: this is typed into it when the second is on the screen.
+    Typing(&'a str, &'a str),
 }
+
+fn under_cursor(term: &Term, title: &str) -> String {
+    term.wait(title, |s| s.lines().any(|l| l.starts_with('\u{25b8}') && l.contains(title)))
+}
+
+/// To the last alert of the list, so that it is to be seen when a key leads back to the first.
+fn to_the_last(term: &mut Term) {
+    term.send("G");
+    under_cursor(term, "Ordinary sign-in");
+}
+
+/// Escape, pressed alone: with another key right behind it, it would be that key with alt.
+fn leave(term: &mut Term, what: &str) {
+    term.send("\u{1b}");
+    term.wait(&format!("{what} gone"), |s| !s.contains(what));
+}
+
+/// What it wrote is as it may be; half a sequence at the end is waited for.
+fn grammar(term: &Term) {
+    term.settle();
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Err(e) = check_grammar(&term.bytes()) {
+        assert!(Instant::now() < until, "{e}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Said above an alert that is open.
+const OPENED: &str = "Queue > alert 1";
 
 // --- rules alone -------------------------------------------------------------------------------
 
@@ -100,27 +138,33 @@ fn ask_read_jump_and_override_with_rules() {
         let args = desk(dir.path(), "");
         let mut t = open(&args, size);
         t.wait_for("rules, no model");
+        to_the_last(&mut t);
         // Asked for: one key. Read: two more, from the list to the open alert, on its opinion.
-        within_five(&mut t, &["g", "t"], None, "claims founded");
-        within_five(&mut t, &["\r", "o"], None, "OPINION");
-        let screen = t.wait_for("by rules");
-        assert!(screen.contains("  = "), "{screen}");
+        within_five(&mut t, &[("g", Led::OnTo("LSASS")), ("t", Led::To(&["alert 1: ", "claims founded"]))]);
+        within_five(
+            &mut t,
+            &[("\r", Led::To(&[OPENED, "3/3 founded"])), ("o", Led::To(&["OPINION", "by rules", "  = "]))],
+        );
         // To the evidence: one key, again for the next.
-        within_five(&mut t, &["e"], None, "marked in");
-        assert!(t.screen().contains("claim 1 of"), "{}", t.screen());
-        within_five(&mut t, &["e"], None, "claim 2 of");
-        escape(&mut t);
+        within_five(&mut t, &[("e", Led::To(&["marked in", "claim 1 of"]))]);
+        within_five(&mut t, &[("e", Led::To(&["claim 2 of"]))]);
+        leave(&mut t, "claim 2 of");
         // Another opinion: its key, what it is, a reason, enter.
-        within_five(&mut t, &["-", "f", "\r"], Some((2, "our own dump, ticket 4711")), "you say FALSE POSITIVE");
+        let reason = Led::Typing("our own dump, ticket 4711", "What is alert 1?");
+        let otherwise = Led::To(&["you say FALSE POSITIVE"]);
+        within_five(&mut t, &[("-", Led::To(&["What is alert 1?"])), ("f", reason), ("\r", otherwise)]);
         let shown = stored(&args, "1");
         assert_eq!(shown["status"], "new", "saying otherwise closes nothing: {shown}");
         // The text that speaks to its reader is marked in the list and named in the alert.
-        escape(&mut t);
-        within_five(&mut t, &["G", "k", "t"], None, "claims founded");
+        leave(&mut t, OPENED);
+        to_the_last(&mut t);
+        within_five(&mut t, &[("k", Led::OnTo("Strange")), ("t", Led::To(&["alert 2: ", "claims founded"]))]);
         t.wait("T", |s| s.lines().any(|l| l.contains("Strange user name") && l.contains("T P")));
-        within_five(&mut t, &["\r", "o"], None, "TEXT THAT SPEAKS TO ITS READER");
-        t.settle();
-        check_grammar(&t.bytes()).unwrap();
+        within_five(
+            &mut t,
+            &[("\r", Led::To(&["Queue > alert 2"])), ("o", Led::To(&["TEXT THAT SPEAKS TO ITS READER"]))],
+        );
+        grammar(&t);
     }
 }
 
@@ -137,16 +181,21 @@ struct Server {
     pace: Arc<AtomicUsize>,
     /// Answers whose reader went away before their end.
     left: Arc<AtomicUsize>,
+    listens: Option<std::thread::JoinHandle<()>>,
 }
+
+/// Between pieces as slow as this, nobody misses the middle of an answer: its first half comes at a quicker pace.
+const HALTING: usize = 2_000;
 
 impl Server {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let s = Self { port, up: Arc::new(AtomicBool::new(true)), pace: Arc::default(), left: Arc::default() };
+        let up = Arc::new(AtomicBool::new(true));
+        let mut s = Self { port, up, pace: Arc::default(), left: Arc::default(), listens: None };
         let (up, pace, left) = (Arc::clone(&s.up), Arc::clone(&s.pace), Arc::clone(&s.left));
-        std::thread::spawn(move || {
+        s.listens = Some(std::thread::spawn(move || {
             while up.load(Ordering::SeqCst) {
                 let Ok((stream, _)) = listener.accept() else {
                     std::thread::sleep(Duration::from_millis(5));
@@ -156,7 +205,7 @@ impl Server {
                 let (pace, left) = (Arc::clone(&pace), Arc::clone(&left));
                 std::thread::spawn(move || drop(reply(stream, &pace, &left)));
             }
-        });
+        }));
         s
     }
 
@@ -174,13 +223,34 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// When this returns nobody is let in any more.
     fn drop(&mut self) {
         self.up.store(false, Ordering::SeqCst);
+        if let Some(listens) = self.listens.take() {
+            let _ = listens.join();
+        }
+    }
+}
+
+/// Waits so long, or until whoever reads the answer is gone.
+fn pause(stream: &TcpStream, ms: usize) -> std::io::Result<()> {
+    let until = Instant::now() + Duration::from_millis(ms as u64);
+    stream.set_read_timeout(Some(Duration::from_millis(10)))?;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        match stream.peek(&mut [0]) {
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+            Ok(n) if n > 0 => std::thread::sleep(left.min(Duration::from_millis(10))),
+            _ => return Err(ErrorKind::ConnectionReset.into()),
+        }
     }
 }
 
 fn reply(mut stream: TcpStream, pace: &AtomicUsize, left: &AtomicUsize) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut first, mut length) = (String::new(), 0);
     reader.read_line(&mut first)?;
@@ -213,12 +283,17 @@ fn reply(mut stream: TcpStream, pace: &AtomicUsize, left: &AtomicUsize) -> std::
         write!(stream, "data: {chunk}\n\n")?;
         stream.flush()
     };
-    for piece in text.as_bytes().chunks(12) {
-        if event(&mut stream, json!({ "content": std::str::from_utf8(piece).unwrap() }), None).is_err() {
+    let pieces = text.len().div_ceil(12);
+    for (n, piece) in text.as_bytes().chunks(12).enumerate() {
+        let ms = match pace.load(Ordering::SeqCst) {
+            HALTING if n < pieces / 2 => 20,
+            ms => ms,
+        };
+        let sent = event(&mut stream, json!({ "content": std::str::from_utf8(piece).unwrap() }), None);
+        if sent.and_then(|()| pause(&stream, ms)).is_err() {
             left.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(pace.load(Ordering::SeqCst) as u64));
     }
     event(&mut stream, json!({}), Some("stop"))?;
     write!(stream, "data: [DONE]\n\n")
@@ -231,52 +306,61 @@ fn ask_read_jump_and_override_with_a_model() {
         let dir = tempfile::tempdir().unwrap();
         let args = desk(dir.path(), &server.settings());
         let mut t = open(&args, size);
-        // The opinion grows on screen, called unchecked; escape stops it, and the server is told within a second.
-        server.pace(120);
-        within_five(&mut t, &["g", "\r", "t"], None, "still writing");
+        to_the_last(&mut t);
+        // The opinion grows on screen, called unchecked; escape stops it, and the server is told before its end.
+        server.pace(HALTING);
+        within_five(
+            &mut t,
+            &[("g", Led::OnTo("LSASS")), ("\r", Led::To(&[OPENED])), ("t", Led::To(&["still writing"]))],
+        );
         t.wait_for("writes the memory");
-        let began = Instant::now();
-        escape(&mut t);
+        t.send("\u{1b}");
         t.wait_for("stopped: no opinion");
+        // What is left of the answer would take far longer.
+        let began = Instant::now();
         while server.left.load(Ordering::SeqCst) == 0 {
-            assert!(began.elapsed() < Duration::from_secs(3), "the server goes on answering nobody");
+            assert!(began.elapsed() < Duration::from_secs(20), "the server goes on answering nobody");
             std::thread::sleep(Duration::from_millis(20));
         }
         // To its end: checked, with what is not there crossed out.
         server.pace(2);
-        within_five(&mut t, &["t"], None, "1 of 2 claims founded");
-        let screen = t.wait_for("x unfounded: a tool that is not there");
-        assert!(!screen.contains("UNCHECKED"), "{screen}");
+        within_five(&mut t, &[("t", Led::To(&["1 of 2 claims founded"]))]);
+        t.wait("checked", |s| s.contains("x unfounded: a tool that is not there") && !s.contains("UNCHECKED"));
         assert!(
             t.bytes().windows(4).any(|w| w == b"\x1b[9m" || w == b";9m\x1b" || w == b"[0;9"),
             "nothing is crossed out"
         );
-        within_five(&mut t, &["e"], None, "marked in data.win.eventdata.commandLine: MiniDump 624 lsass.dmp");
-        within_five(&mut t, &["e"], None, "does not hold \"mimikatz\"");
-        escape(&mut t);
+        let marked = "marked in data.win.eventdata.commandLine: MiniDump 624 lsass.dmp";
+        within_five(&mut t, &[("e", Led::To(&[marked]))]);
+        within_five(&mut t, &[("e", Led::To(&["claim 2 of 2", "does not hold \"mimikatz\""]))]);
+        leave(&mut t, "claim 2 of 2");
         // A question: its key, enter. Its answer is read where it was asked, and its claim traced like any other.
         server.pace(30);
-        within_five(&mut t, &["a", "\r"], Some((1, "what does it do?")), "The command writes");
+        let question = Led::Typing("what does it do?", "Ask about alert 1");
+        within_five(&mut t, &[("a", question), ("\r", Led::To(&["The command writes"]))]);
         t.wait_for("answered; 1 of 1 claims founded");
-        within_five(&mut t, &["e"], None, "marked in agent.name: fin-ws-014");
-        escape(&mut t);
+        within_five(&mut t, &[("e", Led::To(&["marked in agent.name: fin-ws-014"]))]);
+        leave(&mut t, "marked in agent.name: fin-ws-014");
         // Agreed with by one key; the alert stays as it was.
-        within_five(&mut t, &["+"], None, "agreed: TRUE POSITIVE");
+        within_five(&mut t, &[("+", Led::To(&["agreed: TRUE POSITIVE"]))]);
         let shown = stored(&args, "1");
         assert_eq!((&shown["status"], &shown["priority"]), (&json!("new"), &json!("P1")), "{shown}");
         // What was said to the model, word for word.
-        within_five(&mut t, &["w"], None, "What models were told");
-        escape(&mut t);
-        escape(&mut t);
+        within_five(&mut t, &[("w", Led::To(&["What models were told"]))]);
+        leave(&mut t, "What models were told");
+        leave(&mut t, OPENED);
         // Marked ones go into the queue together, and are all judged by the model.
-        within_five(&mut t, &["*", "t", "7"], None, "by a model");
+        let (all, queued, page) =
+            (Led::To(&["marked all 3"]), Led::To(&["3 queued for triage"]), Led::To(&["by a model"]));
+        within_five(&mut t, &[("*", all), ("t", queued), ("7", page)]);
         t.wait("all judged", |s| s.lines().any(|l| l.contains("verdicts") && l.contains("TP 4")));
         // The server goes away: the header says so, and opinions come from the rules, which is said too.
         drop(server);
         t.send("1");
-        within_five(&mut t, &["g", "t"], None, "FALLBACK to rules");
+        t.wait_for("Ordinary sign-in");
+        to_the_last(&mut t);
+        within_five(&mut t, &[("g", Led::OnTo("P1")), ("t", Led::To(&["FALLBACK to rules"]))]);
         t.wait_for("RULES ONLY");
-        t.settle();
-        check_grammar(&t.bytes()).unwrap();
+        grammar(&t);
     }
 }
