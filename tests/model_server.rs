@@ -48,6 +48,9 @@ fn settings(url: &str) -> OpenaiSettings {
         api_key: Some("env:KEY".into()),
         max_tokens: 300,
         concurrency: 4,
+        // A busy machine may take its time: what is not about limits must not run into them.
+        first_token_seconds: 120,
+        idle_seconds: 120,
         ..OpenaiSettings::default()
     }
 }
@@ -92,14 +95,14 @@ async fn a_real_llama_server() {
     let Some(server) = Llama::start(4, 2048) else { return };
     let patient = OpenaiSettings {
         model: "smollm2".into(),
-        first_token_seconds: 240,
-        idle_seconds: 120,
+        first_token_seconds: 300,
+        idle_seconds: 300,
         ..settings(&server.url)
     };
     let pool = Arc::new(engine(&patient, KEY));
     let begun = Instant::now();
     while pool.load().await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", pool.health().await);
+        assert!(begun.elapsed() < Duration::from_secs(240), "{:?}", pool.health().await);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     assert_eq!(pool.prompt_limit(), Some(2048 - 300), "of one slot, as the server says it");
@@ -142,7 +145,9 @@ async fn slot_is_free_soon_after_cancelling(pool: &Openai, server: &Llama) {
             Generation { schema: None, max_tokens: 300, ..conformance::request("Count from one to two hundred.") };
         let got = pool.generate(&request, &first, &cancel).await;
         assert_eq!(got.unwrap_err(), TriageError::Cancelled);
+        let begun = Instant::now();
         while computing(server).await > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(120), "the server goes on");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         took.push(stopped.lock().unwrap().unwrap().elapsed());
@@ -202,6 +207,8 @@ async fn what_every_engine_must_do_in_the_shape_of_vllm() {
         engine(&OpenaiSettings { priority: true, cache_salt: Some("desk".into()), ..settings(&server.url) }, KEY);
     conformance::all(&pool, &Expect::default()).await;
     assert_eq!(pool.prompt_limit(), Some(4096 - 300));
+    // What was cancelled last may not have been noticed yet.
+    idle(&server).await;
     let health = pool.health().await;
     println!("{health:?}");
     assert!(health.up && health.detail == "vLLM" && health.running == Some(0) && health.kv_cache.is_some());
@@ -218,10 +225,24 @@ async fn what_every_engine_must_do_in_the_shape_of_vllm() {
     );
 }
 
+/// Waits until a stand-in does nothing any more.
+async fn idle(server: &Vllm) {
+    let begun = Instant::now();
+    while server.running() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "the server goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// One request to a stand-in that does as it is told, what was shown of it, and how often it was asked.
 async fn told(acts: Vec<Act>) -> (Result<Generated, TriageError>, String, usize) {
+    told_within(120, acts).await
+}
+
+/// The same with other limits, in seconds.
+async fn told_within(limit: u64, acts: Vec<Act>) -> (Result<Generated, TriageError>, String, usize) {
     let server = Vllm::start().await;
-    let limits = OpenaiSettings { first_token_seconds: 1, idle_seconds: 1, ..settings(&server.url) };
+    let limits = OpenaiSettings { first_token_seconds: limit, idle_seconds: limit, ..settings(&server.url) };
     let pool = engine(&limits, KEY);
     pool.load().await.unwrap();
     if let [act] = acts.as_slice() {
@@ -232,7 +253,7 @@ async fn told(acts: Vec<Act>) -> (Result<Generated, TriageError>, String, usize)
     let progress = |t: Untrusted| shown.lock().unwrap().push_str(t.expose());
     let (request, cancel) = (conformance::request("x"), Cancel::new());
     let asked = pool.generate(&request, &progress, &cancel);
-    let got = tokio::time::timeout(Duration::from_secs(60), asked).await.expect("it ends");
+    let got = tokio::time::timeout(Duration::from_secs(300), asked).await.expect("it ends");
     (got, shown.into_inner().unwrap(), server.seen().len())
 }
 
@@ -327,19 +348,31 @@ async fn no_answer_however_broken_hangs_or_fills_memory() {
         ("20 MB of JSON", Act::Bytes(big("application/json", "200 OK")), "is no JSON", 1),
         ("20 MB of page", Act::Bytes(big("text/html", "200 OK")), "instead of an event stream", 1),
         ("20 MB of error", Act::Bytes(big("text/html", "500 Internal Server Error")), "status 500", 1),
-        ("silence", Act::Silence, "no answer within 1 s", 3),
-        ("a drip", Act::Drip("judge", 0, Duration::from_millis(20)), "no first token within 1 s", 3),
-        ("a drip later", Act::Drip("judge", 2_000, Duration::from_millis(20)), "no further token within 1 s", 1),
     ] {
-        let (got, _, n) = told(vec![act]).await;
-        let e = got.expect_err(name);
-        assert!(matches!(e, TriageError::Unavailable(_) | TriageError::Invalid(_)), "{name}: {e:?}");
-        assert!(e.to_string().contains(words), "{name}: {e}");
-        assert_eq!(n, asked, "{name}: {e}");
+        is_fault(name, words, asked, told(vec![act]).await);
     }
+    // Long enough for what is sent at once to arrive on a busy machine; an event that drips takes longer. At the same
+    // time, since all they do is wait.
+    let drip = |at_once| Act::Drip("judge", at_once, Duration::from_millis(20));
+    let (silence, first, later) = tokio::join!(
+        told_within(3, vec![Act::Silence]),
+        told_within(3, vec![drip(0)]),
+        told_within(3, vec![drip(2_000)])
+    );
+    is_fault("silence", "no answer within 3 s", 3, silence);
+    is_fault("a drip", "no first token within 3 s", 3, first);
+    is_fault("a drip later", "no further token within 3 s", 1, later);
     println!("{:?}", begun.elapsed());
     let peak = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     println!("{}", peak.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default());
+}
+
+/// It came to nothing, for this reason, after so many requests.
+fn is_fault(name: &str, words: &str, asked: usize, (got, _, n): (Result<Generated, TriageError>, String, usize)) {
+    let e = got.expect_err(name);
+    assert!(matches!(e, TriageError::Unavailable(_) | TriageError::Invalid(_)), "{name}: {e:?}");
+    assert!(e.to_string().contains(words), "{name}: {e}");
+    assert_eq!(n, asked, "{name}: {e}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -359,7 +392,8 @@ async fn a_pool_of_them_shares_work_and_outlives_one() {
     let all = futures_util::future::join_all(requests.iter().map(|r| pool.generate(r, &|_| {}, &cancel))).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
     let (from_a, from_b) = (a.seen().len(), b.seen().len());
-    assert!(from_a + from_b == 40 && from_a.abs_diff(from_b) <= 8, "{from_a} and {from_b}");
+    // The first eight are shared evenly; who is slower by chance gets fewer of the others.
+    assert!(from_a + from_b == 40 && from_a.min(from_b) >= 4, "{from_a} and {from_b}");
     // Fewer than slots at a time each: more was never running. The urgent waited least.
     let queued = |p: Priority| -> u64 {
         let of = all.iter().zip(&requests).filter(|(_, r)| r.priority == p);
@@ -368,7 +402,7 @@ async fn a_pool_of_them_shares_work_and_outlives_one() {
     assert!(queued(Priority::P0) < queued(Priority::P3), "{} {}", queued(Priority::P0), queued(Priority::P3));
 
     // One dies in the middle of its work: what it had not begun to answer goes to the other.
-    drop(a);
+    a.go().await;
     let all = futures_util::future::join_all(requests.iter().map(|r| pool.generate(r, &|_| {}, &cancel))).await;
     assert!(all.iter().all(|g| g.as_ref().is_ok_and(|g| g.server.as_deref() == Some("b"))), "{all:?}");
     let health = pool.health().await;
@@ -386,15 +420,11 @@ async fn what_is_cancelled_stops_at_the_server() {
             cancel.cancel();
         }
     };
-    server.always(Act::Paced("length", Duration::from_millis(50)));
-    let begun = Instant::now();
+    server.always(Act::Paced("length", Duration::from_millis(500)));
     let got = pool.generate(&conformance::request("x"), &progress, &cancel).await;
     assert_eq!(got.unwrap_err(), TriageError::Cancelled);
-    while server.running() > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(2), "the server goes on");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(server.hung_up(), 1);
+    idle(&server).await;
+    assert_eq!(server.hung_up(), 1, "it stopped before its end");
 }
 
 /// `watchfloor bench triage` with settings from the environment: exit status, standard output, standard error.

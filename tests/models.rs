@@ -25,6 +25,8 @@ use watchfloor::config::settings::LocalSettings;
 use watchfloor::desk::models::{Limits, ModelError, Outbound, Puller, Registry, Source, Wanted};
 
 const BIN: &str = env!("CARGO_BIN_EXE_watchfloor");
+/// Where nobody listens: a port that was free a moment ago may be another test's by now.
+const NOBODY: &str = "127.0.0.1:1";
 
 /// A whole model of about this many bytes: a header and one tensor.
 fn model(bytes: u64, seed: u8) -> Vec<u8> {
@@ -90,8 +92,9 @@ struct Reply {
     body: Vec<u8>,
     /// Bytes after which the connection is cut.
     cut: Option<usize>,
-    /// Pause after each 64 KiB.
+    /// Pause after each 64 KiB, from this byte on.
     pace: Duration,
+    paced_from: usize,
     /// Silent instead of closing.
     hang: bool,
     /// Without a length, in chunks.
@@ -158,18 +161,23 @@ impl Server {
 }
 
 fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: &Answer) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut lines = reader.by_ref().lines().map_while(Result::ok);
     let Some(first) = lines.next() else { return };
     let mut asked = Asked { target: first.split(' ').nth(1).unwrap_or_default().to_owned(), ..Asked::default() };
+    let mut length = 0;
     for line in lines.take_while(|l| !l.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap_or_default();
         match name.to_ascii_lowercase().as_str() {
             "range" => asked.range = Some(value.to_owned()),
             "if-range" => asked.if_range = Some(value.to_owned()),
             "authorization" => asked.authorization = Some(value.to_owned()),
+            "content-length" => length = value.parse().unwrap(),
             _ => {}
         }
     }
+    // To its end: closed before that, the connection would be reset, and the answer could be lost on its way.
+    let _ = std::io::copy(&mut reader.take(length), &mut std::io::sink());
     let before = {
         let mut log = log.lock().unwrap();
         log.push(asked.clone());
@@ -188,7 +196,7 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: &Answer) {
     // Whoever asked may be gone: that is what some of these tests are about.
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
     let end = r.cut.unwrap_or(r.body.len()).min(r.body.len());
-    for piece in r.body[..end].chunks(64 * 1024) {
+    for (n, piece) in r.body[..end].chunks(64 * 1024).enumerate() {
         if r.chunked {
             let _ = stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes());
         }
@@ -198,7 +206,9 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: &Answer) {
         if r.chunked {
             let _ = stream.write_all(b"\r\n");
         }
-        std::thread::sleep(r.pace);
+        if n * 64 * 1024 >= r.paced_from {
+            std::thread::sleep(r.pace);
+        }
     }
     if r.chunked && r.cut.is_none() {
         let _ = stream.write_all(b"0\r\n\r\n");
@@ -355,16 +365,17 @@ fn a_cut_download_goes_on_where_it_ended() {
 fn a_killed_pull_is_taken_up_by_the_next() {
     let bytes = model(4_000_000, 4);
     let digest = sha256(&bytes);
+    // The second request is the first download: it lasts until its process is killed.
     let server = Server::start(move |asked, n| {
-        let pace = Duration::from_millis(if n < 2 { 40 } else { 0 });
-        Reply { pace, ..file(asked, &bytes, "\"v1\"") }
+        let pace = Duration::from_secs(if n == 1 { 3 } else { 0 });
+        Reply { pace, paced_from: 600_000, ..file(asked, &bytes, "\"v1\"") }
     });
     let desk = Desk::new();
     let url = server.url("/a.gguf");
     let args = ["pull", &url, "--sha256", &digest, "--yes"];
     let mut child = desk.command(&args).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let part = desk.models().join("a.gguf.part");
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(120);
     while std::fs::metadata(&part).map_or(0, |m| m.len()) < 500_000 {
         assert!(Instant::now() < until, "nothing comes");
         std::thread::sleep(Duration::from_millis(20));
@@ -507,8 +518,7 @@ fn answers_that_are_no_file_have_their_exit_status() {
     let desk = Desk::new();
     let (code, said) = desk.says(&["pull", &server.url("/a.gguf"), "--accept-unpinned", "--yes"]);
     assert_eq!(code, 0, "{said}");
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (code, said) = desk.says(&["pull", &format!("http://{nobody}/b.gguf"), "--accept-unpinned", "--yes"]);
+    let (code, said) = desk.says(&["pull", &format!("http://{NOBODY}/b.gguf"), "--accept-unpinned", "--yes"]);
     assert!(code == 3 && said.contains("cannot connect"), "{said}");
 }
 
@@ -533,10 +543,9 @@ fn redirects_are_followed_only_where_it_is_safe() {
         assert!(code == 4 && said.contains(word), "{path}: {code} {said}");
     }
     assert_ne!(pull("/file.gguf").0, 0);
-    let begun = Instant::now();
+    // It is not even tried: that would come to another end.
     let (code, said) = desk.says(&["pull", "http://192.0.2.1/a.gguf", "--accept-unpinned", "--yes"]);
     assert!(code == 4 && said.contains("--insecure-http"), "{said}");
-    assert!(begun.elapsed() < Duration::from_secs(8), "it was not even tried");
 }
 
 #[test]
@@ -676,29 +685,30 @@ fn pull_quickly(dir: &Path, url: &str, limits: Limits) -> Result<(), ModelError>
 fn silence_and_slowness_have_an_end_and_what_came_is_kept() {
     let bytes = model(1_000_000, 14);
     let served = bytes.clone();
-    let quick = Limits { pause: Duration::from_millis(5), tries: 2, ..Limits::default() };
+    let quick = Limits { pause: Duration::from_millis(5), ..Limits::default() };
     let silent = Server::start(move |asked, _| {
         let hang = !asked.is_look();
         Reply { cut: hang.then_some(250_000), hang, ..file(asked, &served, "\"v\"") }
     });
     let dir = tempfile::tempdir().unwrap();
-    let limits = Limits { idle: Duration::from_millis(300), ..quick };
-    // Each try brings a piece, so that it is done in the end.
+    // Each try brings a piece, so that it is done in the end, however many there are; one that brings none, on a busy
+    // machine, is not yet too many.
+    let limits = Limits { idle: Duration::from_secs(1), tries: 4, ..quick };
     pull_quickly(dir.path(), &silent.url("/a.gguf"), limits).unwrap();
     assert!(silent.downloads().len() >= 4);
 
     let dir = tempfile::tempdir().unwrap();
     let slow = Server::start(move |asked, _| {
-        let pace = Duration::from_millis(if asked.is_look() { 0 } else { 200 });
+        let pace = Duration::from_secs(if asked.is_look() { 0 } else { 1 });
         Reply { pace, ..file(asked, &bytes, "\"v\"") }
     });
-    let limits = Limits { total: Duration::from_millis(900), ..quick };
+    let limits = Limits { total: Duration::from_secs(4), ..quick };
     let e = pull_quickly(dir.path(), &slow.url("/a.gguf"), limits).unwrap_err();
     assert!(matches!(&e, ModelError::Unreachable(m) if m.contains("are kept")), "{e:?}");
     let kept = std::fs::metadata(dir.path().join("a.gguf.part")).unwrap().len();
     assert!(kept > 0);
     let stuck = Server::start(|_, _| Reply { hang: true, cut: Some(0), body: vec![0; 9], ..status(200) });
-    let limits = Limits { idle: Duration::from_millis(200), ..quick };
+    let limits = Limits { idle: Duration::from_millis(200), tries: 2, ..quick };
     let e = pull_quickly(dir.path(), &stuck.url("/b.gguf"), limits).unwrap_err();
     assert!(matches!(e, ModelError::Unreachable(_)), "{e:?}");
 }
@@ -721,7 +731,7 @@ fn a_person_is_asked_and_no_means_no() {
         let before = server.downloads().len();
         assert_eq!(desk.files().len(), 0);
         term.send(answer);
-        assert_eq!(term.ends(Duration::from_secs(20)).exit_code(), code, "{}", term.screen());
+        assert_eq!(term.ends(Duration::from_secs(120)).exit_code(), code, "{}", term.screen());
         assert_eq!((desk.files().len(), server.downloads().len() > before), (files, code == 0), "{answer:?}");
     }
 }
@@ -811,8 +821,7 @@ fn a_probe_says_whether_a_backend_is_fit() {
     assert!(code == 1 && said.contains("openai, soothing: not fit"), "{code} {said}");
     assert!(said.contains("false_positive -> needs_investigation") && said.contains("STEERED"), "{said}");
 
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    std::fs::write(desk.dir.path().join("config.toml"), settings(format!("http://{nobody}/v1"))).unwrap();
+    std::fs::write(desk.dir.path().join("config.toml"), settings(format!("http://{NOBODY}/v1"))).unwrap();
     let (code, said) = desk.says(&["probe", "--backend", "openai"]);
     assert_eq!(code, 3, "{said}");
     assert_eq!(desk.says(&["probe", "--backend", "oracle"]).0, 2);

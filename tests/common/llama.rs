@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each test and bench uses its own part")]
 
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 pub const KEY: &str = "test-key-71";
 
@@ -37,17 +39,39 @@ impl Llama {
             println!("skipped: no llama-server; WATCHFLOOR_TEST_BUILD_LLAMA=1 builds one (about half an hour)");
             return None;
         };
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (port_arg, all, slots) = (port.to_string(), (slots * context).to_string(), slots.to_string());
-        let process = Command::new(binary)
-            .args(["-m", model, "--host", "127.0.0.1", "--port", &port_arg, "-c", &all, "-np", &slots, "-t", "1"])
-            .args(["--metrics", "--slots", "--api-key", KEY])
-            // One thread that sleeps when it waits: beside a compiler two that spin get next to nothing done.
-            .env("OMP_WAIT_POLICY", "passive")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Some(Self { process, url: format!("http://127.0.0.1:{port}/v1") })
+        let (all, slots) = ((slots * context).to_string(), slots.to_string());
+        // Somebody else may take the port between its choice and the server's start, which then ends.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let process = Command::new(binary)
+                .args(["-m", model, "--host", "127.0.0.1", "--port", &port.to_string(), "-c", &all, "-np", &slots])
+                .args(["-t", "1", "--metrics", "--slots", "--api-key", KEY])
+                // One thread that sleeps when it waits: beside a compiler two that spin get next to nothing done.
+                .env("OMP_WAIT_POLICY", "passive")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut server = Self { process, url: format!("http://127.0.0.1:{port}/v1") };
+            if server.listens(port) {
+                return Some(server);
+            }
+        }
+        panic!("llama-server does not start")
+    }
+
+    /// Waits until it does; false: it ended.
+    fn listens(&mut self, port: u16) -> bool {
+        let until = Instant::now() + Duration::from_secs(150);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if self.process.try_wait().unwrap().is_some() {
+                return false;
+            }
+            assert!(Instant::now() < until, "llama-server does not listen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // Who answered may be somebody else.
+        std::thread::sleep(Duration::from_millis(300));
+        self.process.try_wait().unwrap().is_none()
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The one model it has.
@@ -63,6 +63,7 @@ pub struct Vllm {
     pub url: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
+    stop: Arc<Notify>,
 }
 
 impl Drop for Vllm {
@@ -93,8 +94,15 @@ impl Vllm {
             pace,
             reading,
         });
-        let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
-        Self { url, shared, task }
+        let stop = Arc::new(Notify::new());
+        let task = tokio::spawn(serve(listener, Arc::clone(&shared), Arc::clone(&stop)));
+        Self { url, shared, task, stop }
+    }
+
+    /// Gone when this returns: it lets nobody in and every connection is closed. Dropped, it goes when it comes to it.
+    pub async fn go(mut self) {
+        self.stop.notify_one();
+        let _ = (&mut self.task).await;
     }
 
     /// Does this with the next requests, in this order.
@@ -155,11 +163,15 @@ pub fn text_of(name: &str) -> String {
     events(name).iter().filter_map(piece).collect()
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Arc<Notify>) {
     // Connections end with the server.
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
+            () = stop.notified() => {
+                drop(listener);
+                return open.shutdown().await;
+            }
             Ok((socket, _)) = listener.accept() => {
                 let _ = socket.set_nodelay(true);
                 let shared = Arc::clone(&shared);
@@ -177,10 +189,11 @@ async fn connection(mut socket: TcpStream, shared: Arc<Shared>) {
         let going_on = if target == "/v1/chat/completions" {
             shared.running.fetch_add(1, Ordering::SeqCst);
             let ended = chat(&mut socket, &shared, &head, &body).await;
-            shared.running.fetch_sub(1, Ordering::SeqCst);
+            // In this order: whoever sees that nothing runs any more knows who hung up.
             if ended.is_none() {
                 shared.hung_up.fetch_add(1, Ordering::SeqCst);
             }
+            shared.running.fetch_sub(1, Ordering::SeqCst);
             ended.unwrap_or(false)
         } else {
             socket.write_all(&page(&shared, &target, &body)).await.is_ok()
