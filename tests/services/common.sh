@@ -7,10 +7,15 @@ absent() { say "absent: $*"; exit 77; }
 # Where what is built or downloaded once is kept, outside the repository.
 CACHE_ROOT=${WATCHFLOOR_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watchfloor-test}
 
+# Another script may choose before this one's server has bound its port: for ten minutes nobody chooses it again.
 free_port() {
-  local port
+  local port chosen
+  chosen=${TMPDIR:-/tmp}/watchfloor-test-ports-$(id -u)
+  mkdir -p "$chosen" 2> /dev/null || true
+  find "$chosen" -mindepth 1 -maxdepth 1 -mmin +10 -exec rmdir {} + 2> /dev/null || true
   while :; do
     port=$((20000 + RANDOM % 12000))
+    mkdir "$chosen/$port" 2> /dev/null || [ ! -w "$chosen" ] || continue
     (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || { printf '%s' "$port"; return; }
   done
 }
