@@ -342,6 +342,8 @@ pub fn decided(state: &mut State, what: &'static str, result: Result<Box<Request
                 d.busy = false;
                 d.what = Deciding::Look;
                 d.error = None;
+                // The list may have told of this very change before its answer came.
+                d.changed = d.changed.take().filter(|c| c.rev > request.rev);
                 d.request = *request;
                 ask_standing(state, out);
             }

@@ -130,6 +130,22 @@ fn a_list_read_before_what_is_shown_changes_nothing() {
 }
 
 #[test]
+fn a_list_that_tells_of_ones_own_act_before_its_answer_is_no_change() {
+    let mut s = open(Tier::T1, RequestState::Pending);
+    let mut new = deciding(&s).request.clone();
+    (new.digest, new.rev) = (format!("ffff{}", "0".repeat(60)), new.rev + 1);
+    let t = s.now;
+    update(&mut s, t, Msg::Requests(Ok(vec![new.clone()])));
+    update(&mut s, t, Msg::Decided { what: "submitted", result: Ok(Box::new(new.clone())) });
+    assert!(deciding(&s).changed.is_none() && deciding(&s).request == new);
+    // One that came after the answer still is.
+    let later = Request { rev: new.rev + 1, digest: format!("eeee{}", "0".repeat(60)), ..new.clone() };
+    update(&mut s, t, Msg::Requests(Ok(vec![later])));
+    update(&mut s, t, Msg::Decided { what: "submitted", result: Ok(Box::new(new)) });
+    assert!(deciding(&s).changed.is_some());
+}
+
+#[test]
 fn ones_own_request_cannot_be_approved() {
     let mut s = ready();
     let mut mine = request("R1", Tier::T1, RequestState::Pending);
