@@ -315,8 +315,11 @@ fn doctor_names_what_is_wrong() {
 }
 
 fn logged(data: &Path) -> Vec<serde_json::Value> {
-    let file = std::fs::read_dir(data.join("log")).unwrap().next().unwrap().unwrap().path();
-    std::fs::read_to_string(file).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    // A file for each day, and midnight may be now.
+    let mut files: Vec<_> = std::fs::read_dir(data.join("log")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let text: String = files.iter().map(|f| std::fs::read_to_string(f).unwrap()).collect();
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
 /// A command logs to its file under one request id, escaped, and nothing of it reaches the terminal.

@@ -42,12 +42,15 @@ fn said(out: impl std::io::Read) -> Vec<(String, String)> {
     let mut reader = BufReader::new(out);
     let mut line = String::new();
     while reader.read_line(&mut line).unwrap_or(0) > 0 {
-        if let Some((word, rest)) = line.strip_suffix('\n').and_then(|l| l.strip_prefix("> ")?.split_once(' ')) {
-            lines.push((word.to_owned(), rest.to_owned()));
-        }
+        lines.extend(word(&line));
         line.clear();
     }
     lines
+}
+
+fn word(line: &str) -> Option<(String, String)> {
+    let (word, rest) = line.strip_suffix('\n')?.strip_prefix("> ")?.split_once(' ')?;
+    Some((word.to_owned(), rest.to_owned()))
 }
 
 /// One write call, so that a kill leaves a whole line or none.
@@ -147,27 +150,30 @@ fn ticker(store: &SqliteStore) {
 }
 
 #[test]
-fn another_process_sees_a_change_within_a_second() {
+fn another_process_sees_a_change_at_its_next_look() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("store.db");
     let store = SqliteStore::open(&file).unwrap();
     let mut child = start("ticker", &file, 0);
     let (mut at, mut seen) = (store.revision().unwrap(), Vec::new());
     let begun = Instant::now();
-    while seen.len() < 8 && begun.elapsed() < Duration::from_secs(60) {
+    // The look before the one that found it: it began before the change was acknowledged, or it should have found it.
+    let mut before = 0;
+    while seen.len() < 8 && begun.elapsed() < Duration::from_secs(120) {
+        let looked = Timestamp::now().as_millisecond();
         if store.revision().unwrap() != at {
-            let now = Timestamp::now().as_millisecond();
             let changes = store.changes(at, 100).unwrap();
-            seen.extend(changes.alerts.iter().map(|_| now));
+            seen.extend(changes.alerts.iter().map(|_| before));
             at = changes.revision;
         }
+        before = looked;
         std::thread::sleep(Duration::from_millis(20));
     }
     let ticks: Vec<i64> = said(child.stdout.take().unwrap()).iter().map(|l| l.1.parse().unwrap()).collect();
     child.wait().unwrap();
     assert_eq!((ticks.len(), seen.len()), (8, 8));
-    for (tick, seen) in ticks.iter().zip(&seen) {
-        assert!(seen - tick < 1000, "seen {} ms after", seen - tick);
+    for (tick, missed) in ticks.iter().zip(&seen) {
+        assert!(missed <= tick, "not seen {} ms after", missed - tick);
     }
 }
 
@@ -216,17 +222,17 @@ fn kill_loses_nothing_that_was_acknowledged() {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut child = start("busy", &file, run);
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        if run % 4 > 0 {
-            // Most are killed at work, some while they start.
-            let mut line = String::new();
-            while !line.starts_with("> ready") && out.read_line(&mut line).unwrap() > 0 {
-                line = if line.starts_with("> ready") { line } else { String::new() };
-            }
+        // Most are killed at work, so many acknowledged writes after they were ready; some while they start.
+        let wanted = if run % 4 > 0 { 1 + (chance >> 40) % 6 } else { 0 };
+        let (mut lines, mut line) = (Vec::new(), String::new());
+        while (lines.len() as u64) < wanted && out.read_line(&mut line).unwrap() > 0 {
+            lines.extend(word(&line));
+            line.clear();
         }
         std::thread::sleep(Duration::from_millis((chance >> 33) % 160));
         // SIGKILL.
         child.kill().unwrap();
-        let lines = said(out);
+        lines.extend(said(out));
         child.wait().unwrap();
         acknowledged += lines.len();
         let store = SqliteStore::open(&file).unwrap();

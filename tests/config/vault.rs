@@ -105,7 +105,7 @@ async fn answer(head: &str) -> (&'static str, &'static str, String) {
         "/v1/secret/data/moved" => ("307 Temporary Redirect", "location: https://evil.example/\r\n", String::new()),
         "/v1/secret/data/huge" => ("200 OK", "", format!("{{\"data\":\"{}\"}}", "x".repeat(2 << 20))),
         "/v1/secret/data/slow" => {
-            tokio::time::sleep(Duration::from_secs(30)).await;
+            tokio::time::sleep(Duration::from_secs(600)).await;
             ("200 OK", "", secret)
         }
         _ => ("404 Not Found", "", "{\"errors\":[]}".to_owned()),

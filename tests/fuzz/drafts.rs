@@ -18,7 +18,7 @@ fn an_answer_of_a_model() {
     let from =
         Origin { key: "draft-1".into(), at: jiff::Timestamp::UNIX_EPOCH, model: "m".into(), prompt: "ab".repeat(32) };
     let mut read = 0_u64;
-    check!().with_type::<Mutant>().for_each(|m| {
+    check!().with_iterations(2000).with_type::<Mutant>().for_each(|m| {
         let text = String::from_utf8_lossy(&m.changed(ANSWER)).into_owned();
         let Ok(sketch) = answer::read(&text) else { return };
         // What cannot be a document is said so; what can goes all the way.

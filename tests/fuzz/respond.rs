@@ -13,7 +13,7 @@ fn text(mutant: &Mutant, sample: &str) -> String {
 
 #[test]
 fn answers_of_a_change_board() {
-    check!().with_type::<Mutant>().for_each(|m| {
+    check!().with_iterations(2000).with_type::<Mutant>().for_each(|m| {
         let text = text(m, r#"{"ticket":"CHG0042","state":"pending","reason":"why"}"#);
         if let Ok(a) = cab::read(&text) {
             let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
@@ -25,7 +25,7 @@ fn answers_of_a_change_board() {
 #[test]
 fn waits_a_server_asks_for() {
     let now = "1994-11-06T08:49:30Z".parse().expect("a time");
-    check!().with_type::<Mutant>().for_each(|m| {
+    check!().with_iterations(2000).with_type::<Mutant>().for_each(|m| {
         for sample in ["120", "Sun, 06 Nov 1994 08:49:37 GMT"] {
             let _ = retry_after(&text(m, sample), now);
         }
@@ -34,7 +34,7 @@ fn waits_a_server_asks_for() {
 
 #[test]
 fn hosts_of_a_catalogue() {
-    check!().with_type::<Mutant>().for_each(|m| {
+    check!().with_iterations(2000).with_type::<Mutant>().for_each(|m| {
         for sample in ["web01", "db01=10.0.3.7:2222", "six=[::1]:22"] {
             let text = text(m, sample);
             if let Ok(h) = ssh::Host::parse(&text, 22) {

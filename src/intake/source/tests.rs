@@ -118,7 +118,7 @@ fn a_trickle_is_stored_as_it_comes() {
         import(&q, vec![Input::Stream("stdin".into(), Box::new(Pipe(pipe)))], None, |_| ()).unwrap()
     });
     write.send(wazuh(1, "a").into_bytes()).unwrap();
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(120);
     while p.store().count(&Query::All, 9, Timestamp::now()).unwrap().n == 0 {
         assert!(Instant::now() < end, "an alert waits for the end of its stream");
         std::thread::sleep(Duration::from_millis(20));
