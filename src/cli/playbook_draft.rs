@@ -8,6 +8,7 @@ use super::CliError;
 use super::Ctx;
 use super::Exit;
 use crate::desk::Cancel;
+use crate::desk::playbook_draft::Beside;
 use crate::desk::playbook_draft::Change;
 use crate::desk::playbook_draft::DraftFor;
 use crate::desk::playbook_draft::DraftPage;
@@ -199,6 +200,23 @@ fn show(ctx: &Ctx, page: &DraftPage) -> Result<Exit, CliError> {
     if let Some((key, title)) = &page.nearest {
         out.line("")?;
         out.line(format!("against the nearest playbook of the library, {key} ({}):", title.expose()))?;
+        let mut rows = Vec::new();
+        for b in &page.beside {
+            let (mark, line, like) = match b {
+                Beside::Missing(l) => ("-", l, None),
+                Beside::Both { library, draft } => ("=", library, Some(draft)),
+                Beside::Added(l) => ("+", l, None),
+            };
+            rows.push(vec![
+                mark.to_owned(),
+                line.phase.map_or("-", |p| p.word()).to_owned(),
+                line.action.as_ref().map_or("-", |a| a.expose()).to_owned(),
+                line.name.expose().to_owned(),
+                like.map_or("-", |l| l.name.expose()).to_owned(),
+            ]);
+        }
+        out.table(&["", "PHASE", "ACTION", "WHAT", "IN THE DRAFT"], &rows)?;
+        out.line("- only in the library's, = in both, + only in the draft; the same line by line:")?;
         for c in &page.diff {
             match c {
                 Change::Same(t) => out.line(format!("  {}", t.expose()))?,

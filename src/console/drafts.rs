@@ -4,7 +4,7 @@
 use super::state::doc::{Doc, block};
 use super::theme::Role;
 use super::words::{Clock, Said, say};
-use crate::desk::playbook_draft::{Change, DraftPage};
+use crate::desk::playbook_draft::{Beside, Change, DraftPage, Line};
 use crate::model::playbook::{ACTION, Grade, StepKind};
 use crate::model::playbook_draft::DraftState;
 
@@ -113,6 +113,20 @@ fn difference(doc: &mut Doc, page: &DraftPage) {
         return;
     };
     doc.heading(say!("Against the nearest of the library: ", title, " (", Said::of(key), ")"));
+    for b in &page.beside {
+        let (mark, line, like, role) = match b {
+            Beside::Missing(l) => ("- ", l, None, Role::Bad),
+            Beside::Both { library, draft } => ("= ", library, Some(draft), Role::Dim),
+            Beside::Added(l) => ("+ ", l, None, Role::Good),
+        };
+        let mut text = outline(line);
+        if let Some(like) = like.filter(|like| like.name != line.name) {
+            text.push(&say!("; here: ", like.name));
+        }
+        doc.marked(mark, role, &text, role);
+    }
+    doc.text(0, &say!("- only in the library's   = in both   + only here"), Role::Dim);
+    doc.heading(say!("The same line by line"));
     for c in &page.diff {
         let (mark, text, role) = match c {
             Change::Same(t) => ("  ", say!(t), Role::Dim),
@@ -124,4 +138,9 @@ fn difference(doc: &mut Doc, page: &DraftPage) {
             doc.rows.push(vec![(say!(mark), role), (line, role)]);
         }
     }
+}
+
+fn outline(line: &Line) -> Said {
+    let action = line.action.as_ref().map_or_else(Said::new, |a| say!("   action ", a));
+    say!(line.phase.map_or("", |p| p.word()), "  ", line.name, action)
 }

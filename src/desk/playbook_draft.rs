@@ -40,7 +40,9 @@ use crate::triage::TriageError;
 use crate::triage::Writing;
 use crate::triage::detect;
 
+pub use crate::playbook::draft::Beside;
 pub use crate::playbook::draft::Change;
+pub use crate::playbook::draft::Line;
 
 const DRAFT: &str = "playbook.draft";
 /// Drafts kept and listed.
@@ -64,6 +66,8 @@ pub struct DraftPage {
     pub toml: Untrusted,
     /// The playbook of the library it is nearest to: its short name and title.
     pub nearest: Option<(String, Untrusted)>,
+    /// The steps of that one beside its own.
+    pub beside: Vec<Beside>,
     /// What it has else than that one, line by line of the short form.
     pub diff: Vec<Change>,
     /// Who asked for it or edited it does not approve it (`playbooks.second_person`).
@@ -384,9 +388,10 @@ impl Desk {
         let near = draft::nearest(&book, library.books());
         let theirs = near.and_then(|n| library.get(&n.key)).and_then(|i| short::to_toml(&i.document).ok());
         let diff = draft::diff(&theirs.unwrap_or_default(), &toml);
+        let beside = near.map(|n| draft::beside(n, &book)).unwrap_or_default();
         let nearest = near.map(|n| (n.key.clone(), n.title.clone()));
         let second_person = self.settings.playbooks.second_person;
-        Ok(DraftPage { draft, book, findings, toml: toml.into(), nearest, diff, second_person })
+        Ok(DraftPage { draft, book, findings, toml: toml.into(), nearest, beside, diff, second_person })
     }
 
     /// The alerts a draft is for, the riskiest first, and what it may speak of.

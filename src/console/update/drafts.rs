@@ -119,6 +119,8 @@ pub fn opened(state: &mut State, result: Result<Box<DraftPage>, Said>) {
 }
 
 fn show(state: &mut State, page: DraftPage) {
+    // What was said while it was waited for is answered.
+    state.notice = None;
     let doc = words::text(&page, layout::review_size(state).0);
     state.overlays.push(Overlay::Review(Box::new(Review { page, doc, scroll: 0 })));
 }

@@ -44,6 +44,7 @@ fn page(hostile: bool) -> DraftPage {
     DraftPage {
         findings: draft::review(&doc, &scope, &|_| true),
         diff: draft::diff(&short::to_toml(&near.document).unwrap(), &toml),
+        beside: draft::beside(&near.book, &book),
         nearest: Some(("phishing".into(), near.book.title.clone())),
         toml: toml.into(),
         draft: PlaybookDraft {
@@ -75,7 +76,7 @@ fn drafted(s: &mut State, hostile: bool) {
     assert_eq!(out, [Effect::Draft { by: who("alice"), of: For::Alert(AlertId(1)) }]);
     let result = Ok(Box::new(Drafted::Draft(Box::new(page(hostile)))));
     update(s, now(), Msg::Drafted { of: For::Alert(AlertId(1)), result });
-    s.notice = None;
+    assert!(s.notice.is_none(), "what was said while it was waited for is gone: {:?}", s.notice);
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn pictures() {
     });
     each_of(&LOOKS[..1], "draft_diff", |s| {
         drafted(s, true);
-        press(s, "pagedown pagedown");
+        press(s, "pagedown");
     });
     each_of(&LOOKS[..1], "draft_edit", |s| {
         drafted(s, false);

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::playbook::ACTION;
+use crate::model::playbook::Phase;
 use crate::model::playbook::Playbook;
+use crate::model::playbook::Step;
 use crate::text::Untrusted;
 
 /// Lines of each side that are compared; longer ones are cut there.
@@ -20,6 +23,29 @@ pub enum Change {
     New(Untrusted),
     /// So many lines that are the same.
     Skipped(usize),
+}
+
+/// A step that people do, in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub key: String,
+    pub name: Untrusted,
+    pub phase: Option<Phase>,
+    /// The action of the catalogue that it proposes.
+    pub action: Option<Untrusted>,
+}
+
+/// A step of a playbook of the library beside those of a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// The draft has nothing like it.
+    Missing(Line),
+    Both {
+        library: Line,
+        draft: Line,
+    },
+    /// Only the draft has it.
+    Added(Line),
 }
 
 /// The one with the most words and techniques in common, by key. `None`: none has any.
@@ -41,13 +67,72 @@ pub fn nearest<'a>(draft: &Playbook, library: impl IntoIterator<Item = &'a Playb
 }
 
 fn words(book: &Playbook) -> BTreeSet<String> {
+    words_of(book.steps.iter().flat_map(texts).chain([&book.title, &book.description]))
+}
+
+fn texts(step: &Step) -> impl Iterator<Item = &Untrusted> {
+    [&step.name].into_iter().chain(step.commands.iter().map(|c| &c.text))
+}
+
+fn words_of<'a>(texts: impl IntoIterator<Item = &'a Untrusted>) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
-    let texts = book.steps.iter().flat_map(|s| [&s.name].into_iter().chain(s.commands.iter().map(|c| &c.text)));
-    for text in texts.chain([&book.title, &book.description]) {
+    for text in texts {
         let lower = text.expose().to_lowercase();
         out.extend(lower.split(|c: char| !c.is_alphanumeric()).filter(|w| w.len() > 3).map(str::to_owned));
     }
     out
+}
+
+/// Dice's coefficient, in thousandths.
+fn dice(a: &BTreeSet<String>, b: &BTreeSet<String>) -> usize {
+    2_000 * a.intersection(b).count() / (a.len() + b.len()).max(1)
+}
+
+/// The steps people do in a playbook of the library, in its order, beside those of a draft; then what only the draft has.
+/// Two are alike when they propose the same action, or have half the words of their names in common, or in the same
+/// phase a third of all their words. Each has one like at most, the likest first.
+pub fn beside(library: &Playbook, draft: &Playbook) -> Vec<Beside> {
+    let (theirs, ours): (Vec<&Step>, Vec<&Step>) = (library.work().collect(), draft.work().collect());
+    let mut pairs: Vec<(usize, usize, usize)> = Vec::new();
+    for (i, a) in theirs.iter().enumerate() {
+        let found = ours.iter().enumerate().map(|(j, b)| (alike(a, b), i, j));
+        pairs.extend(found.filter(|(score, _, _)| *score > 0));
+    }
+    pairs.sort_by_key(|(score, i, j)| (std::cmp::Reverse(*score), *i, *j));
+    let mut like = vec![None; theirs.len()];
+    let mut taken = vec![false; ours.len()];
+    for (_, i, j) in pairs {
+        if like[i].is_none() && !taken[j] {
+            (like[i], taken[j]) = (Some(j), true);
+        }
+    }
+    let found = theirs.iter().zip(like).map(|(step, like)| match like {
+        Some(j) => Beside::Both { library: line(step), draft: line(ours[j]) },
+        None => Beside::Missing(line(step)),
+    });
+    let added = ours.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(step, _)| Beside::Added(line(step)));
+    found.chain(added).collect()
+}
+
+/// 0: they are not.
+fn alike(a: &Step, b: &Step) -> usize {
+    match (action(a), action(b)) {
+        (Some(x), Some(y)) if x == y => return 2_000,
+        (None, None) => {}
+        _ => return 0,
+    }
+    let names = dice(&words_of([&a.name]), &words_of([&b.name]));
+    let all = dice(&words_of(texts(a)), &words_of(texts(b)));
+    let near = names >= 500 || (all >= 333 && a.phase == b.phase);
+    if near { names.max(all) } else { 0 }
+}
+
+fn action(step: &Step) -> Option<&Untrusted> {
+    step.commands.iter().find(|c| c.kind == ACTION).map(|c| &c.text)
+}
+
+fn line(step: &Step) -> Line {
+    Line { key: step.key.clone(), name: step.name.clone(), phase: step.phase, action: action(step).cloned() }
 }
 
 /// What turns `a` into `b`, line by line: longest common subsequence, unchanged stretches cut short.
@@ -144,6 +229,43 @@ mod tests {
             prop_assert_eq!(side(true), a.lines().count());
             prop_assert_eq!(side(false), b.lines().count());
         }
+    }
+
+    #[test]
+    fn steps_stand_beside_their_like() {
+        let library = Library::bundled();
+        let all = library.get("malware").unwrap().book.clone();
+        let said = |list: &[Beside]| -> Vec<String> {
+            let name = |l: &Line| l.name.expose().to_owned();
+            list.iter()
+                .map(|b| match b {
+                    Beside::Missing(l) => format!("- {}", name(l)),
+                    Beside::Both { library, draft } => format!("= {} | {}", name(library), name(draft)),
+                    Beside::Added(l) => format!("+ {}", name(l)),
+                })
+                .collect()
+        };
+        // Of itself nothing is missing, and each step is its own like.
+        let same = said(&beside(&all, &all));
+        assert_eq!(same.len(), all.work().count());
+        for (b, step) in same.iter().zip(all.work()) {
+            assert_eq!(*b, format!("= {0} | {0}", step.name.expose()));
+        }
+        // One left out, one that proposes the same under another name, one that is new.
+        let mut draft = all.clone();
+        let gone = draft.work().find(|s| action(s).is_none()).unwrap().clone();
+        draft.steps.retain(|s| s.id != gone.id);
+        let acts = draft.steps.iter_mut().find(|s| action(s).is_some()).unwrap();
+        let was = std::mem::replace(&mut acts.name, "Cut it off".into());
+        let mut new = gone.clone();
+        (new.id, new.name) = ("x".into(), "Water the plants".into());
+        new.commands.iter_mut().for_each(|c| c.text = "Give each one a little, not too much.".into());
+        draft.steps.push(new);
+        let got = said(&beside(&all, &draft));
+        assert!(got.contains(&format!("- {}", gone.name.expose())), "{got:?}");
+        assert!(got.contains(&format!("= {} | Cut it off", was.expose())), "{got:?}");
+        assert_eq!(got.last().unwrap(), "+ Water the plants", "{got:?}");
+        assert_eq!(got.iter().filter(|l| l.starts_with('=')).count(), same.len() - 1, "{got:?}");
     }
 
     #[test]
