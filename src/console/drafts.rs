@@ -142,5 +142,6 @@ fn difference(doc: &mut Doc, page: &DraftPage) {
 
 fn outline(line: &Line) -> Said {
     let action = line.action.as_ref().map_or_else(Said::new, |a| say!("   action ", a));
-    say!(line.phase.map_or("", |p| p.word()), "  ", line.name, action)
+    let phase = line.phase.map_or("", |p| p.word());
+    say!(phase, Said::repeat(" ", 13_usize.saturating_sub(phase.len())), line.name, action)
 }
