@@ -8,16 +8,21 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::Desk;
+use super::DeskError;
 use super::Link;
 use super::Result;
 use crate::store::Store;
 
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often requests of changes, and the clocks of playbooks, which go by minutes, are looked at.
+const REQUESTS: Duration = Duration::from_secs(5);
+const PLAYBOOKS: Duration = Duration::from_secs(10);
 const HEALTH: Duration = Duration::from_secs(10);
 /// Rows the search index takes in one go; small, so that writers never wait long for it.
 const INDEX_ROWS: usize = 2_000;
@@ -93,35 +98,67 @@ pub(super) async fn stopped_within(stop: &mut watch::Receiver<bool>, time: Durat
 
 /// Snoozes that run out, suppressions that expire, requests nobody approved, executions whose process died.
 async fn housekeeping(desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+    let (mut requests, mut playbooks) = (Every::new(REQUESTS), Every::new(PLAYBOOKS));
     while !stopped_within(&mut stop, HOUSEKEEPING).await {
         if desk.read_only {
             continue;
         }
-        let desk = Arc::clone(&desk);
-        let done = tokio::task::spawn_blocking(move || desk.keep_house()).await;
+        let (desk, now) = (Arc::clone(&desk), Instant::now());
+        let due = Due { requests: requests.is_due(now), playbooks: playbooks.is_due(now) };
+        let done = tokio::task::spawn_blocking(move || desk.keep(due)).await;
         if let Ok(Err(e)) = done {
             tracing::warn!(error = %e, "housekeeping");
         }
     }
 }
 
+/// What is done less often than the rest, however long a round takes.
+struct Every {
+    pause: Duration,
+    last: Option<Instant>,
+}
+
+impl Every {
+    fn new(pause: Duration) -> Self {
+        Self { pause, last: None }
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= self.pause);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Due {
+    requests: bool,
+    playbooks: bool,
+}
+
 impl Desk {
-    /// One round of housekeeping; safe to run in several processes at once.
+    /// One round of all the housekeeping; safe to run in several processes at once.
+    ///
+    /// # Errors
+    /// The first of them; what can be done besides is done.
     pub fn keep_house(&self) -> Result<()> {
+        self.keep(Due { requests: true, playbooks: true })
+    }
+
+    fn keep(&self, due: Due) -> Result<()> {
         let now = Timestamp::now();
-        self.store.wake_due(now)?;
-        self.store.expire_suppressions(now)?;
-        self.responder.sweep(now)?;
-        self.responder.recover(now)?;
-        if now.as_second() % 5 == 0 {
-            self.keep_requests(now)?;
-        }
-        self.forget_exchanges(now)?;
-        // Their clocks go by minutes.
-        if now.as_second() % 10 == 0 {
-            self.tick_playbooks()?;
-        }
-        Ok(())
+        let done = [
+            self.store.wake_due(now).map(drop).map_err(DeskError::from),
+            self.store.expire_suppressions(now).map(drop).map_err(DeskError::from),
+            self.responder.sweep(now).map(drop).map_err(DeskError::from),
+            self.responder.recover(now).map(drop).map_err(DeskError::from),
+            if due.requests { self.keep_requests(now) } else { Ok(()) },
+            self.forget_exchanges(now),
+            if due.playbooks { self.tick_playbooks().map(drop) } else { Ok(()) },
+        ];
+        done.into_iter().collect()
     }
 }
 
@@ -208,6 +245,24 @@ pub(super) fn report(links: &Mutex<Vec<Link>>, link: Link) {
                 *slot = Link { last_good, ..link };
             }
             None => links.push(link),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_less_often_is_done_however_long_rounds_take() {
+        let start = Instant::now();
+        for (round, want) in
+            [(1_000, vec![0, 5, 10]), (1_300, vec![0, 4, 8]), (5_000, vec![0, 1, 2]), (7_000, vec![0, 1])]
+        {
+            let mut every = Every::new(Duration::from_secs(5));
+            let at = |n: u64| start + Duration::from_millis(n * round);
+            let done: Vec<u64> = (0..).take_while(|n| n * round <= 10_400).filter(|n| every.is_due(at(*n))).collect();
+            assert_eq!(done, want, "rounds of {round} ms");
         }
     }
 }
