@@ -355,6 +355,22 @@ async fn flagger(cluster: &Cluster, reader: &Reader) {
     let shop = rollout(reader, "shop", "read", |r| r.kind == RolloutKind::Flagger).await;
     assert_eq!(shop.phase, RolloutPhase::Unknown, "its controller has said nothing yet: {shop:#?}");
 
+    // One that cannot be read says so for as long as it cannot, whatever else changes.
+    let weight = |most: f64| json!({ "spec": { "analysis": { "maxWeight": most } } });
+    cluster.patch(&format!("{CANARIES}/shop"), &weight(30.5)).await;
+    until("one that cannot be read", || (word(reader, "canaries") == SourceWord::Unreadable).then_some(())).await;
+    let mut other = canary.clone();
+    other["metadata"]["name"] = json!("other");
+    cluster.create(CANARIES, &other).await;
+    rollout(reader, "other", "read", |r| r.kind == RolloutKind::Flagger).await;
+    assert_eq!(word(reader, "canaries"), SourceWord::Unreadable);
+    cluster.patch(&format!("{CANARIES}/shop"), &weight(30.0)).await;
+    until("all of them read", || (word(reader, "canaries") == SourceWord::Live).then_some(())).await;
+    cluster.patch(&format!("{CANARIES}/other"), &weight(30.5)).await;
+    until("another", || (word(reader, "canaries") == SourceWord::Unreadable).then_some(())).await;
+    cluster.ask("DELETE", &format!("{CANARIES}/other"), "application/json", &json!({})).await;
+    until("it is gone", || (word(reader, "canaries") == SourceWord::Live).then_some(())).await;
+
     let status = |phase: &str, weight: u32, why: &str| {
         json!({ "status": {
             "phase": phase, "canaryWeight": weight, "failedChecks": 1, "iterations": 0,

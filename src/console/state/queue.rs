@@ -22,6 +22,8 @@ pub const MARK_CAP: usize = 1000;
 pub struct Queue {
     /// As typed.
     pub text: String,
+    /// The filter that was asked for last: answers come in any order.
+    pub asked: Option<String>,
     /// What the console started with.
     pub home: (String, SortKey),
     /// Name of the saved view it came from.
@@ -68,6 +70,7 @@ impl Queue {
         Self {
             home: (text.clone(), sort),
             text,
+            asked: None,
             view: None,
             query: Query::All,
             sort,

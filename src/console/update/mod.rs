@@ -38,6 +38,7 @@ type Out = Vec<Effect>;
 /// What a new console asks first: the queue. The lists of the other tabs come after its first page.
 pub fn start(state: &mut State) -> Out {
     let text = state.queue.text.clone();
+    state.queue.asked = Some(text.clone());
     vec![Effect::Parse { text, apply: true }]
 }
 
@@ -47,6 +48,11 @@ pub fn update(state: &mut State, now: Timestamp, msg: Msg) -> Out {
     let mut out = Vec::new();
     take(state, msg, &mut out);
     settle(state, &mut out);
+    for effect in &out {
+        if let Effect::Parse { text, apply: true } = effect {
+            state.queue.asked = Some(text.clone());
+        }
+    }
     out
 }
 

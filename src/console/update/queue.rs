@@ -65,6 +65,9 @@ pub fn parsed(state: &mut State, text: String, apply: bool, result: Result<Query
         }
         return;
     }
+    if state.queue.asked.as_ref().is_some_and(|asked| *asked != text) {
+        return;
+    }
     match result {
         Ok(query) => {
             if matches!(state.overlays.last(), Some(Overlay::Filter(_))) {

@@ -7,7 +7,7 @@ fn a_new_console_asks_for_its_queue_before_its_lists() {
     let mut s = bare((80, 24), look("dark", false));
     let effects = start(&mut s);
     assert!(matches!(&effects[..], [Effect::Parse { text, apply: true }] if text == "not status:closed"));
-    update(&mut s, now(), Msg::Parsed { text: "x".into(), apply: true, result: Ok(Query::All) });
+    update(&mut s, now(), Msg::Parsed { text: "not status:closed".into(), apply: true, result: Ok(Query::All) });
     let rows = || Msg::Rows { generation: 1, page: Page::First, limit: 120, result: Ok((rows(), 0)) };
     assert!(update(&mut s, now(), rows()).contains(&Effect::Requests));
     assert!(!update(&mut s, now(), rows()).contains(&Effect::Requests));
@@ -414,4 +414,24 @@ fn proposing_takes_targets_from_the_alert() {
     let made = Box::new(request("R9", Tier::T2, RequestState::Pending));
     update(&mut s, now(), Msg::Proposed(Ok(made)));
     assert!(matches!(s.overlays.as_slice(), [Overlay::Decide(_)]));
+}
+
+#[test]
+fn of_two_filters_the_last_that_was_typed_holds() {
+    let mut s = ready();
+    let typed = |s: &mut State, text: &str| {
+        press(s, "/ ctrl-u");
+        type_text(s, text);
+        press(s, "enter")
+    };
+    let first = typed(&mut s, "sev:high");
+    let second = typed(&mut s, "sev:low");
+    let asks =
+        |out: &[Effect], of: &str| out.iter().any(|e| matches!(e, Effect::Parse { text, apply: true } if text == of));
+    assert!(asks(&first, "sev:high") && asks(&second, "sev:low"), "{first:?} {second:?}");
+    for text in ["sev:low", "sev:high"] {
+        let result = Ok(Query::All);
+        update(&mut s, now(), Msg::Parsed { text: text.into(), apply: true, result });
+    }
+    assert_eq!(s.queue.text, "sev:low", "the answer to the first came late");
 }

@@ -2,6 +2,7 @@
 //! newest version seen; when the server no longer has that version (410) everything is listed again, and what is known
 //! stays until the new list is whole.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::Scope;
 use crate::model::health::SourceWord;
 use crate::operate::cluster;
 use crate::operate::rollout::read::Kept;
+use crate::operate::rollout::read::Key;
 
 /// Objects of one page, as client-go asks for.
 const PAGE: u32 = 500;
@@ -41,13 +43,17 @@ enum Ended {
     Badly(SourceWord, String),
 }
 
+/// Objects that cannot be read as they are now, and why.
+type Unreadable = BTreeMap<Key, String>;
+
 /// Works until dropped.
 pub async fn keep(reader: Arc<Reader>, client: kube::Client, scope: Scope) {
     let mut wait = reader.pace.least;
     let mut version: Option<String> = None;
+    let mut unreadable = Unreadable::new();
     loop {
         let ended = match version.take() {
-            None => match list(&reader, &client, &scope).await {
+            None => match list(&reader, &client, &scope, &mut unreadable).await {
                 Ok(at) => {
                     version = Some(at);
                     wait = reader.pace.least;
@@ -57,7 +63,7 @@ pub async fn keep(reader: Arc<Reader>, client: kube::Client, scope: Scope) {
             },
             Some(mut at) => {
                 let began = std::time::Instant::now();
-                let ended = watch(&reader, &client, &scope, &mut at).await;
+                let ended = watch(&reader, &client, &scope, &mut at, &mut unreadable).await;
                 if began.elapsed() > BREATH && !matches!(ended, Ended::Badly(..)) {
                     wait = reader.pace.least;
                 }
@@ -108,11 +114,16 @@ struct PageMeta {
 }
 
 /// Lists all pages, then replaces what is known in one go. The version to watch from.
-async fn list(reader: &Reader, client: &kube::Client, scope: &Scope) -> Result<String, Ended> {
+async fn list(
+    reader: &Reader,
+    client: &kube::Client,
+    scope: &Scope,
+    unreadable: &mut Unreadable,
+) -> Result<String, Ended> {
     let path = scope.0.path(scope.1.as_deref());
     let mut params = ListParams::default().limit(PAGE);
     let mut objects = Vec::new();
-    let mut unreadable = Vec::new();
+    let mut failed = Unreadable::new();
     let version = loop {
         let request = Request::new(path.as_str()).list(&params).map_err(|e| unreadable_answer(&e))?;
         let answer = tokio::time::timeout(cluster::timeout(&reader.settings), client.request_text(request)).await;
@@ -121,7 +132,7 @@ async fn list(reader: &Reader, client: &kube::Client, scope: &Scope) -> Result<S
         for item in page.items.unwrap_or_default() {
             match Kept::parse(scope.0, item.get()) {
                 Ok(object) => objects.push(object),
-                Err(e) => unreadable.push(e.to_string()),
+                Err(e) => drop(failed.insert(key_of(item.get()), e.to_string())),
             }
         }
         match page.metadata.next.filter(|n| !n.is_empty()) {
@@ -130,18 +141,19 @@ async fn list(reader: &Reader, client: &kube::Client, scope: &Scope) -> Result<S
         }
     };
     reader.listed(scope, objects);
-    match unreadable.first() {
-        None => reader.report(scope, SourceWord::Live, "", None),
-        Some(first) => {
-            let what = format!("{} of its objects cannot be read; the first: {first}", unreadable.len());
-            reader.report(scope, SourceWord::Unreadable, &what, None);
-        }
-    }
+    *unreadable = failed;
+    revive(reader, scope, unreadable);
     Ok(version)
 }
 
 /// Takes what changes until the watch ends.
-async fn watch(reader: &Reader, client: &kube::Client, scope: &Scope, version: &mut String) -> Ended {
+async fn watch(
+    reader: &Reader,
+    client: &kube::Client,
+    scope: &Scope,
+    version: &mut String,
+    unreadable: &mut Unreadable,
+) -> Ended {
     let path = scope.0.path(scope.1.as_deref());
     let params = WatchParams { timeout: Some(WATCH_SECONDS), bookmarks: true, ..WatchParams::default() };
     let request = match Request::new(path.as_str()).watch(&params, version) {
@@ -164,7 +176,7 @@ async fn watch(reader: &Reader, client: &kube::Client, scope: &Scope, version: &
             Err(_) if said_live => return Ended::Badly(SourceWord::Lost, "nothing was heard for too long".into()),
             Err(_) => {
                 said_live = true;
-                revive(reader, scope);
+                revive(reader, scope, unreadable);
                 continue;
             }
             Ok(Some(Err(e))) => return ended(&e),
@@ -173,13 +185,16 @@ async fn watch(reader: &Reader, client: &kube::Client, scope: &Scope, version: &
         };
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                if let Err(why) = take(reader, scope, &object, version, false) {
-                    reader.report(scope, SourceWord::Unreadable, &why, None);
-                    continue;
+                if take(reader, scope, &object, version, unreadable) {
+                    said_live = false;
                 }
             }
             WatchEvent::Deleted(object) => {
-                let _ = take(reader, scope, &object, version, true);
+                let key = moved(&object, version);
+                reader.remove(scope.0, &key);
+                if unreadable.remove(&key).is_some() {
+                    said_live = false;
+                }
             }
             WatchEvent::Bookmark(mark) => *version = mark.metadata.resource_version,
             WatchEvent::Error(status) if is_gone(&status) => return Ended::Gone,
@@ -187,42 +202,56 @@ async fn watch(reader: &Reader, client: &kube::Client, scope: &Scope, version: &
         }
         if !said_live {
             said_live = true;
-            revive(reader, scope);
+            revive(reader, scope, unreadable);
         }
     }
     // The end that was asked for is a sign of life too.
-    revive(reader, scope);
+    revive(reader, scope, unreadable);
     Ended::Quietly
 }
 
-/// Live again, unless some object still cannot be read.
-fn revive(reader: &Reader, scope: &Scope) {
-    let unreadable = reader
-        .inner
-        .lock()
-        .is_ok_and(|i| i.readings.get(scope).is_some_and(|r| r.word == SourceWord::Unreadable && r.next_try.is_none()));
-    if !unreadable {
-        reader.report(scope, SourceWord::Live, "", None);
+/// Live, unless some object cannot be read as it is now.
+fn revive(reader: &Reader, scope: &Scope, unreadable: &Unreadable) {
+    let Some(((namespace, name), why)) = unreadable.first_key_value() else {
+        return reader.report(scope, SourceWord::Live, "", None);
+    };
+    let what = format!("{} of its objects cannot be read; the first: {namespace}/{name}: {why}", unreadable.len());
+    reader.report(scope, SourceWord::Unreadable, &what, None);
+}
+
+/// One changed object; what cannot be read moves the version on all the same. True: there is more or less now that
+/// cannot be read.
+fn take(reader: &Reader, scope: &Scope, object: &Value, version: &mut String, unreadable: &mut Unreadable) -> bool {
+    let key = moved(object, version);
+    match Kept::parse(scope.0, &object.to_string()) {
+        Ok(kept) => {
+            reader.put(scope.0, kept);
+            unreadable.remove(&key).is_some()
+        }
+        Err(e) => {
+            unreadable.insert(key, e.to_string());
+            true
+        }
     }
 }
 
-/// One changed object; what cannot be read moves the version on all the same.
-fn take(reader: &Reader, scope: &Scope, object: &Value, version: &mut String, deleted: bool) -> Result<(), String> {
+fn key(object: &Value) -> Key {
     let text = |key: &str| object.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let at = text("/metadata/resourceVersion");
-    if !at.is_empty() {
-        *version = at;
+    (text("/metadata/namespace"), text("/metadata/name"))
+}
+
+/// Of one that is no object of its kind.
+fn key_of(json: &str) -> Key {
+    serde_json::from_str(json).map(|object| key(&object)).unwrap_or_default()
+}
+
+/// The key of a changed object, whose version is the newest seen.
+fn moved(object: &Value, version: &mut String) -> Key {
+    let at = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    if let Some(at) = at.filter(|at| !at.is_empty()) {
+        at.clone_into(version);
     }
-    let key = (text("/metadata/namespace"), text("/metadata/name"));
-    if deleted {
-        reader.remove(scope.0, &key);
-        return Ok(());
-    }
-    match Kept::parse(scope.0, &object.to_string()) {
-        Ok(kept) => reader.put(scope.0, kept),
-        Err(e) => return Err(format!("{}/{}: {e}", key.0, key.1)),
-    }
-    Ok(())
+    key(object)
 }
 
 fn late(reader: &Reader) -> Ended {
