@@ -429,7 +429,8 @@ async fn the_chosen_model_can_change_and_go() {
     }
     let begun = Instant::now();
     drop(engine);
-    assert!(begun.elapsed() < Duration::from_secs(3), "closing took {:?}", begun.elapsed());
+    // Three seconds are the most it waits for its thread; the answer would have taken many more.
+    assert!(begun.elapsed() < Duration::from_secs(10), "closing took {:?}", begun.elapsed());
 }
 
 const RECORD: &str = r#"{"timestamp":"2026-01-05T09:00:00.000+0000","rule":{"level":12,"id":"92052","description":"LSASS memory read by rundll32","mitre":{"id":["T1003.001"]}},"agent":{"id":"007","name":"ws-042"},"data":{"win":{"eventdata":{"sourceImage":"C:\\Windows\\System32\\rundll32.exe","targetImage":"C:\\Windows\\System32\\lsass.exe","grantedAccess":"0x1fffff","user":"CORP\\h.brandt"}}},"id":"1767603600.1"}"#;
