@@ -20,7 +20,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cluster::{Cluster, PATIENCE, healthy, paused_at};
-use common::{BIN, Term, check_grammar, code_on};
+use common::{BIN, Term, check_grammar, type_code};
 
 /// Somebody else than who runs the tests.
 const ANALYST: u32 = 2001;
@@ -121,12 +121,6 @@ fn line(screen: &str) -> String {
     screen.lines().map(list).find(|l| l.contains("  web ")).unwrap_or_default()
 }
 
-/// Types the code of the decision screen, once it is asked for.
-fn sign(term: &mut Term) {
-    let screen = term.wait("the code", |s| s.lines().any(|l| l.trim_start().starts_with("type ")));
-    term.press(&code_on(&screen));
-}
-
 /// From the analyst's Rollouts pane to a request that waits.
 fn propose(t: &mut Term, words: &str) {
     t.send("p");
@@ -179,13 +173,13 @@ async fn a_canary_is_led_and_another_aborted_from_the_keyboard() {
         if n == 0 {
             over_budget(&mut kim);
         } else {
-            sign(&mut kim);
+            type_code(&mut kim);
         }
         kim.wait_for("runs it, once");
         cluster.until("untouched by its approval", paused_at(step)).await;
         kim.send("x");
         kim.wait_for("RUN NOW?");
-        sign(&mut kim);
+        type_code(&mut kim);
         kim.wait("done", |s| s.contains("REQUEST") && s.contains("done"));
         leave(&mut kim, "REQUEST");
         if n == 0 {
@@ -211,14 +205,14 @@ async fn a_canary_is_led_and_another_aborted_from_the_keyboard() {
 fn over_budget(kim: &mut Term) {
     let screen = kim.wait_for("BLOCKED as it stands");
     assert!(screen.contains("the error budget is not known for normal changes"), "{screen}");
-    sign(kim);
+    type_code(kim);
     kim.wait("the refusal", |s| s.matches("the error budget is not known").count() > 1);
     kim.send("b");
     kim.wait_for("Over the error budget");
     kim.press("it carries the fix");
     kim.send("\r");
     kim.wait_for("OVER THE ERROR BUDGET, in your name");
-    sign(kim);
+    type_code(kim);
 }
 
 /// One key asks for it; the tier of an abort is confirmed by `y`.

@@ -8,7 +8,6 @@ use super::CliError;
 use super::Ctx;
 use super::Exit;
 use crate::desk::Cancel;
-use crate::desk::playbook_draft::Beside;
 use crate::desk::playbook_draft::Change;
 use crate::desk::playbook_draft::DraftFor;
 use crate::desk::playbook_draft::DraftPage;
@@ -202,11 +201,7 @@ fn show(ctx: &Ctx, page: &DraftPage) -> Result<Exit, CliError> {
         out.line(format!("against the nearest playbook of the library, {key} ({}):", title.expose()))?;
         let mut rows = Vec::new();
         for b in &page.beside {
-            let (mark, line, like) = match b {
-                Beside::Missing(l) => ("-", l, None),
-                Beside::Both { library, draft } => ("=", library, Some(draft)),
-                Beside::Added(l) => ("+", l, None),
-            };
+            let (mark, line, like) = b.parts();
             rows.push(vec![
                 mark.to_owned(),
                 line.phase.map_or("-", |p| p.word()).to_owned(),

@@ -114,10 +114,11 @@ fn difference(doc: &mut Doc, page: &DraftPage) {
     };
     doc.heading(say!("Against the nearest of the library: ", title, " (", Said::of(key), ")"));
     for b in &page.beside {
-        let (mark, line, like, role) = match b {
-            Beside::Missing(l) => ("- ", l, None, Role::Bad),
-            Beside::Both { library, draft } => ("= ", library, Some(draft), Role::Dim),
-            Beside::Added(l) => ("+ ", l, None, Role::Good),
+        let (mark, line, like) = b.parts();
+        let role = match b {
+            Beside::Missing(_) => Role::Bad,
+            Beside::Both { .. } => Role::Dim,
+            Beside::Added(_) => Role::Good,
         };
         let mut text = outline(line);
         if let Some(like) = like.filter(|like| like.name != line.name) {
@@ -142,6 +143,5 @@ fn difference(doc: &mut Doc, page: &DraftPage) {
 
 fn outline(line: &Line) -> Said {
     let action = line.action.as_ref().map_or_else(Said::new, |a| say!("   action ", a));
-    let phase = line.phase.map_or("", |p| p.word());
-    say!(phase, Said::repeat(" ", 13_usize.saturating_sub(phase.len())), line.name, action)
+    say!(say!(line.phase.map_or("", |p| p.word())).padded(13), line.name, action)
 }

@@ -290,12 +290,6 @@ pub fn check_grammar(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// The three characters after `type`.
-pub fn code_on(screen: &str) -> String {
-    let line = screen.lines().find(|l| l.trim_start().starts_with("type ")).unwrap_or_else(|| panic!("{screen}"));
-    line.split_whitespace().nth(1).unwrap().to_owned()
-}
-
 /// Runs a command on a data folder and gives its standard output as JSON, one value a line.
 pub fn json(data: &str, args: &[&str]) -> Vec<serde_json::Value> {
     let out = Command::new(BIN).args(["--json", "--data-dir", data]).args(args).output().unwrap();

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::common::{Term, code_on};
+use super::common::{Term, type_code};
 use super::crash::marked;
 use super::*;
 
@@ -301,7 +301,7 @@ fn the_console_answers_while_what_it_runs_floods() {
     let asks_code = |s: &str| s.lines().any(|l| l.trim_start().starts_with("type "));
     let screen = t.wait("the question", |s| s.contains(" to run") || asks_code(s));
     if asks_code(&screen) {
-        t.press(&code_on(&screen));
+        type_code(&mut t);
     } else {
         t.send("y");
     }

@@ -48,6 +48,18 @@ pub enum Beside {
     Added(Line),
 }
 
+impl Beside {
+    /// As a list shows it: a mark (`-` only in the library's, `=` in both, `+` only in the draft), the step, and what the
+    /// draft has like it.
+    pub fn parts(&self) -> (&'static str, &Line, Option<&Line>) {
+        match self {
+            Self::Missing(l) => ("-", l, None),
+            Self::Both { library, draft } => ("=", library, Some(draft)),
+            Self::Added(l) => ("+", l, None),
+        }
+    }
+}
+
 /// The one with the most words and techniques in common, by key. `None`: none has any.
 pub fn nearest<'a>(draft: &Playbook, library: impl IntoIterator<Item = &'a Playbook>) -> Option<&'a Playbook> {
     let own = words(draft);
